@@ -1,0 +1,1 @@
+//! The machine: the only crate that knows clocks, files, threads and sockets.

@@ -1,0 +1,72 @@
+//! A face: the protocol side through which a device shows its points.
+
+use super::store::PointStore;
+use crate::endpoint::{Action, Input};
+use crate::record::{Record, Value};
+use crate::time::Time;
+
+/// What a model says through a face. A face takes what its protocol can carry and ignores the rest.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Emission {
+    /// A line of text (console faces).
+    Line(String),
+    /// A message on a topic (MQTT faces).
+    Publish {
+        /// Topic, complete.
+        topic: String,
+        /// Payload.
+        payload: Vec<u8>,
+        /// Quality of service, 0 to 2.
+        qos: u8,
+        /// Retained.
+        retain: bool,
+    },
+}
+
+/// What a face heard that is no plain access to a point, and that the model decides about.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Heard {
+    /// A line came in on a console.
+    Line(String),
+    /// A message came in on a topic.
+    Message {
+        /// Topic.
+        topic: String,
+        /// Payload.
+        payload: Vec<u8>,
+    },
+    /// The face is ready to carry emissions (an MQTT face is connected).
+    Ready,
+}
+
+/// The protocol side of a device. A face sees only inputs of its own connections and follows the same calling
+/// contract as an endpoint (top of `endpoint.rs`), with the store in hand. The [`Device`](super::Device) calls it; it is
+/// called only while the device is running, but for `power`.
+pub trait Face: Send {
+    /// Its name: the name of the bench link, and of the ports and targets bound to it (`Peer::via`).
+    fn name(&self) -> &str;
+    /// Takes one input.
+    fn handle(&mut self, now: Time, input: Input<'_>, store: &mut PointStore);
+    /// Does what is due.
+    fn handle_timeout(&mut self, now: Time, store: &mut PointStore);
+    /// When `handle_timeout` is wanted.
+    fn poll_timeout(&self) -> Option<Time>;
+    /// Something in the store changed; read it with [`PointStore::changes_since`] and an own cursor.
+    fn store_changed(&mut self, now: Time, store: &PointStore);
+    /// The model speaks. Faces that cannot carry it ignore it.
+    fn emit(&mut self, now: Time, emission: &Emission);
+    /// What it heard for the model.
+    fn poll_heard(&mut self) -> Option<Heard>;
+    /// The next thing to do; bytes are appended to `out`.
+    fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action>;
+    /// The next thing to report.
+    fn poll_event(&mut self) -> Option<Record>;
+    /// The device starts to run (`true`: connections may be opened now) or loses power (`false`: forget all
+    /// connections and timers; the device closes them).
+    fn power(&mut self, now: Time, on: bool, store: &PointStore);
+    /// Changes how the face behaves, by name: a protocol fault or a habit. The names belong to the protocol.
+    ///
+    /// # Errors
+    /// The text says which names there are, or what is wrong with the value.
+    fn set_habit(&mut self, name: &str, value: &Value) -> Result<(), String>;
+}

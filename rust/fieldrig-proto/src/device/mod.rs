@@ -1,0 +1,17 @@
+//! Emulated devices: one [`Device`] owns its store, its model and all its faces, and steps them at one `now`.
+//!
+//! ```text
+//!   Modbus   console   MQTT        faces: protocol sides, each with its own connections
+//!      \        |       /
+//!       PointStore (points)         one store: a value written through one face is seen through the others
+//!               |
+//!             Model                 behaviour: boots, reacts to changes and to what faces heard, speaks through faces
+//! ```
+
+mod face;
+mod model;
+mod store;
+
+pub use face::{Emission, Face, Heard};
+pub use model::{Model, ModelContext, NoModel};
+pub use store::{Access, Change, Origin, PointDefinition, PointError, PointKind, PointStore};

@@ -1,0 +1,215 @@
+//! The seam: every codec user (client, device, broker, proxy) is an [`Endpoint`].
+//!
+//! The calling contract, kept by every driver and relied on by every endpoint:
+//! 1. Whoever drives passes `now`; it never goes back. An endpoint reads no clock.
+//! 2. After every `handle`, `handle_timeout` or command, the driver calls `poll_action` until it gives `None`,
+//!    then `poll_event` until it gives `None`, then `poll_timeout` once.
+//! 3. `poll_action(out)` appends the bytes of a `Send` to `out` and names them by range. The driver clears `out`
+//!    between passes, never within one, so ranges of one pass stay valid together.
+//! 4. `poll_timeout` says when `handle_timeout` is wanted; after `handle_timeout(now)` it must be later than `now`
+//!    or `None`, else the driver reports `EndpointStuck`.
+//! 5. A `Conn` is unknown before its `Opened` and dead after its last `Closed`. `Closed(conn, Why::Finished)` means the
+//!    other side will send nothing more; we still may, until we `Close`. Every other reason ends both directions.
+//! 6. Input for an unknown connection is ignored; no input makes an endpoint panic.
+//! 7. Commands (`client.read(..)`) are inherent methods that queue actions; they enter only through the driver.
+
+use crate::line::{LineCommand, LineEvent};
+use crate::record::Record;
+use crate::time::{Duration, Stamp, Time};
+use std::ops::Range;
+
+/// A connection of an endpoint, numbered by its driver; never used again within the life of the endpoint.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Conn(pub u32);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Peer {
+    /// The name under which the port was bound or [`Target::via`]: for a device, the name of a face.
+    pub via: String,
+    /// Address for people: `127.0.0.1:40312`, a device node, `memory`.
+    pub address: String,
+    /// A wire (serial line, pty) has no beginning and no end; a connection (TCP) has both.
+    pub wire: bool,
+}
+
+/// When the bytes of one input arrived.
+#[derive(Copy, Clone, Debug)]
+pub enum Stamps<'a> {
+    /// One interval for all bytes.
+    One(Stamp),
+    /// Several segments in one read: only the instant of the last byte is known well.
+    Chunk {
+        /// All bytes arrived within this.
+        whole: Stamp,
+        /// The last byte arrived within this.
+        last: Stamp,
+    },
+    /// One stamp for each byte.
+    PerByte(&'a [Stamp]),
+}
+
+impl Stamps<'_> {
+    /// When byte `index` of `length` bytes arrived.
+    #[must_use]
+    pub fn at(&self, index: usize, length: usize) -> Stamp {
+        match self {
+            Stamps::One(stamp) => *stamp,
+            Stamps::Chunk { last, .. } if index + 1 >= length => *last,
+            Stamps::Chunk { whole, .. } => *whole,
+            Stamps::PerByte(stamps) => stamps.get(index).or(stamps.last()).copied().unwrap_or_default(),
+        }
+    }
+}
+
+/// Why a connection ended, or could not begin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// The other side will send nothing more (TCP FIN); our direction is still open.
+    Finished,
+    /// The other side broke it off (TCP RST).
+    Reset,
+    /// A serial port or pty went away.
+    HungUp,
+    /// We closed it.
+    Local,
+    /// A `Connect` did not succeed; the text says why.
+    Refused(String),
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A connection exists: accepted, connected, or a wire was attached.
+    Opened(Conn, &'a Peer),
+    /// Bytes of a stream arrived.
+    Bytes(Conn, &'a [u8], Stamps<'a>),
+    /// A datagram arrived.
+    Datagram(Conn, &'a Peer, &'a [u8]),
+    /// Something happened on the line besides bytes.
+    Line(Conn, LineEvent),
+    /// A connection ended.
+    Closed(Conn, Why),
+    /// Output that was above the high-water mark has drained.
+    Writable(Conn),
+}
+
+/// How to end a connection.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Send what is queued, then close both directions.
+    Fin,
+    /// Break it off at once (TCP RST).
+    Rst,
+    /// Send what is queued, then say that nothing more follows; go on reading.
+    HalfOpen,
+    /// Stop reading and writing but leave it open.
+    Stall,
+}
+
+/// Where to connect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Comes back as [`Peer::via`].
+    pub via: String,
+    /// URL of the port, e.g. `tcp://127.0.0.1:1883`.
+    pub url: String,
+}
+
+/// What goes out.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Send `out[range]`.
+    Send {
+        /// On which connection.
+        conn: Conn,
+        /// Which bytes of the `out` given to `poll_action`.
+        range: Range<usize>,
+        /// Not earlier than this.
+        not_before: Option<Time>,
+        /// Not before the line was silent for this long.
+        gap_before: Option<Duration>,
+    },
+    /// Do something to the line besides sending bytes.
+    SetLine(Conn, LineCommand),
+    /// End a connection.
+    Close(Conn, How),
+    /// Begin a connection; answered by `Opened`, or by `Closed(_, Why::Refused)` with a new connection number.
+    Connect(Target),
+}
+
+impl Action {
+    /// An untimed send.
+    #[must_use]
+    pub fn send(conn: Conn, range: Range<usize>) -> Action {
+        Action::Send { conn, range, not_before: None, gap_before: None }
+    }
+}
+
+/// A sans-I/O state machine. The calling contract stands at the top of this file.
+pub trait Endpoint {
+    /// What it reports.
+    type Event: Into<Record>;
+    /// Takes one input.
+    fn handle(&mut self, now: Time, input: Input<'_>);
+    /// Does what is due at `now`.
+    fn handle_timeout(&mut self, now: Time);
+    /// When `handle_timeout` is wanted.
+    fn poll_timeout(&self) -> Option<Time>;
+    /// The next thing to do; bytes of a send are appended to `out`.
+    fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action>;
+    /// The next thing to report.
+    fn poll_event(&mut self) -> Option<Self::Event>;
+}
+
+/// An endpoint whose event type is forgotten: what a driver that knows no protocol holds.
+pub trait AnyEndpoint: Send {
+    /// See [`Endpoint::handle`].
+    fn handle(&mut self, now: Time, input: Input<'_>);
+    /// See [`Endpoint::handle_timeout`].
+    fn handle_timeout(&mut self, now: Time);
+    /// See [`Endpoint::poll_timeout`].
+    fn poll_timeout(&self) -> Option<Time>;
+    /// See [`Endpoint::poll_action`].
+    fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action>;
+    /// The next event as a record.
+    fn poll_record(&mut self) -> Option<Record>;
+}
+
+impl<E: Endpoint + Send> AnyEndpoint for E {
+    fn handle(&mut self, now: Time, input: Input<'_>) {
+        Endpoint::handle(self, now, input);
+    }
+    fn handle_timeout(&mut self, now: Time) {
+        Endpoint::handle_timeout(self, now);
+    }
+    fn poll_timeout(&self) -> Option<Time> {
+        Endpoint::poll_timeout(self)
+    }
+    fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {
+        Endpoint::poll_action(self, out)
+    }
+    fn poll_record(&mut self) -> Option<Record> {
+        self.poll_event().map(Into::into)
+    }
+}
+
+/// A boxed endpoint is an endpoint whose events are records.
+impl Endpoint for Box<dyn AnyEndpoint> {
+    type Event = Record;
+    fn handle(&mut self, now: Time, input: Input<'_>) {
+        (**self).handle(now, input);
+    }
+    fn handle_timeout(&mut self, now: Time) {
+        (**self).handle_timeout(now);
+    }
+    fn poll_timeout(&self) -> Option<Time> {
+        (**self).poll_timeout()
+    }
+    fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {
+        (**self).poll_action(out)
+    }
+    fn poll_event(&mut self) -> Option<Record> {
+        (**self).poll_record()
+    }
+}

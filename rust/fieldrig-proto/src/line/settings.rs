@@ -1,0 +1,122 @@
+//! Speed and character format of a serial line, written `9600 8E1`.
+
+use crate::time::Duration;
+use std::fmt;
+use std::str::FromStr;
+
+/// Parity bit.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even number of ones.
+    Even,
+    /// Odd number of ones.
+    Odd,
+}
+
+/// Stop bits.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum StopBits {
+    /// One.
+    One,
+    /// Two.
+    Two,
+}
+
+/// Speed and character format.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LineSettings {
+    /// Bits per second on the wire.
+    pub baud: u32,
+    /// Data bits, 5 to 8.
+    pub data_bits: u8,
+    /// Parity.
+    pub parity: Parity,
+    /// Stop bits.
+    pub stop_bits: StopBits,
+}
+
+impl LineSettings {
+    /// Time of one character on the wire: start bit, data bits, parity bit, stop bits.
+    #[must_use]
+    pub fn character_time(&self) -> Duration {
+        let parity = u64::from(self.parity != Parity::None);
+        let stop = if self.stop_bits == StopBits::Two { 2 } else { 1 };
+        let bits = 1 + u64::from(self.data_bits) + parity + stop;
+        Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.baud.max(1)))
+    }
+}
+
+impl fmt::Display for LineSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parity = match self.parity {
+            Parity::None => 'N',
+            Parity::Even => 'E',
+            Parity::Odd => 'O',
+        };
+        let stop = if self.stop_bits == StopBits::Two { 2 } else { 1 };
+        write!(f, "{} {}{parity}{stop}", self.baud, self.data_bits)
+    }
+}
+
+/// Why a text is not the settings of a line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{text}` is not a line setting: {problem}; write speed and format, such as \"9600 8E1\"")]
+pub struct SettingsError {
+    /// The text as given.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl FromStr for LineSettings {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<LineSettings, SettingsError> {
+        let error = |problem| SettingsError { text: text.to_owned(), problem };
+        let (baud, format) =
+            text.trim().split_once(char::is_whitespace).ok_or_else(|| error("the format is missing"))?;
+        let baud = baud.parse().ok().filter(|b| *b > 0).ok_or_else(|| error("the speed is not a positive number"))?;
+        let [data, parity, stop] = format.trim().as_bytes() else {
+            return Err(error("the format is not three characters"));
+        };
+        let data_bits = match data {
+            b'5'..=b'8' => data - b'0',
+            _ => return Err(error("the data bits are not 5 to 8")),
+        };
+        let parity = match parity.to_ascii_uppercase() {
+            b'N' => Parity::None,
+            b'E' => Parity::Even,
+            b'O' => Parity::Odd,
+            _ => return Err(error("the parity is not N, E or O")),
+        };
+        let stop_bits = match stop {
+            b'1' => StopBits::One,
+            b'2' => StopBits::Two,
+            _ => return Err(error("the stop bits are not 1 or 2")),
+        };
+        Ok(LineSettings { baud, data_bits, parity, stop_bits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_and_written() {
+        let settings: LineSettings = "9600 8E1".parse().expect("valid settings");
+        assert_eq!(settings.to_string(), "9600 8E1");
+        assert_eq!(settings.character_time(), Duration::from_nanos(1_145_833));
+        for (text, problem) in [
+            ("9600", "the format is missing"),
+            ("fast 8E1", "the speed is not a positive number"),
+            ("9600 9E1", "the data bits are not 5 to 8"),
+            ("9600 8X1", "the parity is not N, E or O"),
+            ("9600 8E3", "the stop bits are not 1 or 2"),
+        ] {
+            assert_eq!(text.parse::<LineSettings>().map_err(|e| e.problem), Err(problem));
+        }
+    }
+}

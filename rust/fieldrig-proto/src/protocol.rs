@@ -1,0 +1,93 @@
+//! The descriptor by which a protocol is known to the engine, which knows none by name.
+
+use crate::device::Face;
+use crate::dissect::Dissector;
+use crate::endpoint::AnyEndpoint;
+use crate::record::Value;
+
+/// A key a link or a face of this protocol may have in a bench or model file.
+#[derive(Clone, Copy, Debug)]
+pub struct BenchKey {
+    /// The key.
+    pub name: &'static str,
+    /// What it means, one line, for the error hint and the schema.
+    pub what: &'static str,
+    /// It must be given.
+    pub required: bool,
+}
+
+/// Settings of a constructor, from a bench or model file, already checked against the [`BenchKey`]s.
+pub type Settings = [(String, Value)];
+
+/// Why a constructor refused its settings; the engine adds file, line and column of the key.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct SettingError {
+    /// The key at fault, dots between levels (`map.voltage.address`).
+    pub key: String,
+    /// What is wrong, with the value.
+    pub problem: String,
+    /// A known remedy.
+    pub hint: Option<String>,
+}
+
+/// What a constructor makes.
+pub enum Built {
+    /// An endpoint of its own.
+    Endpoint(Box<dyn AnyEndpoint>),
+    /// The face of a device.
+    Face(Box<dyn Face>),
+}
+
+/// What a constructor is for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// fieldrig asks.
+    Client,
+    /// fieldrig is a device that is asked, or reports: makes a [`Built::Face`].
+    Device,
+    /// fieldrig is the broker.
+    Broker,
+}
+
+/// One way to use a protocol.
+#[derive(Clone, Copy)]
+pub struct Constructor {
+    /// For which role.
+    pub role: Role,
+    /// Keys it understands.
+    pub keys: &'static [BenchKey],
+    /// Makes it. The first argument is the name it gets: for a face, [`Face::name`].
+    pub build: fn(&str, &Settings) -> Result<Built, SettingError>,
+}
+
+/// A protocol, as the engine sees it.
+#[derive(Clone, Copy)]
+pub struct Protocol {
+    /// Name in bench files: `modbus-rtu`.
+    pub name: &'static str,
+    /// URL schemes it answers to.
+    pub schemes: &'static [&'static str],
+    /// Takes messages apart.
+    pub dissect: Dissector,
+    /// How many of the first bytes form one whole message, for traces: `None` while more bytes are needed.
+    pub message_length: fn(&[u8], crate::dissect::Sender) -> Option<usize>,
+    /// Name of the dissector in Wireshark, for exported PDUs: `mbtcp`.
+    pub capture_tag: &'static str,
+    /// Ways to use it.
+    pub constructors: &'static [Constructor],
+}
+
+impl Protocol {
+    /// The constructor for a role, if there is one.
+    #[must_use]
+    pub fn constructor(&self, role: Role) -> Option<&Constructor> {
+        self.constructors.iter().find(|constructor| constructor.role == role)
+    }
+}
+
+/// A setting by name.
+#[must_use]
+pub fn setting<'a>(settings: &'a Settings, key: &str) -> Option<&'a Value> {
+    settings.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+}

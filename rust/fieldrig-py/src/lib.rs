@@ -1,0 +1,1 @@
+//! The binding: conversion, releasing the GIL, exceptions. No logic.
