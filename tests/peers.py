@@ -1,0 +1,55 @@
+"""Foreign programs that tests talk to: found, or the test skips with a reason that names the Debian package.
+
+`python -m tests.peers junit.xml` is the gate's check: it fails if any test of that run was skipped for a missing peer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+REMEDY = "run `make peers`"
+
+
+def program(name: str, package: str | None = None) -> str:
+    """The path of a foreign program; without it the calling test skips and names the Debian package."""
+    path = shutil.which(name, path=_search_path())
+    if path is None:
+        pytest.skip(f"needs the Debian package {package or name}: {REMEDY}")
+    return path
+
+
+def header(path: str, package: str) -> Path:
+    """A C header below /usr/include; without it the calling test skips and names the Debian package."""
+    found = Path("/usr/include", path)
+    if not found.exists():
+        pytest.skip(f"needs the Debian package {package}: {REMEDY}")
+    return found
+
+
+def skipped_for_a_peer(junit: Path) -> list[str]:
+    """Names and reasons of the tests of a JUnit file that were skipped for a missing peer."""
+    cases = ElementTree.parse(junit).getroot().iter("testcase")
+    skips = [(case, case.find("skipped")) for case in cases]
+    return [
+        f"{case.get('classname')}::{case.get('name')}: {skip.get('message')}"
+        for case, skip in skips
+        if skip is not None and REMEDY in (skip.get("message") or "")
+    ]
+
+
+def _search_path() -> str:
+    # Debian puts daemons (mosquitto) in sbin, which is not on every user's path.
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+if __name__ == "__main__":
+    missing = skipped_for_a_peer(Path(sys.argv[1]))
+    for line in missing:
+        print(f"peer test skipped: {line}", file=sys.stderr)
+    sys.exit(1 if missing else 0)
