@@ -12,11 +12,19 @@
 //!    other side will send nothing more; we still may, until we `Close`. Every other reason ends both directions.
 //! 6. Input for an unknown connection is ignored; no input makes an endpoint panic.
 //! 7. Commands (`client.read(..)`) are inherent methods that queue actions; they enter only through the driver.
+//! 8. Flow control is counting, so that both sides know the same without asking: driver and endpoint count the bytes
+//!    handed out for a connection since its `Opened` or its last `Writable`. Once they reach [`HIGH_WATER`], the driver
+//!    gives `Writable(conn)` as soon as all of them have left, and both count from zero again. An endpoint with many
+//!    peers (a broker) hands out no more than that to a slow one and keeps the rest in its own bounded queues; others
+//!    may ignore it: the driver stops reading a connection while more than [`HIGH_WATER`] bytes of its output wait.
 
 use crate::line::{LineCommand, LineEvent};
 use crate::record::Record;
 use crate::time::{Duration, Stamp, Time};
 use std::ops::Range;
+
+/// Bytes handed out for one connection after which the driver owes a `Writable` (rule 8 of the calling contract).
+pub const HIGH_WATER: usize = 256 * 1024;
 
 /// A connection of an endpoint, numbered by its driver; never used again within the life of the endpoint.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -90,7 +98,7 @@ pub enum Input<'a> {
     Line(Conn, LineEvent),
     /// A connection ended.
     Closed(Conn, Why),
-    /// Output that was above the high-water mark has drained.
+    /// At least [`HIGH_WATER`] bytes were handed out since `Opened` or the last `Writable`, and all of them have left.
     Writable(Conn),
 }
 
