@@ -1,0 +1,69 @@
+"""fieldrig: hardware-in-the-loop tests for M2M and IoT devices.
+
+Importing the package loads nothing but this file; the native core is loaded with the first name that needs it::
+
+    from fieldrig import modbus
+
+    with modbus.Device(holding={0: [230, 231]}) as meter, modbus.Client(meter.url) as client:
+        assert client.read_holding(0, 2).values == (230, 231)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fieldrig import device, errors, modbus, mqtt, serial, stream
+    from fieldrig._core import Rig, Span, Stamp, duration
+    from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BenchError",
+    "DutError",
+    "FieldrigError",
+    "InconclusiveError",
+    "Rig",
+    "Span",
+    "Stamp",
+    "UsageError",
+    "__version__",
+    "device",
+    "duration",
+    "errors",
+    "modbus",
+    "mqtt",
+    "serial",
+    "stream",
+]
+
+_MODULES = frozenset({"bench", "device", "errors", "expect", "modbus", "mqtt", "serial", "stream"})
+_HOMES = {
+    "Rig": "fieldrig._core",
+    "Span": "fieldrig._core",
+    "Stamp": "fieldrig._core",
+    "duration": "fieldrig._core",
+    "BenchError": "fieldrig.errors",
+    "DutError": "fieldrig.errors",
+    "FieldrigError": "fieldrig.errors",
+    "InconclusiveError": "fieldrig.errors",
+    "UsageError": "fieldrig.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Loads a submodule or a name of the core when it is first asked for."""
+    if name in _MODULES:
+        return importlib.import_module(f"fieldrig.{name}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fieldrig' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
