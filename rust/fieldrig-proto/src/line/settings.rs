@@ -41,10 +41,18 @@ impl LineSettings {
     /// Time of one character on the wire: start bit, data bits, parity bit, stop bits.
     #[must_use]
     pub fn character_time(&self) -> Duration {
-        let parity = u64::from(self.parity != Parity::None);
+        self.time_of(1)
+    }
+
+    /// Time of so many characters without a pause between them, rounded once: at 9600 8E1 three characters take
+    /// 3 437 500 ns, one nanosecond more than three times [`LineSettings::character_time`].
+    #[must_use]
+    pub fn time_of(&self, characters: usize) -> Duration {
+        let parity = u128::from(self.parity != Parity::None);
         let stop = if self.stop_bits == StopBits::Two { 2 } else { 1 };
-        let bits = 1 + u64::from(self.data_bits) + parity + stop;
-        Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.baud.max(1)))
+        let bits = (1 + u128::from(self.data_bits) + parity + stop) * characters as u128;
+        let nanos = bits * 1_000_000_000 / u128::from(self.baud.max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
@@ -109,6 +117,7 @@ mod tests {
         let settings: LineSettings = "9600 8E1".parse().expect("valid settings");
         assert_eq!(settings.to_string(), "9600 8E1");
         assert_eq!(settings.character_time(), Duration::from_nanos(1_145_833));
+        assert_eq!(settings.time_of(3), Duration::from_nanos(3_437_500));
         for (text, problem) in [
             ("9600", "the format is missing"),
             ("fast 8E1", "the speed is not a positive number"),
