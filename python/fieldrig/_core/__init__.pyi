@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, Protocol, final, type_check_only
 
-__all__ = ["Span", "Stamp", "__version__", "duration"]
+__all__ = ["Span", "Stamp", "__version__", "duration", "duration_ns"]
 
 __version__: Final[str]
 
@@ -76,3 +76,6 @@ def duration(value: str | Span, /) -> float:
 
     Raises `UsageError` for a bare number, an unknown unit, a negative duration.
     """
+
+def duration_ns(value: str | Span, /) -> int:
+    """Like `duration`, in nanoseconds."""

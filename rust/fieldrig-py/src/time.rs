@@ -170,3 +170,10 @@ pub(crate) fn limit_or(given: Option<&Bound<'_, PyAny>>, default: Duration) -> P
 pub(crate) fn duration(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     Ok(limit(value)?.as_secs_f64())
 }
+
+/// Reads a duration with its unit and gives nanoseconds.
+#[pyfunction]
+#[pyo3(signature = (value, /))]
+pub(crate) fn duration_ns(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    Ok(u64::try_from(limit(value)?.as_nanos()).unwrap_or(u64::MAX))
+}
