@@ -1,1 +1,5 @@
 //! The machine: the only crate that knows clocks, files, threads and sockets.
+
+pub mod json;
+pub mod log;
+pub mod trace;

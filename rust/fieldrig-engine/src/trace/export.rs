@@ -1,0 +1,113 @@
+//! Reading a trace back, and `trace.jsonl`: one line per message, for people and programs that do not read pcapng.
+
+use super::pcapng::{self, Block, Interface, Packet};
+use super::upper_pdu;
+use crate::json;
+use fieldrig_proto::dissect::{Direction, Sender};
+use fieldrig_proto::endpoint::Conn;
+use fieldrig_proto::protocol::Protocol;
+use fieldrig_proto::time::Stamp;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+/// One message of a trace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// When its last byte went or came.
+    pub stamp: Stamp,
+    /// Name of the link.
+    pub link: String,
+    /// Connection on that link.
+    pub conn: Conn,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Who sent it.
+    pub sender: Sender,
+    /// Name of the protocol, empty for bytes of no known protocol.
+    pub protocol: String,
+    /// What is remarkable about it: it is no whole message.
+    pub comment: Option<String>,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads all messages of a `trace.pcapng`, ordered by time. A torn last block (a crash while it was written) ends the
+/// trace; it is no error.
+///
+/// # Errors
+/// The file cannot be read, or is no trace of fieldrig.
+pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
+    let bytes = std::fs::read(path)?;
+    let mut entries = entries(&bytes)
+        .map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {problem}", path.display())))?;
+    entries.sort_by_key(|entry| entry.stamp.latest());
+    Ok(entries)
+}
+
+fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, &'static str> {
+    if !bytes.is_empty() && !matches!(pcapng::read_block(bytes), Some((Block::Section, _))) {
+        return Err("not a trace: no pcapng section header at offset 0");
+    }
+    let (mut interfaces, mut entries) = (Vec::new(), Vec::new());
+    while let Some((block, length)) = pcapng::read_block(bytes) {
+        bytes = &bytes[length..];
+        match block {
+            Block::Interface(interface) => interfaces.push(interface),
+            Block::Packet(packet) => {
+                let interface = interfaces.get(packet.interface as usize).ok_or("a packet of an unknown interface")?;
+                entries.push(entry(interface, &packet).ok_or("a packet that fieldrig did not write")?);
+            }
+            Block::Section | Block::Other => {}
+        }
+    }
+    Ok(entries)
+}
+
+fn entry(interface: &Interface, packet: &Packet<'_>) -> Option<Entry> {
+    let (_, sender, bytes) = upper_pdu::read(packet.data)?;
+    Some(Entry {
+        stamp: packet.stamp,
+        link: interface.name.clone(),
+        conn: packet.conn,
+        direction: packet.direction,
+        sender,
+        protocol: interface.protocol.clone(),
+        comment: packet.comment.map(str::to_owned),
+        bytes: bytes.to_vec(),
+    })
+}
+
+/// Writes `trace.jsonl` from a `trace.pcapng` and says how many messages it holds. Each line has `t` and `uncertainty`
+/// (seconds on the clock of the run), `link`, `conn`, `direction` (`in` or `out`), `protocol`, `summary` and `hex`.
+/// Messages of protocols that are not in the list have no summary.
+///
+/// # Errors
+/// Those of [`read`], and the new file cannot be written.
+pub fn export(from: &Path, to: &Path, protocols: &[&'static Protocol]) -> io::Result<u64> {
+    let entries = read(from)?;
+    let mut file = BufWriter::new(File::create(to)?);
+    for entry in &entries {
+        writeln!(file, "{}", line(entry, protocols))?;
+    }
+    file.flush()?;
+    Ok(entries.len() as u64)
+}
+
+fn line(entry: &Entry, protocols: &[&'static Protocol]) -> String {
+    let protocol = protocols.iter().find(|protocol| protocol.name == entry.protocol);
+    let summary = match (&entry.comment, protocol) {
+        (Some(comment), _) => comment.clone(),
+        (None, Some(protocol)) => (protocol.dissect)(&entry.bytes, entry.sender).summary,
+        (None, None) => String::new(),
+    };
+    let direction = if entry.direction == Direction::In { "in" } else { "out" };
+    let protocol = if entry.protocol.is_empty() { "data" } else { &entry.protocol };
+    let mut line = format!("{{\"t\":{},\"uncertainty\":", entry.stamp.latest());
+    let _ = write!(line, "{}", json::seconds(entry.stamp.uncertainty()));
+    let _ = write!(line, ",\"link\":{},\"conn\":{}", json::text(&entry.link), entry.conn.0);
+    let _ = write!(line, ",\"direction\":\"{direction}\",\"protocol\":{}", json::text(protocol));
+    let _ = write!(line, ",\"summary\":{},\"hex\":\"{}\"}}", json::text(&summary), json::hex(&entry.bytes));
+    line
+}
