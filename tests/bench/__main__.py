@@ -1,0 +1,102 @@
+"""`python -m tests.bench`: all comparisons in both placements; BENCH_ROUNDS (default 11) shortens it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+
+from tests.bench.process import Pair, Result, Stalled
+from tests.bench.rows import Comparison, Entrant, comparisons
+
+HEADER = f"  {'':<28}{'ratio':>7}{'quartiles':>15}{'target':>8}{'us/op':>10}{'client CPU':>12}{'server CPU':>12}"
+
+
+def main() -> int:
+    """Prints the table."""
+    rounds = int(os.environ.get("BENCH_ROUNDS", "11"))
+    if rounds < 3:
+        print("BENCH_ROUNDS must be 3 or more: quartiles need three rounds", file=sys.stderr)
+        return 2
+    rows, missing = comparisons()
+    cpus = sorted(os.sched_getaffinity(0))
+    placements = {"one_cpu": (cpus[0], cpus[0])}
+    if len(cpus) > 1:
+        placements["two_cpus"] = (cpus[0], cpus[1])
+    else:
+        missing.append("placement two_cpus: this machine gives us one CPU")
+    machine = f"{platform.machine()} · Linux {platform.release()} · Python {platform.python_version()}"
+    print(f"{rounds} interleaved rounds · {machine}")
+    print("ratio: the baseline's time / its time, median over rounds; CPU: us per operation")
+    for comparison in rows:
+        print(f"\n{comparison.title}")
+        for placement, where in placements.items():
+            print(f" {placement}\n{HEADER}", flush=True)
+            show(comparison, run(comparison, where, rounds))
+    for line in missing:
+        print(f"\nnot run: {line}")
+    return 0
+
+
+def run(comparison: Comparison, cpus: tuple[int, int], rounds: int) -> list[list[Result] | Stalled]:
+    """The results of each entrant, one for each round; Stalled for an entrant that cannot do the work."""
+    pairs: list[Pair] = []
+    try:
+        pairs.extend(Pair(entrant.server, entrant.client, cpus) for entrant in comparison.entrants)
+        results = [warm_up(pair, comparison.count // 4) for pair in pairs]
+        for number in range(rounds):
+            for offset in range(len(pairs)):
+                index = (number + offset) % len(pairs)
+                result = results[index]
+                if not isinstance(result, Stalled):
+                    result.append(pairs[index].round(comparison.count))
+        return results
+    finally:
+        for pair in pairs:
+            pair.stop()
+
+
+def warm_up(pair: Pair, count: int) -> list[Result] | Stalled:
+    """A round that does not count."""
+    try:
+        pair.round(count)
+    except Stalled as stalled:
+        return stalled
+    return []
+
+
+def show(comparison: Comparison, results: list[list[Result] | Stalled]) -> None:
+    """Prints one line for each entrant."""
+    baseline, *_ = results
+    if isinstance(baseline, Stalled):
+        raise baseline
+    base = [time_of(comparison, result) for result in baseline]
+    for entrant, result in zip(comparison.entrants, results, strict=True):
+        text = (
+            f"did not finish: {result}" if isinstance(result, Stalled) else figures(comparison, entrant, base, result)
+        )
+        print(f"  {entrant.name:<28}{text}", flush=True)
+
+
+def figures(comparison: Comparison, entrant: Entrant, base: list[float], results: list[Result]) -> str:
+    """The figures of one entrant."""
+    own = [time_of(comparison, result) for result in results]
+    ratios = [baseline / time for baseline, time in zip(base, own, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    client = statistics.median(result.client_cpu_ns / result.operations for result in results) / 1000
+    server = statistics.median(result.server_cpu_ns / result.operations for result in results) / 1000
+    target = "" if entrant.target is None else f"{entrant.target:.2f}"
+    quartiles = f"{low:.2f} .. {high:.2f}"
+    return (
+        f"{middle:>7.2f}{quartiles:>15}{target:>8}{statistics.median(own) / 1000:>10.1f}{client:>12.1f}{server:>12.1f}"
+    )
+
+
+def time_of(comparison: Comparison, result: Result) -> float:
+    """Nanoseconds for one operation: the median at depth 1, the mean of the round where throughput counts."""
+    return result.p50_ns if comparison.metric == "p50_ns" else result.elapsed_ns / result.operations
+
+
+if __name__ == "__main__":
+    sys.exit(main())
