@@ -1,4 +1,4 @@
-//! Emulated devices: one [`Device`] owns its store, its model and all its faces, and steps them at one `now`.
+//! Emulated devices: one `Device` owns its store, its model and all its faces, and steps them at one `now`.
 //!
 //! ```text
 //!   Modbus   console   MQTT        faces: protocol sides, each with its own connections
@@ -7,11 +7,18 @@
 //!               |
 //!             Model                 behaviour: boots, reacts to changes and to what faces heard, speaks through faces
 //! ```
+//! A behaviour needs no code: a [`RuleSet`] is plain data (a model file), compiled into a `RuleModel`.
 
+mod condition;
 mod face;
 mod model;
+mod plan;
 mod store;
+mod template;
 
+pub use condition::{Condition, ConditionError, Trigger};
 pub use face::{Emission, Face, Heard};
 pub use model::{Model, ModelContext, NoModel};
+pub use plan::{BootLine, BootPlan, Command, Payload, Periodic, PlanError, PlannedAction, Rule, RuleSet, What};
 pub use store::{Access, Change, Origin, PointDefinition, PointError, PointKind, PointStore};
+pub use template::{Template, TemplateError};
