@@ -1,0 +1,291 @@
+"""What it takes for an observation to count: cursors, windows, silence, and the text of a failure.
+
+Rules of this file:
+
+- An expectation looks only behind its cursor. By default that is the later of the last match on the same inbox and the
+  last stimulus on any link of the device; ``after=`` names another instant. What was matched once is consumed: the
+  order within one inbox is known, so consumption counts places, not stamps.
+- Arrival stamps decide, never the moment at which Python looked. A stamp is an interval: surely after the cursor and
+  surely inside the window passes, surely outside does not, anything else is inconclusive.
+- Silence is evidence only with a witness: ``expect_none`` asks the inbox to prove that it was alive to the end.
+- A host that stalled inside the window cannot accuse a device of being late.
+"""
+
+from __future__ import annotations
+
+import json as _json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from ._core import Span, Stamp
+from .errors import ExpectationFailed, InconclusiveError, UsageError
+from .units import human, nanoseconds
+
+
+class Observation(Protocol):
+    """Something that arrived."""
+
+    @property
+    def at(self) -> Stamp:
+        """When it arrived."""
+
+    def describe(self) -> str:
+        """One line for a failure text."""
+
+
+class HasInstant(Protocol):
+    """An action of ours or an observation: anything with an instant."""
+
+    @property
+    def at(self) -> Stamp:
+        """Its instant."""
+
+
+class Timeline:
+    """The instants that all links of one device share: the last stimulus, the start of the test, the stalls of the host.
+
+    A private timeline serves an object that is used without a bench.
+    """
+
+    def __init__(self, now: Callable[[], Stamp], stalled: Callable[[Stamp], Iterable[Span]] | None = None) -> None:
+        self._now = now
+        self._stalled = stalled
+        self._last = now()
+        self._observers: list[Callable[[Stamp], list[tuple[str, Observation]]]] = []
+        self.trace: str | None = None
+
+    def now(self) -> Stamp:
+        """The current instant of the run."""
+        return self._now()
+
+    def stimulus(self, at: Stamp) -> None:
+        """Notes that something was done that can cause behaviour."""
+        if at.latest_ns > self._last.latest_ns:
+            self._last = at
+
+    def restart(self) -> None:
+        """A new test begins: nothing that arrived until now counts any more."""
+        self._last = self.now()
+
+    @property
+    def last_stimulus(self) -> Stamp:
+        """The last stimulus on any link; before the first one, the start of the test."""
+        return self._last
+
+    def observe(self, observer: Callable[[Stamp], list[tuple[str, Observation]]]) -> None:
+        """Adds a link whose arrivals are shown in failure texts; it gives what arrived since an instant."""
+        self._observers.append(observer)
+
+    def arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
+        """What arrived on all links since an instant, in order: pairs of link name and observation."""
+        found = [pair for observer in self._observers for pair in observer(since)]
+        return sorted(found, key=lambda pair: pair[1].at.latest_ns)
+
+    def stalled_ns(self, since: Stamp) -> int:
+        """For how long the host stood still since an instant, in nanoseconds."""
+        if self._stalled is None:
+            return 0
+        return sum(stall.latest_ns for stall in self._stalled(since))
+
+
+class Window:
+    """The time in which an expectation must come true: behind ``cursor``, and ``length`` long from ``start``."""
+
+    def __init__(self, cursor: Stamp, start: Stamp, length_ns: int) -> None:
+        self.cursor = cursor
+        self.start = start
+        self.length_ns = length_ns
+        self.deadline_ns = start.latest_ns + length_ns
+
+    def judge(self, at: Stamp) -> str:
+        """``pass``: surely inside; ``before`` / ``late``: surely outside; ``unsure-before`` / ``unsure-late``."""
+        order = at.order(self.cursor)
+        if order == "before":
+            return "before"
+        verdict = (at - self.start).judge(max=f"{self.length_ns}ns")
+        if verdict == "fail":
+            return "late"
+        if order == "unknown":
+            return "unsure-before"
+        return "pass" if verdict == "pass" else "unsure-late"
+
+
+def instant(of: HasInstant | Stamp) -> Stamp:
+    """The instant of an action, an observation or a stamp.
+
+    Raises:
+        UsageError: the object has no instant.
+    """
+    if isinstance(of, Stamp):
+        return of
+    at = getattr(of, "at", None)
+    if not isinstance(at, Stamp):
+        raise UsageError(f"after= takes an action, an observation or a Stamp, not {of!r}")
+    return at
+
+
+def window(timeline: Timeline, after: HasInstant | Stamp | None, length: str | Span | None, name: str) -> Window:
+    """The window of an expectation, from its arguments.
+
+    Raises:
+        UsageError: the length is missing or no duration.
+    """
+    if length is None:
+        raise UsageError(f'{name}= is missing: how long may it take? For example {name}="2s"')
+    length_ns = nanoseconds(length, name)
+    if after is not None:
+        return Window(instant(after), instant(after), length_ns)
+    return Window(timeline.last_stimulus, timeline.now(), length_ns)
+
+
+LINES = 25
+"""A failure text has at most so many lines."""
+
+
+def failure(
+    headline: str,
+    frame: Window,
+    timeline: Timeline,
+    nearest: str | None = None,
+    hint: str | None = None,
+    mark: Sequence[str] = (),
+) -> str:
+    """The text of a failed or inconclusive expectation: headline, window, nearest miss, arrivals, hint, trace."""
+    end = frame.length_ns
+    lines = [headline, f"  window: {human(end)} from {_relative(frame.start, frame.start)} (all times relative to it)"]
+    if nearest:
+        lines.append(f"  nearest: {nearest}")
+    lines.extend(f"  {line}" for line in mark)
+    tail = [f"  hint: {hint}"] if hint else []
+    if timeline.trace:
+        tail.append(f"  trace: {timeline.trace}")
+    arrivals = timeline.arrivals(frame.cursor)
+    room = LINES - len(lines) - len(tail) - 2
+    lines.append("  arrived on all links:" if arrivals else "  arrived on all links: nothing")
+    hidden = max(0, len(arrivals) - room)
+    for link, seen in arrivals[:room]:
+        lines.append(f"    {_relative(seen.at, frame.start):>12}  {link}: {seen.describe()}"[:160])
+    if hidden:
+        lines.append(f"    ... and {hidden} more")
+    return "\n".join(lines + tail)
+
+
+def _relative(at: Stamp, start: Stamp) -> str:
+    span = at - start
+    middle = (span.earliest_ns + span.latest_ns) // 2
+    return f"+{human(middle)}" if middle >= 0 else human(middle)
+
+
+def give_up(
+    headline: str, frame: Window, timeline: Timeline, unsure: str | None, nearest: str | None, hint: str | None = None
+) -> Exception:
+    """The exception for an expectation that nothing fulfilled: a fail, or inconclusive where the bench is why.
+
+    Returns:
+        ExpectationFailed, or InconclusiveError if an arrival could not be placed or the host stalled in the window.
+    """
+    if unsure:
+        return InconclusiveError(failure(f"{headline}: {unsure}", frame, timeline, nearest, hint))
+    stalled = timeline.stalled_ns(frame.start)
+    if stalled:
+        why = f"{headline}, but the host stood still for {human(stalled)} in the window"
+        return InconclusiveError(failure(why, frame, timeline, nearest, "run again on a quieter host"))
+    return ExpectationFailed(failure(headline, frame, timeline, nearest, hint))
+
+
+class Near:
+    """A number within a tolerance; compares equal to what lies inside."""
+
+    def __init__(self, value: float, tolerance: float) -> None:
+        self.value = value
+        self.tolerance = tolerance
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bool) or not isinstance(other, int | float):
+            return False
+        return abs(other - self.value) <= self.tolerance
+
+    __hash__ = None  # type: ignore[assignment]  # equality is not transitive here
+
+    def __repr__(self) -> str:
+        return f"near({self.value}, {self.tolerance})"
+
+
+def near(value: float, tolerance: float) -> Near:
+    """Matches numbers from ``value - tolerance`` to ``value + tolerance``, both included.
+
+    Raises:
+        UsageError: the tolerance is negative.
+    """
+    if not tolerance >= 0:
+        raise UsageError(f"near(): the tolerance must not be negative, it is {tolerance}")
+    return Near(value, tolerance)
+
+
+def json_matches(expected: Any, actual: Any) -> bool:
+    """Whether a JSON value holds what is expected: objects may have further keys, all else must be equal."""
+    if isinstance(expected, dict):
+        return isinstance(actual, dict) and all(
+            key in actual and json_matches(value, actual[key]) for key, value in expected.items()
+        )
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(actual, list)
+            and len(expected) == len(actual)
+            and all(json_matches(one, other) for one, other in zip(expected, actual, strict=True))
+        )
+    if isinstance(expected, bool) or isinstance(actual, bool):
+        return expected is actual
+    return bool(expected == actual)
+
+
+class MessagePattern:
+    """What an MQTT message must look like: topic filter, JSON content, payload."""
+
+    def __init__(self, topic: str | None, json: Any, payload: bytes | str | re.Pattern[str] | None) -> None:
+        self.topic = topic
+        self.json = json
+        self.payload = payload.encode() if isinstance(payload, str) else payload
+        self._has_json = json is not None
+        self._topic_parts = topic.split("/") if topic is not None else None
+
+    def matches(self, topic: str, payload: bytes) -> bool:
+        """Whether a message fits."""
+        if self._topic_parts is not None and not topic_matches(self._topic_parts, topic):
+            return False
+        if self._has_json:
+            try:
+                actual = _json.loads(payload)
+            except ValueError:
+                return False
+            if not json_matches(self.json, actual):
+                return False
+        if isinstance(self.payload, re.Pattern):
+            return self.payload.search(payload.decode("utf-8", "replace")) is not None
+        return self.payload is None or payload == self.payload
+
+    def __str__(self) -> str:
+        parts = []
+        if self.topic is not None:
+            parts.append(f"topic {self.topic}")
+        if self._has_json:
+            parts.append(f"json {self.json!r}")
+        if isinstance(self.payload, re.Pattern):
+            parts.append(f"payload /{self.payload.pattern}/")
+        elif self.payload is not None:
+            parts.append(f"payload {self.payload!r}")
+        return "a message with " + ", ".join(parts) if parts else "any message"
+
+
+def topic_matches(filter_parts: list[str], topic: str) -> bool:
+    """Whether a topic fits an MQTT topic filter, given in levels (MQTT 5.0, 4.7)."""
+    levels = topic.split("/")
+    if topic.startswith("$") and filter_parts[0] in ("#", "+"):
+        return False
+    for index, part in enumerate(filter_parts):
+        if part == "#":
+            return True
+        if index >= len(levels) or (part != "+" and part != levels[index]):
+            return False
+    return len(levels) == len(filter_parts)

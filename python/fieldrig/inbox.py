@@ -1,0 +1,283 @@
+"""Expectations on the two kinds of inbox: messages (MQTT) and streams (consoles).
+
+The rules stand at the top of ``expect.py``. What differs is consumption: a match takes one message out of a message
+inbox, and everything up to its end out of a stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from ._core import Span, Stamp
+from .errors import InconclusiveError, ObserverBlind, UnexpectedEvent, UsageError
+from .expect import HasInstant, MessagePattern, Timeline, Window, failure, give_up, window
+
+
+class MessageLike(Protocol):
+    """A message in an inbox."""
+
+    @property
+    def at(self) -> Stamp: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def retained(self) -> bool: ...
+    def describe(self) -> str: ...
+
+
+M = TypeVar("M", bound=MessageLike)
+
+
+class MessageSource(Protocol[M]):
+    """Where messages come from."""
+
+    def wait(self, index: int, deadline_ns: int) -> Sequence[M]:
+        """The messages from number ``index`` on; waits for the first of them until the deadline of the run clock.
+
+        At the deadline what has arrived is read once more, so an empty answer means that nothing came.
+        """
+
+    def alive(self) -> str | None:
+        """Proves with a round trip that messages still arrive; gives the reason if that cannot be proven."""
+
+
+class MessageInbox(Generic[M]):
+    """Expectations on messages."""
+
+    def __init__(self, source: MessageSource[M], timeline: Timeline, name: str) -> None:
+        self._source = source
+        self._timeline = timeline
+        self._name = name
+        self._taken: set[int] = set()
+        self._floor = 0
+
+    def expect(
+        self,
+        pattern: MessagePattern,
+        after: HasInstant | Stamp | None,
+        within: str | Span | None,
+        retained: bool,
+    ) -> M:
+        """The first message that fits, lies surely behind the cursor and arrived surely inside the window.
+
+        Raises:
+            ExpectationFailed: none came.
+            InconclusiveError: one came whose arrival cannot be placed, or the host stood still.
+            BenchError: the link was lost.
+        """
+        frame = window(self._timeline, after, within, "within")
+        unsure = nearest = None
+        index = self._floor
+        while True:
+            messages = self._source.wait(index, frame.deadline_ns)
+            if not messages:
+                raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest)
+            for message in messages:
+                place, index = index, index + 1
+                if place in self._taken or not pattern.matches(message.topic, message.payload):
+                    continue
+                if message.retained and not retained:
+                    nearest = f"{message.describe()}, but it is a retained one (retained=True would take it)"
+                    continue
+                verdict = frame.judge(message.at)
+                if verdict == "pass":
+                    self._take(place)
+                    return message
+                described = message.describe()
+                if verdict == "before":
+                    nearest = f"{described}, but it came before the cursor: stale"
+                elif verdict == "late":
+                    nearest = f"{described}, but too late"
+                elif verdict == "unsure-before":
+                    unsure = f"{described} may have come before or after the cursor"
+                else:
+                    unsure = f"{described} may have come before or after the end of the window"
+
+    def expect_none(self, pattern: MessagePattern, after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
+        """Nothing that fits arrives in the window, and the inbox is proven alive at its end.
+
+        Raises:
+            UnexpectedEvent: one came.
+            InconclusiveError: one came whose arrival cannot be placed.
+            ObserverBlind: the inbox could not be proven alive to the end.
+        """
+        frame = window(self._timeline, after, for_, "for_")
+        index = self._floor
+        unsure = None
+        proven = False
+        while True:
+            messages = self._source.wait(index, frame.deadline_ns)
+            for message in messages:
+                place, index = index, index + 1
+                if place in self._taken or message.retained or not pattern.matches(message.topic, message.payload):
+                    continue
+                verdict = frame.judge(message.at)
+                if verdict == "pass":
+                    headline = f"{self._name}: {pattern} arrived, none was to come: {message.describe()}"
+                    raise UnexpectedEvent(failure(headline, frame, self._timeline))
+                if verdict.startswith("unsure"):
+                    unsure = message.describe()
+            if messages:
+                continue
+            if proven:
+                break
+            # What was on its way when the window ended is read before the marker, because the order is kept.
+            broken = self._source.alive()
+            if broken:
+                headline = f"{self._name}: no witness for the silence: {broken}"
+                raise ObserverBlind(failure(headline, frame, self._timeline))
+            proven = True
+        if unsure:
+            headline = f"{self._name}: {unsure} arrived at an edge of the window in which {pattern} was not to come"
+            raise InconclusiveError(failure(headline, frame, self._timeline))
+
+    def _take(self, place: int) -> None:
+        self._taken.add(place)
+        while self._floor in self._taken:
+            self._taken.remove(self._floor)
+            self._floor += 1
+
+
+class StreamMatch(Protocol):
+    """Where a pattern was found in a stream."""
+
+    @property
+    def at(self) -> Stamp: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    def describe(self) -> str: ...
+
+
+S = TypeVar("S", bound=StreamMatch)
+
+
+class StreamSource(Protocol[S]):
+    """A stream that keeps what it received, with stamps."""
+
+    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int) -> S | None:
+        """The first match that begins at offset ``start`` or behind it, at a byte that surely came after ``after``.
+
+        Waits for it until the deadline of the run clock; a deadline of 0 looks only at what is there.
+        """
+
+    def offset_after(self, at: Stamp) -> tuple[int, int]:
+        """The offset of the first byte that may have come after an instant, and of the first that surely did."""
+
+    def alive(self) -> str | None:
+        """Why the stream can no longer be believed (hung up, overrun, bytes dropped), or None."""
+
+
+class StreamInbox(Generic[S]):
+    """Expectations on a stream of text."""
+
+    def __init__(self, source: StreamSource[S], timeline: Timeline, name: str) -> None:
+        self._source = source
+        self._timeline = timeline
+        self._name = name
+        self._consumed = 0
+
+    def expect(self, pattern: str, after: HasInstant | Stamp | None, within: str | Span | None) -> S:
+        """The first match that lies wholly behind the cursor and arrived surely inside the window.
+
+        Raises:
+            ExpectationFailed: none came.
+            InconclusiveError: one came whose arrival cannot be placed, or the host stood still.
+            BenchError: the port was lost.
+        """
+        check_pattern(pattern)
+        frame = window(self._timeline, after, within, "within")
+        match, verdict = self._find(pattern, frame)
+        if match is not None and verdict == "pass":
+            self._consumed = match.end
+            return match
+        raise self._gave_up(pattern, frame, match, verdict)
+
+    def expect_all(
+        self, patterns: Sequence[str], after: HasInstant | Stamp | None, within: str | Span | None
+    ) -> list[S]:
+        """All patterns, in any order, each wholly behind the cursor and inside the window.
+
+        Returns:
+            The matches in the order of the patterns.
+        """
+        if isinstance(patterns, str) or not patterns:
+            raise UsageError("expect_all() takes a list of patterns")
+        for pattern in patterns:
+            check_pattern(pattern)
+        frame = window(self._timeline, after, within, "within")
+        matches = []
+        for pattern in patterns:
+            match, verdict = self._find(pattern, frame)
+            if match is None or verdict != "pass":
+                raise self._gave_up(pattern, frame, match, verdict)
+            matches.append(match)
+        self._consumed = max(match.end for match in matches)
+        return matches
+
+    def expect_none(self, pattern: str, after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
+        """The pattern does not come in the window, and the port was alive to its end.
+
+        Raises:
+            UnexpectedEvent: it came.
+            InconclusiveError: it may have come outside the window, or the port cannot be believed.
+        """
+        check_pattern(pattern)
+        frame = window(self._timeline, after, for_, "for_")
+        match, verdict = self._find(pattern, frame)
+        if match is not None and verdict == "pass":
+            headline = f"{self._name}: /{pattern}/ came, it was not to come: {match.describe()}"
+            raise UnexpectedEvent(failure(headline, frame, self._timeline))
+        broken = self._source.alive()
+        if broken:
+            headline = f"{self._name}: no witness for the silence: {broken}"
+            raise ObserverBlind(failure(headline, frame, self._timeline))
+        unsure = match.describe() if match is not None and verdict.startswith("unsure") else self._at_the_cursor(pattern, frame)
+        if unsure:
+            headline = f"{self._name}: {unsure} came at an edge of the window in which /{pattern}/ was not to come"
+            raise InconclusiveError(failure(headline, frame, self._timeline))
+
+    def _find(self, pattern: str, frame: Window) -> tuple[S | None, str]:
+        match = self._source.search(pattern, self._consumed, frame.cursor, frame.deadline_ns)
+        return (None, "none") if match is None else (match, frame.judge(match.at))
+
+    def _at_the_cursor(self, pattern: str, frame: Window) -> str | None:
+        """A match that begins among the bytes that may have come before or after the cursor."""
+        perhaps, surely = self._source.offset_after(frame.cursor)
+        start = max(self._consumed, perhaps)
+        if start >= surely:
+            return None
+        match = self._source.search(pattern, start, None, 0)
+        return match.describe() if match is not None and match.start < surely else None
+
+    def _gave_up(self, pattern: str, frame: Window, match: S | None, verdict: str) -> Exception:
+        unsure = nearest = None
+        if match is not None and verdict == "late":
+            nearest = f"{match.describe()}, but too late"
+        elif match is not None:
+            unsure = f"{match.describe()} may have come before or after the end of the window"
+        else:
+            at_cursor = self._at_the_cursor(pattern, frame)
+            stale = None if at_cursor else self._source.search(pattern, 0, None, 0)
+            unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else None
+            nearest = f"{stale.describe()}, but it came before the cursor: stale" if stale else None
+        return give_up(f"{self._name}: /{pattern}/ did not come", frame, self._timeline, unsure, nearest)
+
+
+def check_pattern(pattern: str) -> None:
+    """Refuses what is no regular expression.
+
+    Raises:
+        UsageError: the pattern cannot be compiled; the text says where.
+    """
+    if not isinstance(pattern, str):
+        raise UsageError(f"a pattern is a text, not {pattern!r}")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"the pattern /{pattern}/ is malformed: {error}") from None

@@ -1,0 +1,187 @@
+"""Measurements: a value with a unit and the band it must lie in; several in a test, judged at its end.
+
+Rules of this file:
+
+- A measurement never stops a test: it is noted, and the worst verdict is the test's at the end.
+- A span is judged at both ends: surely inside passes, surely outside fails, else it is inconclusive.
+- If the host stood still during the test for long enough to explain a miss (or a pass), it is inconclusive.
+- What was declared must be set; a declared measurement left unset fails the test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._core import Span
+from .errors import InconclusiveError, LimitExceeded, UsageError
+from .units import human, nanoseconds
+
+Bound = str | Span | float | int | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured value: seconds for spans, else in its own unit."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+    min: float | None
+    max: float | None
+    verdict: str
+    reason: str = ""
+
+    @property
+    def value(self) -> float:
+        """The middle of what is known."""
+        return (self.low + self.high) / 2
+
+    def describe(self) -> str:
+        """One line: name, value, limits, verdict."""
+        limits = []
+        if self.min is not None:
+            limits.append(f"min {self._shown(self.min)}")
+        if self.max is not None:
+            limits.append(f"max {self._shown(self.max)}")
+        value = self._shown(self.low)
+        if self.high != self.low and self._shown(self.high) != value:
+            value = f"{value} .. {self._shown(self.high)}"
+        text = f"{self.name} = {value} ({', '.join(limits) or 'no limit'}): {self.verdict}"
+        return f"{text}: {self.reason}" if self.reason else text
+
+    def _shown(self, value: float) -> str:
+        if self.unit == "s":
+            return human(round(value * 1e9))
+        return f"{value:.6g} {self.unit}".rstrip()
+
+    def properties(self) -> list[tuple[str, str]]:
+        """The JUnit properties of this measurement."""
+        found = [(f"m.{self.name}", f"{self.value:.9g}"), (f"m.{self.name}.unit", self.unit)]
+        if self.min is not None:
+            found.append((f"m.{self.name}.low", f"{self.min:.9g}"))
+        if self.max is not None:
+            found.append((f"m.{self.name}.high", f"{self.max:.9g}"))
+        return found
+
+
+class Measure:
+    """The ``measure`` fixture: ``measure("alarm_latency", cmd.until(alarm), max="500ms")``."""
+
+    def __init__(
+        self, stalled_ns: Callable[[], int], note: Callable[[Measurement], None], declared: dict[str, dict[str, Any]]
+    ) -> None:
+        self._stalled_ns = stalled_ns
+        self._note = note
+        self._declared = declared
+        self._taken: list[Measurement] = []
+
+    def __call__(
+        self, name: str, value: Span | float, *, unit: str | None = None, min: Bound = None, max: Bound = None
+    ) -> Measurement:
+        """Takes a measurement and judges it; a miss fails the test at its end.
+
+        Args:
+            name: its name in reports; letters, digits, ``_``, ``.`` and ``-``.
+            value: a Span (limits are durations), or a number in ``unit``.
+            unit: the unit of a number, such as ``"V"``; required for numbers, ``"1"`` for none.
+            min: lowest value that passes; a duration for spans.
+            max: highest value that passes; a duration for spans.
+
+        Raises:
+            UsageError: a number without a unit, a limit of the wrong kind, a name used twice.
+        """
+        if not name or not all(c.isalnum() or c in "_.-[]" for c in name):
+            raise UsageError(f"measure(): {name!r} is no name for a measurement: use letters, digits, _ . -")
+        if any(taken.name == name for taken in self._taken):
+            raise UsageError(f"measure(): {name!r} was measured already in this test: give each its own name")
+        declared = self._declared.get(name, {})
+        low_limit = min if min is not None else declared.get("min")
+        high_limit = max if max is not None else declared.get("max")
+        if isinstance(value, Span):
+            taken = self._span(name, value, low_limit, high_limit)
+        else:
+            taken = self._number(name, value, unit or declared.get("unit"), low_limit, high_limit)
+        self._taken.append(taken)
+        self._note(taken)
+        return taken
+
+    def declare(self, name: str, *, unit: str | None = None, min: Bound = None, max: Bound = None) -> None:
+        """Announces a measurement; if the test ends without it, the test fails."""
+        self._declared[name] = {"unit": unit, "min": min, "max": max}
+
+    def _span(self, name: str, span: Span, minimum: Bound, maximum: Bound) -> Measurement:
+        low = None if minimum is None else nanoseconds(_duration(minimum, "min"), "min")
+        high = None if maximum is None else nanoseconds(_duration(maximum, "max"), "max")
+        verdict = span.judge(
+            min=None if low is None else f"{low}ns",
+            max=None if high is None else f"{high}ns",
+        )
+        reason = ""
+        if verdict == "inconclusive":
+            reason = f"the limit lies within the uncertainty of {human(span.latest_ns - span.earliest_ns)}"
+        stalled = self._stalled_ns()
+        excused = verdict == "fail" and high is not None and span.earliest_ns - stalled <= high < span.earliest_ns
+        lucky = verdict == "pass" and low is not None and span.earliest_ns - stalled < low
+        if stalled and (excused or lucky):
+            verdict, reason = "inconclusive", f"the host stood still for {human(stalled)} during the test"
+        return Measurement(
+            name,
+            span.earliest_ns / 1e9,
+            span.latest_ns / 1e9,
+            "s",
+            None if low is None else low / 1e9,
+            None if high is None else high / 1e9,
+            verdict,
+            reason,
+        )
+
+    def _number(self, name: str, value: float, unit: str | None, minimum: Bound, maximum: Bound) -> Measurement:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"measure({name!r}): the value is a Span or a number, not {value!r}")
+        if unit is None:
+            raise UsageError(f'measure({name!r}): a number needs its unit, for example unit="V" (unit="1" for none)')
+        for bound in (minimum, maximum):
+            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float)):
+                raise UsageError(f"measure({name!r}): the limit of a number is a number, not {bound!r}")
+        low = None if minimum is None else float(minimum)  # type: ignore[arg-type]
+        high = None if maximum is None else float(maximum)  # type: ignore[arg-type]
+        outside = math.isnan(value) or (low is not None and value < low) or (high is not None and value > high)
+        shown = "" if unit == "1" else unit
+        reason = "not a number" if math.isnan(value) else ""
+        return Measurement(name, value, value, shown, low, high, "fail" if outside else "pass", reason)
+
+    @property
+    def taken(self) -> list[Measurement]:
+        """What was measured so far."""
+        return list(self._taken)
+
+    def missing(self) -> list[str]:
+        """Declared names that were not measured."""
+        names = {taken.name for taken in self._taken}
+        return [name for name in self._declared if name not in names]
+
+    def outcome(self) -> Exception | None:
+        """The worst verdict as an exception, or None if everything passed."""
+        failed = [taken for taken in self._taken if taken.verdict == "fail"]
+        unsure = [taken for taken in self._taken if taken.verdict == "inconclusive"]
+        missing = self.missing()
+        lines = [f"  {taken.describe()}" for taken in self._taken]
+        lines += [f"  {name}: declared, but never measured: fail" for name in missing]
+        text = "\n".join(lines)
+        if failed or missing:
+            names = ", ".join([taken.name for taken in failed] + missing)
+            return LimitExceeded(f"measurements failed: {names}\n{text}")
+        if unsure:
+            names = ", ".join(taken.name for taken in unsure)
+            return InconclusiveError(f"measurements could not be decided: {names}\n{text}")
+        return None
+
+
+def _duration(bound: Bound, name: str) -> str | Span:
+    if isinstance(bound, str | Span):
+        return bound
+    raise UsageError(f'{name}={bound!r}: the limit of a span is a duration, such as {name}="500ms"')
