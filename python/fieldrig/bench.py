@@ -1,0 +1,310 @@
+"""A bench: the devices of a bench file with their links, ready to be used by a test.
+
+::
+
+    plan = BenchPlan.load("bench.toml", ["real"])          # read and resolved; nothing is opened yet
+    with plan.open() as bench:
+        meter = bench.device("meter")
+        meter.modbus.write("setpoint", 85.0)                # links are attributes, named as in the bench file
+
+Under the profile ``emulated`` a device is built from its model and reached through loopback ports and ptys; under
+``real`` it is reached through the ports the bench file names. The test sees the same links either way.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import __version__, _core
+from ._core import Rig, Span, Stamp
+from .errors import BenchError, UsageError
+from .expect import Timeline
+from .units import nanoseconds
+
+if TYPE_CHECKING:
+    from .measure import Measurement
+
+
+class BenchPlan:
+    """A bench file, read and resolved for the chosen profiles."""
+
+    def __init__(self, native: _core.bench.Plan, path: Path) -> None:
+        self._native = native
+        self.path = path
+        self.name: str = native.name
+        self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], profiles: Sequence[str] = ()) -> BenchPlan:
+        """Reads a bench file.
+
+        Args:
+            path: the TOML file.
+            profiles: ``"real"`` for all devices, ``"meter=real"`` for one; later ones win.
+
+        Raises:
+            BenchFileError: the file is wrong; the message begins with file, line and column.
+            UsageError: a profile is unknown, or names a device that the bench does not have.
+        """
+        return cls(_core.bench.load(os.fspath(path), list(profiles)), Path(path))
+
+    def header(self) -> str:
+        """One line that names the bench and the profile of every device."""
+        devices = ", ".join(f"{name}={profile}" for name, profile in self.profiles.items())
+        return f"fieldrig {__version__}: bench {self.name}, {devices}"
+
+    def open(self, out: str | os.PathLike[str] | None = None, trace: str = "full") -> Bench:
+        """Opens every link and starts every emulated device.
+
+        Args:
+            out: folder for run log and trace; by default a new one below ``fieldrig-runs``.
+            trace: ``full``, ``ring`` or ``counts``.
+
+        Raises:
+            BenchError: a port is missing, busy or refuses.
+        """
+        return Bench(self, Path(out) if out is not None else _new_folder(), trace)
+
+
+def _new_folder() -> Path:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return Path("fieldrig-runs") / f"{now}-{os.getpid()}"
+
+
+class Bench:
+    """An open bench. Close it, or use it as a context manager."""
+
+    def __init__(self, plan: BenchPlan, folder: Path, trace: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.plan = plan
+        self.folder = folder
+        self.rig = Rig(folder=str(folder), trace=trace, name=plan.name)
+        self._devices: dict[str, Dut] = {}
+        self._started = self.rig.now()
+        try:
+            self._running = _core.bench.bring_up(self.rig, plan._native)
+            for device in plan._native.duts:
+                self._devices[device.name] = Dut(self, device)
+            for dut in self._devices.values():
+                dut.power.on()
+                dut.timeline.restart()
+        except BaseException:
+            self.close()
+            raise
+
+    def device(self, name: str) -> Dut:
+        """A device of the bench.
+
+        Raises:
+            UsageError: the bench has no device of this name.
+        """
+        try:
+            return self._devices[name]
+        except KeyError:
+            known = ", ".join(self._devices) or "none"
+            raise UsageError(f"the bench {self.plan.name} has no device `{name}`; it has: {known}") from None
+
+    def restart(self, test: str) -> None:
+        """A new test begins: cursors and habits start anew."""
+        self._started = self.rig.now()
+        self.rig.log("test.start", test=test)
+        for device in self._devices.values():
+            device.timeline.restart()
+
+    def stalled_since_restart(self) -> int:
+        """For how long the host stood still since the test began, in nanoseconds."""
+        return sum(stall.latest_ns for stall in self.rig.stalls(self._started))
+
+    def note_measurement(self, measurement: Measurement) -> None:
+        """Writes a measurement into the run log."""
+        self.rig.log(
+            "measurement",
+            name=measurement.name,
+            low=measurement.low,
+            high=measurement.high,
+            unit=measurement.unit,
+            verdict=measurement.verdict,
+        )
+
+    def note_verdict(self, test: str, verdict: str, text: str) -> None:
+        """Writes a verdict into the run log."""
+        self.rig.log("test.verdict", test=test, verdict=verdict, text=text)
+
+    def files(self) -> dict[str, str]:
+        """What the run leaves behind: kind and path."""
+        return dict(self.rig.files())
+
+    def properties(self) -> list[tuple[str, str]]:
+        """What a report says about the bench: name and value."""
+        found = [("bench", self.plan.name), ("fieldrig", __version__)]
+        found += [(f"profile.{name}", profile) for name, profile in self.plan.profiles.items()]
+        return found
+
+    def close(self) -> None:
+        """Drives every device to its end, closes every port, ends every thread. May be called twice."""
+        for device in self._devices.values():
+            device.close()
+        self.rig.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Dut:
+    """A device that is judged. Its links are attributes, named as in the bench file."""
+
+    def __init__(self, bench: Bench, native: _core.bench.Dut) -> None:
+        self.name: str = native.name
+        self.profile: str = native.profile
+        self.not_run: str | None = native.not_run
+        self.timeline = Timeline(bench.rig.now, bench.rig.stalls)
+        self.timeline.trace = bench.files().get("trace")
+        self.emulated = bench._running.device(native.name)
+        self.power = Power(self, bench, native)
+        self._links: dict[str, Any] = {}
+        if self.not_run is None:
+            for link in native.links:
+                self._links[link.name] = _open_link(self, bench, native, link)
+
+    def __getattr__(self, name: str) -> Any:
+        links = self.__dict__.get("_links", {})
+        if name in links:
+            return links[name]
+        known = ", ".join(links) or "none"
+        raise AttributeError(f"the device `{self.name}` has no link `{name}`; it has: {known}")
+
+    def set(self, point: str, value: float | bool | str) -> Any:
+        """Sets a point of an emulated device, as its surroundings would; a stimulus.
+
+        Raises:
+            UsageError: the device is not emulated, or has no such point.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.set(): only an emulated device can be set by the test; this one is real")
+        change = self.emulated.set(point, value)
+        self.timeline.stimulus(change.at)
+        return change
+
+    def get(self, point: str) -> Any:
+        """The value of a point of an emulated device.
+
+        Raises:
+            UsageError: the device is not emulated, or has no such point.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.get(): only an emulated device can be looked into; this one is real")
+        return self.emulated.get(point)
+
+    def close(self) -> None:
+        """Closes the links."""
+        for link in self._links.values():
+            link.close()
+
+    def __repr__(self) -> str:
+        return f"<device {self.name}, {self.profile}, links: {', '.join(self._links)}>"
+
+
+class PowerAction:
+    """Something done to the power of a device."""
+
+    def __init__(self, action: str, at: Stamp, done: Stamp) -> None:
+        self.action = action
+        self.at = at
+        self.done = done
+
+    def until(self, later: Any) -> Span:
+        """The span from this action to something later."""
+        return self.at.until(later)
+
+    def __repr__(self) -> str:
+        return f"<power {self.action}>"
+
+
+class Power:
+    """The power of a device: its model when emulated, the command of the bench file when real."""
+
+    def __init__(self, dut: Dut, bench: Bench, native: _core.bench.Dut) -> None:
+        self._dut = dut
+        self._bench = bench
+        self._command: str | None = native.power_command
+        self._settle: str | None = native.power_settle
+
+    def on(self) -> PowerAction:
+        """Switches on. A real device without a power command is on already: nothing is done."""
+        return self._switch("on")
+
+    def off(self) -> PowerAction:
+        """Switches off.
+
+        Raises:
+            UsageError: the bench file names no power command for this real device.
+            BenchError: the command failed or took too long.
+        """
+        if self._dut.emulated is None and self._command is None:
+            raise UsageError(f"{self._dut.name}.power: the bench file has no power = {{ command = .. }} for it")
+        return self._switch("off")
+
+    def cycle(self, off: str | Span = "1s") -> PowerAction:
+        """Switches off, waits, switches on. ``.at`` is the instant at which power went, ``.done`` when it was back."""
+        pause = nanoseconds(off, "off")
+        down = self.off()
+        self._bench.rig.sleep(f"{pause}ns")
+        up = self.on()
+        return PowerAction("cycle", down.at, up.done)
+
+    def _switch(self, action: str) -> PowerAction:
+        now = self._bench.rig.now
+        at = now()
+        if self._dut.emulated is not None:
+            if action == "on":
+                self._dut.emulated.power_on()
+            else:
+                self._dut.emulated.power_off()
+        elif self._command is not None:
+            _run(self._command.replace("{action}", action), self._bench.plan.path.parent)
+        done = now()
+        self._dut.timeline.stimulus(at)
+        self._bench.rig.log("power", device=self._dut.name, action=action)
+        return PowerAction(action, at, done)
+
+
+def _run(command: str, folder: Path) -> None:
+    try:
+        ended = subprocess.run(shlex.split(command), cwd=folder, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        raise BenchError(f"the power command `{command}` could not be run: {error}") from None
+    if ended.returncode != 0:
+        said = (ended.stderr or ended.stdout).strip().splitlines()
+        raise BenchError(f"the power command `{command}` ended with {ended.returncode}: {said[-1] if said else 'silent'}")
+
+
+def _open_link(dut: Dut, bench: Bench, native: _core.bench.Dut, link: _core.bench.Link) -> Any:
+    """Opens our end of a link: what it is follows from the protocol alone."""
+    at = bench._running.resolve(native.name, link.name)
+    name = f"{dut.name}.{link.name}"
+    if link.protocol.startswith("modbus"):
+        from .modbus import Client
+
+        points = at.point_map
+        return Client(at.url, unit=at.unit, points=points, rig=bench.rig, timeline=dut.timeline, name=name)
+    if link.protocol.startswith("mqtt"):
+        from . import mqtt
+
+        return mqtt.Client(at.url, version=link.protocol, base=at.base, rig=bench.rig, timeline=dut.timeline, name=name)
+    if link.protocol == "console":
+        from .serial import Console
+
+        return Console(at.url, rig=bench.rig, timeline=dut.timeline, name=name)
+    raise BenchError(f"{name}: nobody here can use the protocol {link.protocol}")
