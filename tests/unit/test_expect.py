@@ -1,0 +1,260 @@
+"""What counts as a match, as silence and as a fail, on made-up arrivals: no port, no waiting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from fieldrig._core import Span, Stamp
+from fieldrig.errors import ExpectationFailed, InconclusiveError, ObserverBlind, UnexpectedEvent, UsageError
+from fieldrig.expect import MessagePattern, Timeline, json_matches, near, topic_matches
+from fieldrig.inbox import MessageInbox, StreamInbox
+
+MS = 1_000_000
+
+
+def at(start_ms: float, end_ms: float | None = None) -> Stamp:
+    return Stamp(int(start_ms * MS), int((start_ms if end_ms is None else end_ms) * MS))
+
+
+@dataclass
+class Message:
+    at: Stamp
+    topic: str = "a/b"
+    payload: bytes = b"{}"
+    retained: bool = False
+
+    def describe(self) -> str:
+        return f"{self.topic} {self.payload!r}"
+
+
+class Messages:
+    """A message source whose arrivals are known beforehand."""
+
+    def __init__(self, *messages: Message, witness: str | None = None) -> None:
+        self.messages = list(messages)
+        self.witness = witness
+
+    def wait(self, index: int, deadline_ns: int) -> Sequence[Message]:
+        return self.messages[index:]
+
+    def alive(self) -> str | None:
+        return self.witness
+
+
+def timeline(stalls: Iterable[Span] = (), now_ms: float = 100) -> Timeline:
+    return Timeline(lambda: at(now_ms), lambda since: stalls)
+
+
+def inbox(*messages: Message, witness: str | None = None, stalls: Iterable[Span] = ()) -> MessageInbox[Message]:
+    return MessageInbox(Messages(*messages, witness=witness), timeline(stalls), "meter.mqtt")
+
+
+ANY = MessagePattern(None, None, None)
+
+
+def test_a_message_behind_the_cursor_and_in_the_window_matches() -> None:
+    fresh = Message(at(120))
+    assert inbox(fresh).expect(ANY, None, "1s", False) is fresh
+
+
+def test_a_stale_message_fails_and_is_named_as_the_nearest() -> None:
+    with pytest.raises(ExpectationFailed, match=r"(?s)^DUT: .*nearest: a/b .*stale"):
+        inbox(Message(at(50))).expect(ANY, None, "1s", False)
+
+
+def test_a_message_before_the_stimulus_on_another_link_is_stale() -> None:
+    stimulus = at(130)
+    with pytest.raises(ExpectationFailed, match="stale"):
+        inbox(Message(at(120))).expect(ANY, stimulus, "1s", False)
+
+
+def test_an_arrival_that_overlaps_the_cursor_is_inconclusive() -> None:
+    with pytest.raises(InconclusiveError, match=r"^INCONCLUSIVE: .*before or after the cursor"):
+        inbox(Message(at(90, 110))).expect(ANY, None, "1s", False)
+
+
+def test_a_sure_match_outweighs_an_unsure_one() -> None:
+    sure = Message(at(150))
+    assert inbox(Message(at(90, 110)), sure).expect(ANY, None, "1s", False) is sure
+
+
+def test_a_retained_message_matches_only_if_asked() -> None:
+    retained = Message(at(120), retained=True)
+    with pytest.raises(ExpectationFailed, match="retained"):
+        inbox(retained).expect(ANY, None, "1s", False)
+    assert inbox(retained).expect(ANY, None, "1s", True) is retained
+
+
+def test_too_late_is_a_fail_and_at_the_edge_inconclusive() -> None:
+    with pytest.raises(ExpectationFailed, match="too late"):
+        inbox(Message(at(1200))).expect(ANY, None, "1s", False)
+    with pytest.raises(InconclusiveError, match="end of the window"):
+        inbox(Message(at(1090, 1110))).expect(ANY, None, "1s", False)
+
+
+def test_a_stalled_host_does_not_accuse_the_device() -> None:
+    with pytest.raises(InconclusiveError, match="the host stood still for 300 ms"):
+        inbox(stalls=[Span(300 * MS)]).expect(ANY, None, "1s", False)
+
+
+def test_a_match_consumes_one_message_even_with_equal_stamps() -> None:
+    one, two = Message(at(120), payload=b"1"), Message(at(120), payload=b"2")
+    box = inbox(one, two)
+    assert box.expect(ANY, None, "1s", False) is one
+    assert box.expect(ANY, None, "1s", False) is two
+    with pytest.raises(ExpectationFailed):
+        box.expect(ANY, None, "1s", False)
+
+
+def test_a_consumed_match_leaves_other_messages_in_place() -> None:
+    first, second = Message(at(120), "x"), Message(at(121), "y")
+    box = inbox(first, second)
+    assert box.expect(MessagePattern("y", None, None), None, "1s", False) is second
+    assert box.expect(MessagePattern("x", None, None), None, "1s", False) is first
+
+
+def test_silence_without_a_witness_is_inconclusive() -> None:
+    inbox().expect_none(ANY, None, "1s")
+    with pytest.raises(ObserverBlind, match=r"^INCONCLUSIVE: .*no witness for the silence: the marker did not return"):
+        inbox(witness="the marker did not return").expect_none(ANY, None, "1s")
+
+
+def test_an_unwanted_message_fails_and_one_outside_the_window_does_not() -> None:
+    with pytest.raises(UnexpectedEvent, match=r"^DUT: "):
+        inbox(Message(at(500))).expect_none(ANY, None, "1s")
+    inbox(Message(at(50)), Message(at(1200))).expect_none(ANY, None, "1s")
+    with pytest.raises(InconclusiveError, match="edge"):
+        inbox(Message(at(1090, 1110))).expect_none(ANY, None, "1s")
+
+
+@pytest.mark.parametrize("window", [5, 0.5, "5", "soon", "-1s", None])
+def test_a_window_needs_a_unit(window: object) -> None:
+    with pytest.raises(UsageError, match=r"^USAGE: "):
+        inbox().expect(ANY, None, window, False)  # type: ignore[arg-type]
+
+
+def test_a_failure_text_has_25_lines_at_most() -> None:
+    line = timeline()
+    seen = [("meter.console", Message(at(100 + place), topic=f"line {place}")) for place in range(60)]
+    line.observe(lambda since: list(seen))
+    line.trace = "fieldrig-runs/x/trace.pcapng"
+    box = MessageInbox(Messages(), line, "meter.mqtt")
+    with pytest.raises(ExpectationFailed) as failed:
+        box.expect(MessagePattern("a/#", {"v": 1}, None), None, "1s", False)
+    text = str(failed.value).splitlines()
+    assert len(text) <= 25
+    assert text[-1].strip() == "trace: fieldrig-runs/x/trace.pcapng"
+    assert "... and" in text[-2]
+
+
+@dataclass
+class Found:
+    at: Stamp
+    start: int
+    end: int
+    text: str
+
+    def describe(self) -> str:
+        return repr(self.text)
+
+
+class Text:
+    """A stream whose bytes and stamps are known beforehand: pairs of stamp and text."""
+
+    def __init__(self, *parts: tuple[Stamp, str], broken: str | None = None) -> None:
+        self.text = "".join(text for _, text in parts)
+        self.stamps = [stamp for stamp, text in parts for _ in text]
+        self.broken = broken
+
+    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int) -> Found | None:
+        begin = start if after is None else max(start, self.offset_after(after)[1])
+        match = re.compile(pattern).search(self.text, begin)
+        return match and Found(self.stamps[match.end() - 1], match.start(), match.end(), match.group())
+
+    def offset_after(self, at: Stamp) -> tuple[int, int]:
+        perhaps = next((i for i, stamp in enumerate(self.stamps) if stamp.latest_ns >= at.earliest_ns), len(self.text))
+        surely = next((i for i, stamp in enumerate(self.stamps) if stamp.order(at) == "after"), len(self.text))
+        return perhaps, surely
+
+    def alive(self) -> str | None:
+        return self.broken
+
+
+def console(*parts: tuple[Stamp, str], broken: str | None = None) -> StreamInbox[Found]:
+    return StreamInbox(Text(*parts, broken=broken), timeline(), "meter.console")
+
+
+def test_a_stale_line_does_not_match() -> None:
+    with pytest.raises(ExpectationFailed, match=r"(?s)/boot ok/ did not come.*nearest: 'boot ok'.*stale"):
+        console((at(50), "boot ok\n")).expect("boot ok", None, "1s")
+
+
+def test_a_match_that_begins_before_the_cursor_is_stale_too() -> None:
+    with pytest.raises(ExpectationFailed):
+        console((at(50), "boot o"), (at(150), "k\n")).expect("boot ok", None, "1s")
+
+
+def test_a_match_on_bytes_that_overlap_the_cursor_is_inconclusive() -> None:
+    with pytest.raises(InconclusiveError, match="before or after the cursor"):
+        console((at(90, 110), "boot ok\n")).expect("boot ok", None, "1s")
+
+
+def test_a_match_consumes_everything_up_to_it() -> None:
+    box = console((at(120), "one two three\n"))
+    assert box.expect("two", None, "1s").start == 4
+    with pytest.raises(ExpectationFailed):
+        box.expect("one", None, "1s")
+    assert box.expect("three", None, "1s").end == 13
+
+
+def test_all_patterns_in_any_order() -> None:
+    box = console((at(120), "b a c"))
+    assert [match.text for match in box.expect_all(["a", "b"], None, "1s")] == ["a", "b"]
+    with pytest.raises(ExpectationFailed):
+        box.expect("b", None, "1s")
+
+
+def test_a_silent_console_needs_a_living_port() -> None:
+    console((at(120), "fine\n")).expect_none("panic", None, "1s")
+    with pytest.raises(UnexpectedEvent):
+        console((at(120), "panic\n")).expect_none("panic", None, "1s")
+    with pytest.raises(ObserverBlind, match="hung up"):
+        console((at(120), "fine\n"), broken="the port hung up").expect_none("panic", None, "1s")
+
+
+def test_a_malformed_pattern_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="malformed"):
+        console().expect("(", None, "1s")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "fits"),
+    [
+        ("a/+/c", "a/b/c", True),
+        ("a/+", "a", False),
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("#", "$SYS/x", False),
+        ("+/x", "$SYS/x", False),
+        ("$SYS/#", "$SYS/x", True),
+        ("a/+", "a/", True),
+        ("a", "a/b", False),
+    ],
+)
+def test_topic_filters_follow_the_standard(pattern: str, topic: str, fits: bool) -> None:
+    assert topic_matches(pattern.split("/"), topic) is fits
+
+
+def test_json_content_may_have_more_keys_but_no_other_values() -> None:
+    assert json_matches({"code": "X"}, {"code": "X", "t": 1})
+    assert not json_matches({"code": "X"}, {"code": "Y"})
+    assert json_matches({"v": near(231.7, 0.05)}, {"v": 231.72})
+    assert not json_matches({"v": near(231.7, 0.05)}, {"v": True})
+    assert not json_matches({"on": True}, {"on": 1})
+    assert not json_matches([1], [1, 2])
+    with pytest.raises(UsageError):
+        near(1, -1)

@@ -1,0 +1,104 @@
+"""Measurements are judged at both ends, never stop a test, and are never lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fieldrig._core import Span
+from fieldrig.errors import InconclusiveError, LimitExceeded, UsageError
+from fieldrig.measure import Measure, Measurement
+
+MS = 1_000_000
+
+
+def measure(stalled_ns: int = 0, declared: dict[str, dict[str, Any]] | None = None) -> Measure:
+    noted: list[Measurement] = []
+    return Measure(lambda: stalled_ns, noted.append, declared or {})
+
+
+def test_a_750_ms_span_against_500_ms_fails() -> None:
+    box = measure()
+    taken = box("alarm_latency", Span(750 * MS), max="500ms")
+    assert taken.verdict == "fail"
+    outcome = box.outcome()
+    assert isinstance(outcome, LimitExceeded)
+    assert str(outcome).splitlines() == [
+        "DUT: measurements failed: alarm_latency",
+        "  alarm_latency = 750 ms (max 500 ms): fail",
+    ]
+
+
+def test_a_limit_inside_the_uncertainty_is_inconclusive() -> None:
+    box = measure()
+    box("latency", Span(499 * MS, 501 * MS), max="500ms")
+    outcome = box.outcome()
+    assert isinstance(outcome, InconclusiveError)
+    assert "the limit lies within the uncertainty of 2 ms" in str(outcome)
+
+
+def test_all_measurements_are_listed_and_the_worst_counts() -> None:
+    box = measure()
+    box("good", Span(1 * MS), max="500ms")
+    box("unsure", Span(400 * MS, 600 * MS), max="500ms")
+    box("voltage", 260.0, unit="V", min=207, max=253)
+    outcome = box.outcome()
+    assert isinstance(outcome, LimitExceeded)
+    text = str(outcome)
+    assert "good = 1 ms" in text and "unsure = 400 ms .. 600 ms" in text
+    assert "voltage = 260 V (min 207 V, max 253 V): fail" in text
+
+
+def test_a_stalled_host_explains_a_miss_and_spoils_a_lucky_pass() -> None:
+    late = measure(stalled_ns=300 * MS)("latency", Span(750 * MS), max="500ms")
+    assert (late.verdict, late.reason) == ("inconclusive", "the host stood still for 300 ms during the test")
+    assert measure(stalled_ns=100 * MS)("latency", Span(750 * MS), max="500ms").verdict == "fail"
+    assert measure(stalled_ns=300 * MS)("pause", Span(400 * MS), min="200ms").verdict == "inconclusive"
+    assert measure(stalled_ns=300 * MS)("latency", Span(400 * MS), max="500ms").verdict == "pass"
+
+
+def test_what_was_declared_must_be_measured() -> None:
+    box = measure(declared={"alarm_latency": {"max": "500ms"}})
+    assert isinstance(box.outcome(), LimitExceeded)
+    assert "alarm_latency: declared, but never measured: fail" in str(box.outcome())
+    assert box("alarm_latency", Span(750 * MS)).verdict == "fail"
+    box.declare("boot_time", max="5s")
+    assert box.missing() == ["boot_time"]
+
+
+def test_no_measurement_is_no_verdict() -> None:
+    assert measure().outcome() is None
+
+
+def test_not_a_number_fails() -> None:
+    assert measure()("v", float("nan"), unit="V").verdict == "fail"
+
+
+def test_properties_are_those_of_the_report_contract() -> None:
+    taken = measure()("v", 230.5, unit="V", min=207, max=253)
+    assert taken.properties() == [("m.v", "230.5"), ("m.v.unit", "V"), ("m.v.low", "207"), ("m.v.high", "253")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limits", "problem"),
+    [
+        (("v", 3.0), {}, "needs its unit"),
+        (("v", Span(1)), {"max": 5}, "is a duration"),
+        (("v", 3.0), {"unit": "V", "max": "5s"}, "the limit of a number is a number"),
+        (("v", "3"), {"unit": "V"}, "a Span or a number"),
+        (("v", True), {"unit": "1"}, "a Span or a number"),
+        (("a b", 3.0), {"unit": "V"}, "no name for a measurement"),
+        (("v", Span(1)), {"max": "5"}, "unit"),
+    ],
+)
+def test_wrong_arguments_are_usage_errors(arguments: Any, limits: Any, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        measure()(*arguments, **limits)
+
+
+def test_a_name_is_measured_once() -> None:
+    box = measure()
+    box("v", 1, unit="V")
+    with pytest.raises(UsageError, match="measured already"):
+        box("v", 2, unit="V")

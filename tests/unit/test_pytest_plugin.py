@@ -1,0 +1,127 @@
+"""The plug-in's verdicts, texts and properties, seen from outside: each test is a pytest run of its own."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester):
+    def go(source: str, *options: str) -> pytest.RunResult:
+        pytester.makepyfile(source)
+        return pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", *options)
+
+    return go
+
+
+SPAN = "from fieldrig import Span\nimport pytest\n"
+
+
+def test_a_750_ms_span_against_500_ms_is_red_and_blames_the_dut(run) -> None:
+    result = run(SPAN + "def test_it(measure):\n    measure('latency', Span(750_000_000), max='500ms')\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["DUT: measurements failed: latency", "*latency = 750 ms (max 500 ms): fail"])
+
+
+def test_a_skip_after_a_failed_measurement_does_not_hide_it(run) -> None:
+    body = "    measure('latency', Span(750_000_000), max='500ms')\n    pytest.skip('never mind')\n"
+    result = run(SPAN + "def test_it(measure):\n" + body)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["DUT: measurements failed: latency", "*then: never mind*"])
+
+
+def test_a_bench_error_after_a_failed_measurement_does_not_hide_it(run) -> None:
+    body = "    measure('latency', Span(750_000_000), max='500ms')\n    raise BenchError('the port is gone')\n"
+    result = run(SPAN + "from fieldrig import BenchError\ndef test_it(measure):\n" + body)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["DUT: measurements failed: latency", "*then: BENCH: the port is gone*"])
+
+
+def test_a_teardown_error_does_not_hide_a_fail(run) -> None:
+    source = SPAN + (
+        "@pytest.fixture\ndef broken():\n    yield\n    raise RuntimeError('teardown')\n"
+        "def test_it(measure, broken):\n    measure('latency', Span(750_000_000), max='500ms')\n"
+    )
+    result = run(source)
+    result.assert_outcomes(failed=1, errors=1)
+
+
+def test_an_inconclusive_test_is_red_by_default_and_can_be_shown_as_a_skip(run) -> None:
+    source = SPAN + "def test_it(measure):\n    measure('latency', Span(1, 999_000_000), max='500ms')\n"
+    red = run(source)
+    red.assert_outcomes(failed=1)
+    red.stdout.fnmatch_lines(["INCONCLUSIVE: measurements could not be decided: latency"])
+    run(source, "--fieldrig-inconclusive=skip").assert_outcomes(skipped=1)
+
+
+def test_skipping_inconclusive_never_skips_a_fail(run) -> None:
+    source = SPAN + (
+        "def test_it(measure):\n    measure('bad', Span(750_000_000), max='500ms')\n"
+        "    measure('unsure', Span(1, 999_000_000), max='500ms')\n"
+    )
+    run(source, "--fieldrig-inconclusive=skip").assert_outcomes(failed=1)
+
+
+def test_a_declared_measurement_left_unset_fails(run) -> None:
+    result = run(SPAN + "@pytest.mark.measures('boot_time', max='5s')\ndef test_it():\n    pass\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*boot_time: declared, but never measured: fail"])
+
+
+def test_requirements_measurements_and_verdict_are_junit_properties(run, pytester: pytest.Pytester) -> None:
+    source = SPAN + (
+        "@pytest.mark.requirement('MB-FC03-07', 'R-2')\n"
+        "def test_it(measure):\n    measure('voltage', 230.5, unit='V', min=207, max=253)\n"
+    )
+    run(source, "--junitxml=junit.xml").assert_outcomes(passed=1)
+    case = ElementTree.parse(pytester.path / "junit.xml").find(".//testcase")
+    assert case is not None
+    found = [(one.get("name"), one.get("value")) for one in case.iter("property")]
+    assert found == [
+        ("requirement", "MB-FC03-07"),
+        ("requirement", "R-2"),
+        ("m.voltage", "230.5"),
+        ("m.voltage.unit", "V"),
+        ("m.voltage.low", "207"),
+        ("m.voltage.high", "253"),
+        ("verdict", "pass"),
+    ]
+
+
+def test_an_xfail_stays_an_xfail(run) -> None:
+    source = SPAN + (
+        "@pytest.mark.xfail\ndef test_it(measure):\n    measure('latency', Span(750_000_000), max='500ms')\n"
+    )
+    run(source).assert_outcomes(xfailed=1)
+
+
+def test_a_forgotten_bench_is_no_green_run(run) -> None:
+    result = run("def test_it(bench):\n    pass\n")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*there is no bench*"])
+
+
+def test_a_missing_bench_file_is_a_usage_error(run) -> None:
+    result = run("def test_it():\n    pass\n", "--bench", "nowhere.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*there is no bench file nowhere.toml*"])
+
+
+def test_a_profile_without_a_bench_is_a_usage_error(run) -> None:
+    result = run("def test_it():\n    pass\n", "--profile", "real")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_plug_in_is_inert_without_a_bench(run) -> None:
+    source = "import sys\ndef test_it():\n    assert 'fieldrig._core' not in sys.modules\n"
+    result = run(source)
+    result.assert_outcomes(passed=1)
+    assert "fieldrig 0" not in result.stdout.str()
+
+
+def test_switching_the_plug_in_off_leaves_pytest_as_it_was(run) -> None:
+    run("def test_it():\n    pass\n", "-p", "no:fieldrig").assert_outcomes(passed=1)
