@@ -1,6 +1,7 @@
 //! Lines: settings and events of serial lines, and the framing toolkit for consoles and proprietary protocols.
 
 mod settings;
+pub mod silence;
 
 pub use settings::{LineSettings, Parity, SettingsError, StopBits};
 
