@@ -81,8 +81,13 @@ pub enum Why {
     HungUp,
     /// We closed it.
     Local,
-    /// A `Connect` did not succeed; the text says why.
-    Refused(String),
+    /// A `Connect` did not succeed.
+    Refused {
+        /// [`Target::via`] of the attempt, so that a device knows which face it was.
+        via: String,
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// What comes in.

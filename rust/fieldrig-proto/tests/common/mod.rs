@@ -278,7 +278,7 @@ enum Event {
     Arrive(usize, usize, Arrival),
     Pump(usize, usize),
     Drained(usize, usize),
-    Refuse(usize, Conn, String),
+    Refuse(usize, Conn, Why),
 }
 
 #[derive(Default)]
@@ -380,7 +380,7 @@ impl Inner {
             Event::Arrive(link, side, arrival) => self.arrive(link, side, arrival),
             Event::Pump(link, side) => self.pump(link, side),
             Event::Drained(link, side) => self.drained(link, side),
-            Event::Refuse(end, conn, why) => self.give(end, Input::Closed(conn, Why::Refused(why))),
+            Event::Refuse(end, conn, why) => self.give(end, Input::Closed(conn, why)),
         }
     }
 
@@ -444,7 +444,8 @@ impl Inner {
             }
             None => {
                 let conn = self.new_conn(end);
-                let why = format!("nothing listens at {}", target.url);
+                let reason = format!("nothing listens at {}", target.url);
+                let why = Why::Refused { via: target.via.clone(), reason };
                 let now = self.now;
                 self.after(now, Event::Refuse(end, conn, why));
             }
