@@ -1,0 +1,112 @@
+//! Modbus: PDUs, both framings, dissection, client and server face.
+
+use super::{Eater, Target, decoder};
+use fieldrig_proto::endpoint::Stamps;
+use fieldrig_proto::fault::Chance;
+use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
+use fieldrig_proto::modbus::rtu::{self, LineRules, Traffic};
+use fieldrig_proto::modbus::tcp;
+use fieldrig_proto::time::{Duration, Stamp, Time};
+use std::hint::black_box;
+
+pub(super) fn targets() -> Vec<Target> {
+    vec![
+        Target { name: "modbus: request PDU", samples: PDUS, make: || decoder(request) },
+        Target { name: "modbus: response PDU", samples: PDUS, make: || decoder(response) },
+        Target { name: "modbus: TCP framer", samples: TCP, make: || decoder(tcp_framer()) },
+        Target {
+            name: "modbus: RTU, exact",
+            samples: RTU,
+            make: || assembler(LineRules::exact(&line()), Traffic::Responses),
+        },
+        Target {
+            name: "modbus: RTU, tolerant",
+            samples: RTU,
+            make: || assembler(LineRules::tolerant(&line()), Traffic::Requests { own: Some(1) }),
+        },
+    ]
+}
+
+fn line() -> LineSettings {
+    "9600 8E1".parse().expect("these settings are right")
+}
+
+/// What parses, and is written again, parses as the same: only padding bits may be lost.
+fn request(pdu: &[u8]) {
+    if let Ok(request) = Request::parse(pdu) {
+        let mut again = Vec::new();
+        request.encode(&mut again);
+        assert_eq!(Request::parse(&again).as_ref(), Ok(&request), "not what was written");
+        black_box((request.check().is_ok(), request.check_addresses().is_ok()));
+        black_box(Response::answering(&request, pdu).is_ok());
+    }
+}
+
+fn response(pdu: &[u8]) {
+    if let Ok(response) = Response::parse(pdu) {
+        let mut again = Vec::new();
+        response.encode(&mut again);
+        assert_eq!(Response::parse(&again).as_ref(), Ok(&response), "not what was written");
+    }
+    black_box(Exception::parse(pdu).is_ok());
+}
+
+/// One stream for all inputs: rests of one meet the beginning of the next.
+fn tcp_framer() -> impl FnMut(&[u8]) {
+    let mut framer = tcp::Framer::default();
+    move |bytes| {
+        framer.feed(bytes, |found| {
+            black_box(&found);
+        });
+        if framer.pending().len() > 1000 {
+            framer.clear();
+        }
+    }
+}
+
+fn assembler(rules: LineRules, traffic: Traffic) -> Eater {
+    let mut assembler = rtu::Assembler::new(&rules, traffic);
+    let mut now = Time::default();
+    Box::new(move |bytes, chance: &mut Chance| {
+        now = now + Duration::from_micros(chance.below(4_000));
+        if chance.below(16) == 0 {
+            assembler.spoil();
+        }
+        assembler.push(bytes, Stamps::One(Stamp::between(now, now)));
+        if let Some(due) = assembler.deadline().filter(|_| chance.below(2) == 0) {
+            now = now.max(due);
+            assembler.expire(now);
+        }
+        while let Some(frame) = assembler.pop() {
+            black_box(rtu::View(&frame.bytes).problem());
+        }
+    })
+}
+
+const PDUS: &[&[u8]] = &[
+    b"\x01\x00\x13\x00\x13",
+    b"\x03\x00\x6b\x00\x03",
+    b"\x05\x00\xac\xff\x00",
+    b"\x06\x00\x01\x00\x03",
+    b"\x0f\x00\x13\x00\x0a\x02\xcd\x01",
+    b"\x10\x00\x01\x00\x02\x04\x00\x0a\x01\x02",
+    b"\x16\x00\x04\x00\xf2\x00\x25",
+    b"\x17\x00\x03\x00\x06\x00\x0e\x00\x03\x06\x00\xff\x00\xff\x00\xff",
+    b"\x01\x03\xcd\x6b\x05",
+    b"\x03\x06\x02\x2b\x00\x00\x00\x64",
+    b"\x83\x02",
+];
+const TCP: &[&[u8]] = &[
+    b"\x00\x01\x00\x00\x00\x06\x01\x03\x00\x00\x00\x0a",
+    b"\x00\x01\x00\x00\x00\x07\x01\x03\x04\x00\x0a\x01\x02",
+    b"\x00\x02\x00\x00\x00\x03\x01\x83\x02",
+    b"\xff\xff\x00\x00\x01\x00\xff\x03\x00\x00\x00\x7d",
+];
+const RTU: &[&[u8]] = &[
+    b"\x01\x03\x00\x00\x00\x01\x84\x0a",
+    b"\x01\x03\x02\x00\xe6\x38\x0e",
+    b"\x01\x83\x02\xc0\xf1",
+    b"\x01\x10\x00\x01\x00\x02\x10\x08",
+    b"\x02\x06\x00\x01\x00\x03\x98\x38",
+];
