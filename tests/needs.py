@@ -1,6 +1,6 @@
-"""Foreign programs that tests talk to: found, or the test skips with a reason that names the Debian package.
+"""What tests need from outside: foreign programs and headers, found, or the test skips with a reason that names the Debian package.
 
-`python -m tests.peers junit.xml` is the gate's check: it fails if any test of that run was skipped for a missing peer.
+`python -m tests.needs junit.xml` is the gate's check: it fails if any test of that run was skipped for a missing peer.
 """
 
 from __future__ import annotations
