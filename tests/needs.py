@@ -1,4 +1,4 @@
-"""What tests need from outside: foreign programs and headers, found, or the test skips with a reason that names the Debian package.
+"""What tests need from outside: found, or the test skips with a reason that names the Debian package.
 
 `python -m tests.needs junit.xml` is the gate's check: it fails if any test of that run was skipped for a missing peer.
 """
