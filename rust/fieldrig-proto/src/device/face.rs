@@ -4,6 +4,7 @@ use super::store::PointStore;
 use crate::endpoint::{Action, Input};
 use crate::record::{Record, Value};
 use crate::time::Time;
+use std::any::Any;
 
 /// What a model says through a face. A face takes what its protocol can carry and ignores the rest.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,8 +42,11 @@ pub enum Heard {
 
 /// The protocol side of a device. A face sees only inputs of its own connections and follows the same calling
 /// contract as an endpoint (top of `endpoint.rs`), with the store in hand. The [`Device`](super::Device) calls it; it is
-/// called only while the device is running, but for `power`.
-pub trait Face: Send {
+/// called only while the device is running, but for `power` and `set_habit`, and for its wires: these are opened anew
+/// at each power-on, when the boot begins, so that a console can speak while the device boots (`emit`); their bytes
+/// come only once the device runs. `Closed` comes at any time while the device has power.
+/// A face with a type of its own is reached through [`Device::face_as`](super::Device::face_as).
+pub trait Face: Any + Send {
     /// Its name: the name of the bench link, and of the ports and targets bound to it (`Peer::via`).
     fn name(&self) -> &str;
     /// Takes one input.

@@ -2,7 +2,7 @@
 
 use super::face::{Emission, Heard};
 use super::store::{Change, Origin, PointError, PointStore};
-use crate::record::Value;
+use crate::record::{Record, Value};
 use crate::time::Time;
 
 /// What a model may do while it is called.
@@ -12,15 +12,26 @@ pub struct ModelContext<'a> {
     /// The points.
     pub store: &'a mut PointStore,
     emissions: &'a mut Vec<(String, Emission)>,
+    reports: &'a mut Vec<Record>,
 }
 
 impl<'a> ModelContext<'a> {
     /// Made by the device for each call.
-    pub fn new(now: Time, store: &'a mut PointStore, emissions: &'a mut Vec<(String, Emission)>) -> Self {
-        ModelContext { now, store, emissions }
+    pub fn new(
+        now: Time,
+        store: &'a mut PointStore,
+        emissions: &'a mut Vec<(String, Emission)>,
+        reports: &'a mut Vec<Record>,
+    ) -> Self {
+        ModelContext { now, store, emissions, reports }
     }
 
-    /// Speaks through the face of this name.
+    /// Reports something for the run log.
+    pub fn report(&mut self, record: Record) {
+        self.reports.push(record);
+    }
+
+    /// Speaks through the face of this name; an empty name means every face that can carry it.
     pub fn emit(&mut self, face: &str, emission: Emission) {
         self.emissions.push((face.to_owned(), emission));
     }
@@ -43,7 +54,7 @@ pub trait Model: Send {
     }
     /// The device runs now.
     fn run(&mut self, _context: &mut ModelContext<'_>) {}
-    /// A point was written or changed by anyone but the model itself.
+    /// A point was written or changed by anyone but the model itself, while the device runs.
     fn changed(&mut self, _context: &mut ModelContext<'_>, _change: &Change) {}
     /// A face heard something.
     fn heard(&mut self, _context: &mut ModelContext<'_>, _face: &str, _heard: &Heard) {}

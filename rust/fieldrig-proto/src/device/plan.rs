@@ -1,4 +1,4 @@
-//! The behaviour of a device as plain data: what a model file says, and what a `RuleModel` is
+//! The behaviour of a device as plain data: what a model file says, and what a [`RuleModel`](super::RuleModel) is
 //! compiled from. Texts are kept as written here; the compilation checks them and names the key at fault.
 //!
 //! The keys of a model file that fill these structs (`[model]`, `[points.*]` and `[face.*]` are read elsewhere):

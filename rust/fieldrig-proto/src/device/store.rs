@@ -216,7 +216,10 @@ impl PointStore {
 
     /// The changes from number `cursor` on, oldest first.
     pub fn changes_since(&self, cursor: u64) -> impl Iterator<Item = &Change> {
-        self.log.iter().skip_while(move |change| change.sequence < cursor)
+        // Sequence numbers in the log have no gaps.
+        let first = self.next_sequence - self.log.len() as u64;
+        let skipped = usize::try_from(cursor.saturating_sub(first)).unwrap_or(usize::MAX).min(self.log.len());
+        self.log.range(skipped..)
     }
 
     fn store(&mut self, now: Time, index: usize, value: Value, by: Origin) {
