@@ -1,5 +1,7 @@
 //! The MQTT codec: round trips, totality, and one malformed packet for each rule.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of these tests fail by panicking")]
+
 use fieldrig_proto::dissect::{Sender, hex};
 use fieldrig_proto::mqtt::{
     Ack, Auth, ConnAck, Connect, Deframer, Disconnect, EncodeError, Packet, PacketType, Patch, Properties, Property,

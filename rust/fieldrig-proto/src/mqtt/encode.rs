@@ -1,9 +1,9 @@
 //! [`Packet`] -> bytes. Refuses what no receiver may accept; [`RawPacket`](super::RawPacket) makes such packets.
 
 use super::packet::{
-    Ack, ConnAck, Connect, Packet, PacketType, Publish, QoS, Subscribe, Subscription, Unsubscribe, Version,
+    Ack, ConnAck, Connect, Packet, PacketType, PublishView, QoS, Subscribe, Subscription, Unsubscribe, Version,
 };
-use super::property::{Properties, Scope};
+use super::property::{Properties, Property, Scope};
 use super::topic;
 
 /// Why a packet cannot be encoded.
@@ -61,6 +61,7 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) -> Result<()
         _ => version,
     };
     if let Packet::Publish(publish) = packet {
+        let publish = &publish.view();
         check_publish(publish, version)?;
         return encode_publish(publish, version, out);
     }
@@ -117,13 +118,13 @@ fn put_id(packet_type: PacketType, id: u16, out: &mut Vec<u8>) -> Encoded {
     Ok(())
 }
 
-fn put_properties(properties: &Properties, scope: Scope, version: Version, out: &mut Vec<u8>) -> Encoded {
-    let misplaced = properties.0.iter().find(|property| version == Version::V311 || !property.allowed_in(scope));
+fn put_properties(properties: &[Property], scope: Scope, version: Version, out: &mut Vec<u8>) -> Encoded {
+    let misplaced = properties.iter().find(|property| version == Version::V311 || !property.allowed_in(scope));
     if let Some(property) = misplaced {
         let scope = if version == Version::V311 { "an MQTT 3.1.1 packet" } else { scope.name() };
         return Err(EncodeError::Property { property: property.name(), scope });
     }
-    if let Some(property) = properties.0.iter().find(|property| !property.fits()) {
+    if let Some(property) = properties.iter().find(|property| !property.fits()) {
         return Err(EncodeError::Field { field: property.name(), length: 0 });
     }
     if version == Version::V5 {
@@ -133,12 +134,14 @@ fn put_properties(properties: &Properties, scope: Scope, version: Version, out: 
 }
 
 /// The list with its length (2.2.2.1).
-fn put_list(properties: &Properties, out: &mut Vec<u8>) {
-    if properties.0.is_empty() {
+fn put_list(properties: &[Property], out: &mut Vec<u8>) {
+    if properties.is_empty() {
         return out.push(0);
     }
     let mut list = Vec::new();
-    properties.write(&mut list);
+    for property in properties {
+        property.write(&mut list);
+    }
     put_varint(list.len() as u32, out);
     out.extend_from_slice(&list);
 }
@@ -151,9 +154,9 @@ fn topic_error(text: &str, (rule, _, expected): topic::TopicFault, version: Vers
     EncodeError::Topic { topic: text.to_owned(), expected, statement: rule.statement(version) }
 }
 
-fn check_publish(publish: &Publish, version: Version) -> Encoded {
-    if !(version == Version::V5 && publish.topic.is_empty() && publish.properties.topic_alias().is_some()) {
-        check_topic(&publish.topic, version)?;
+pub(super) fn check_publish(publish: &PublishView<'_>, version: Version) -> Encoded {
+    if !(version == Version::V5 && publish.topic.is_empty() && has_alias(publish.properties)) {
+        check_topic(publish.topic, version)?;
     }
     if publish.dup && publish.qos == QoS::AtMostOnce {
         return Err(EncodeError::Shape("DUP is 0 with QoS 0 [MQTT-3.3.1-2]"));
@@ -161,11 +164,15 @@ fn check_publish(publish: &Publish, version: Version) -> Encoded {
     Ok(())
 }
 
+fn has_alias(properties: &[Property]) -> bool {
+    properties.iter().any(|property| matches!(property, Property::TopicAlias(_)))
+}
+
 /// Appends a PUBLISH whose topic was checked before: the hot path of client and broker.
 ///
 /// # Errors
 /// Fields that do not fit, an identifier of 0 with QoS 1 or 2, properties that do not belong.
-pub fn encode_publish(publish: &Publish, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub fn encode_publish(publish: &PublishView<'_>, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let done = write_publish(publish, version, out);
     if done.is_err() {
@@ -174,10 +181,10 @@ pub fn encode_publish(publish: &Publish, version: Version, out: &mut Vec<u8>) ->
     done
 }
 
-fn write_publish(publish: &Publish, version: Version, out: &mut Vec<u8>) -> Encoded {
+fn write_publish(publish: &PublishView<'_>, version: Version, out: &mut Vec<u8>) -> Encoded {
     let mut list = Vec::new();
-    if version == Version::V5 || !publish.properties.0.is_empty() {
-        put_properties(&publish.properties, Scope::Packet(PacketType::Publish), version, &mut list)?;
+    if version == Version::V5 || !publish.properties.is_empty() {
+        put_properties(publish.properties, Scope::Packet(PacketType::Publish), version, &mut list)?;
     }
     let id = if publish.qos == QoS::AtMostOnce { 0 } else { 2 };
     let length = 2 + publish.topic.len() + id + list.len() + publish.payload.len();
@@ -193,7 +200,7 @@ fn write_publish(publish: &Publish, version: Version, out: &mut Vec<u8>) -> Enco
         put_id(PacketType::Publish, publish.packet_id, out)?;
     }
     out.extend_from_slice(&list);
-    out.extend_from_slice(&publish.payload);
+    out.extend_from_slice(publish.payload);
     Ok(())
 }
 
@@ -203,21 +210,21 @@ fn write_body(packet: &Packet, version: Version, out: &mut Vec<u8>) -> Encoded {
         Packet::Connect(connect) => write_connect(connect, out),
         Packet::ConnAck(connack) => write_connack(connack, version, out),
         // Handled by `encode`, which writes it without a copy.
-        Packet::Publish(publish) => write_publish(publish, version, out),
+        Packet::Publish(publish) => write_publish(&publish.view(), version, out),
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
             write_ack(ack, packet.packet_type(), version, out)
         }
         Packet::Subscribe(subscribe) => write_subscribe(subscribe, version, out),
         Packet::SubAck(suback) => {
             put_id(PacketType::SubAck, suback.packet_id, out)?;
-            put_properties(&suback.properties, scope, version, out)?;
+            put_properties(&suback.properties.0, scope, version, out)?;
             out.extend_from_slice(&suback.codes);
             Ok(())
         }
         Packet::Unsubscribe(unsubscribe) => write_unsubscribe(unsubscribe, version, out),
         Packet::UnsubAck(unsuback) => {
             put_id(PacketType::UnsubAck, unsuback.packet_id, out)?;
-            put_properties(&unsuback.properties, scope, version, out)?;
+            put_properties(&unsuback.properties.0, scope, version, out)?;
             if version == Version::V5 {
                 out.extend_from_slice(&unsuback.codes);
             }
@@ -244,10 +251,10 @@ fn write_connect(connect: &Connect, out: &mut Vec<u8>) -> Encoded {
     put_sized(b"MQTT", out);
     out.extend_from_slice(&[version.level(), flags]);
     out.extend_from_slice(&connect.keep_alive.to_be_bytes());
-    put_properties(&connect.properties, Scope::Packet(PacketType::Connect), version, out)?;
+    put_properties(&connect.properties.0, Scope::Packet(PacketType::Connect), version, out)?;
     put_string("client identifier", &connect.client_id, out)?;
     if let Some(will) = will {
-        put_properties(&will.properties, Scope::Will, version, out)?;
+        put_properties(&will.properties.0, Scope::Will, version, out)?;
         check_topic(&will.topic, version)?;
         put_string("will topic", &will.topic, out)?;
         put_binary("will payload", &will.payload, out)?;
@@ -266,7 +273,7 @@ fn write_connack(connack: &ConnAck, version: Version, out: &mut Vec<u8>) -> Enco
         return Err(EncodeError::Shape("a refusal has session present 0 [MQTT-3.2.2-6]"));
     }
     out.extend_from_slice(&[u8::from(connack.session_present), connack.code]);
-    put_properties(&connack.properties, Scope::Packet(PacketType::ConnAck), version, out)
+    put_properties(&connack.properties.0, Scope::Packet(PacketType::ConnAck), version, out)
 }
 
 fn write_ack(ack: &Ack, packet_type: PacketType, version: Version, out: &mut Vec<u8>) -> Encoded {
@@ -280,7 +287,7 @@ fn write_code(code: u8, properties: &Properties, scope: Scope, version: Version,
         if code != 0 {
             return Err(EncodeError::Shape("MQTT 3.1.1 has no reason code here"));
         }
-        return put_properties(properties, scope, version, out);
+        return put_properties(&properties.0, scope, version, out);
     }
     if properties.0.is_empty() {
         if code != 0 {
@@ -289,7 +296,7 @@ fn write_code(code: u8, properties: &Properties, scope: Scope, version: Version,
         return Ok(());
     }
     out.push(code);
-    put_properties(properties, scope, version, out)
+    put_properties(&properties.0, scope, version, out)
 }
 
 fn write_subscribe(subscribe: &Subscribe, version: Version, out: &mut Vec<u8>) -> Encoded {
@@ -297,7 +304,7 @@ fn write_subscribe(subscribe: &Subscribe, version: Version, out: &mut Vec<u8>) -
         return Err(EncodeError::Shape("SUBSCRIBE needs a topic filter [MQTT-3.8.3-2]"));
     }
     put_id(PacketType::Subscribe, subscribe.packet_id, out)?;
-    put_properties(&subscribe.properties, Scope::Packet(PacketType::Subscribe), version, out)?;
+    put_properties(&subscribe.properties.0, Scope::Packet(PacketType::Subscribe), version, out)?;
     for subscription in &subscribe.subscriptions {
         put_filter(&subscription.filter, version, out)?;
         out.push(options(subscription, version)?);
@@ -327,7 +334,7 @@ fn write_unsubscribe(unsubscribe: &Unsubscribe, version: Version, out: &mut Vec<
         return Err(EncodeError::Shape("UNSUBSCRIBE needs a topic filter [MQTT-3.10.3-2]"));
     }
     put_id(PacketType::Unsubscribe, unsubscribe.packet_id, out)?;
-    put_properties(&unsubscribe.properties, Scope::Packet(PacketType::Unsubscribe), version, out)?;
+    put_properties(&unsubscribe.properties.0, Scope::Packet(PacketType::Unsubscribe), version, out)?;
     for filter in &unsubscribe.filters {
         put_filter(filter, version, out)?;
     }

@@ -23,6 +23,7 @@
 //! # Ok::<(), fieldrig_proto::mqtt::EncodeError>(())
 //! ```
 
+pub mod client;
 mod decode;
 mod deframer;
 mod dissect;
@@ -40,8 +41,8 @@ pub use deframer::{Deframer, Frame, frame_length};
 pub use dissect::{dissect_v5, dissect_v311, message_length};
 pub use encode::{EncodeError, encode, encode_publish};
 pub use packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, QoS, SubAck, Subscribe, Subscription,
-    UnsubAck, Unsubscribe, Version, Will,
+    Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, PublishView, QoS, SubAck, Subscribe,
+    Subscription, UnsubAck, Unsubscribe, Version, Will,
 };
 pub use property::{Properties, Property, Scope};
 pub use raw::{Patch, RawPacket};

@@ -1,7 +1,7 @@
 //! The packets, typed. A value of these types may still break a rule of the standard (a wildcard in a topic);
 //! [`encode`](super::encode) refuses that, [`RawPacket`](super::RawPacket) does not.
 
-use super::property::Properties;
+use super::property::{Properties, Property};
 use std::sync::Arc;
 
 /// The protocol version.
@@ -241,6 +241,42 @@ pub struct Publish {
     pub properties: Properties,
     /// Payload.
     pub payload: Arc<[u8]>,
+}
+
+impl Publish {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn view(&self) -> PublishView<'_> {
+        let Publish { dup, qos, retain, topic, packet_id, properties, payload } = self;
+        PublishView {
+            dup: *dup,
+            qos: *qos,
+            retain: *retain,
+            topic,
+            packet_id: *packet_id,
+            properties: &properties.0,
+            payload,
+        }
+    }
+}
+
+/// A PUBLISH made of borrowed parts: what is encoded without being copied first.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct PublishView<'a> {
+    /// Sent before.
+    pub dup: bool,
+    /// Quality of service.
+    pub qos: QoS,
+    /// Retained.
+    pub retain: bool,
+    /// Topic; empty only with a topic alias.
+    pub topic: &'a str,
+    /// Packet identifier; 0 for QoS 0.
+    pub packet_id: u16,
+    /// Properties (5.0).
+    pub properties: &'a [Property],
+    /// Payload.
+    pub payload: &'a [u8],
 }
 
 /// PUBACK, PUBREC, PUBREL, PUBCOMP (3.4 to 3.7).

@@ -162,13 +162,6 @@ impl Properties {
         reader.end = outer;
         list
     }
-
-    /// The size of the list without its length field.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        for property in &self.0 {
-            property.write(out);
-        }
-    }
 }
 
 fn read_list(reader: &mut Reader<'_>, scope: Scope) -> Result<Properties, Violation> {
