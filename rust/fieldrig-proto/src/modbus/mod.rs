@@ -10,6 +10,7 @@
 //!
 //! Citations: `AP` is the Application Protocol V1.1b3, `SL` the Serial Line guide V1.02, `MG` the TCP/IP Messaging guide V1.0b.
 
+pub mod client;
 pub mod pdu;
 pub mod rtu;
 pub mod tcp;
