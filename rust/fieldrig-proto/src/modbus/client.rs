@@ -363,7 +363,7 @@ impl Client {
         if !self.is_connected() {
             while let Some(index) = self.waiting.iter().position(|call| call.deadline <= now) {
                 let Some(call) = self.waiting.remove(index) else { return };
-                let why = Why::Refused("there is no connection yet".into());
+                let why = Why::Refused { via: String::new(), reason: "there is no connection yet".into() };
                 self.events.push_back(ClientEvent::Lost(call.end(Vec::new(), Stamp::exact(now)), why));
             }
         }
@@ -426,7 +426,7 @@ impl Endpoint for Client {
                 }
                 self.lose(now, why);
             }
-            (Input::Closed(_, why @ Why::Refused(_)), Link::Awaited) => self.lose(now, why),
+            (Input::Closed(_, why @ Why::Refused { .. }), Link::Awaited) => self.lose(now, why),
             _ => {}
         }
         self.pump(now);

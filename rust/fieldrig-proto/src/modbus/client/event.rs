@@ -90,7 +90,7 @@ pub fn why_text(why: &Why) -> String {
         Why::Reset => "the other side reset the connection".into(),
         Why::HungUp => "the port went away".into(),
         Why::Local => "we closed it".into(),
-        Why::Refused(text) => text.clone(),
+        Why::Refused { reason, .. } => reason.clone(),
     }
 }
 

@@ -270,10 +270,13 @@ fn a_client_that_may_reconnect_does_so_when_asked() {
     bench.read(0, 1);
     assert_eq!(bench.actions[1..], [Action::Connect(target)]);
     assert!(bench.sent.is_empty());
-    bench.client.handle(bench.now, Input::Closed(Conn(2), Why::Refused("nobody listens".into())));
+    bench.client.handle(
+        bench.now,
+        Input::Closed(Conn(2), Why::Refused { via: "port".into(), reason: "nobody listens".into() }),
+    );
     let events = bench.events();
     assert!(
-        matches!(&events[..], [ClientEvent::Lost(_, Why::Refused(_)), ClientEvent::Disconnected(..)]),
+        matches!(&events[..], [ClientEvent::Lost(_, Why::Refused { .. }), ClientEvent::Disconnected(..)]),
         "{events:?}"
     );
 }
