@@ -39,7 +39,7 @@ test-toy: $(STAMPS)/rust ## A protocol from outside the workspace, on the engine
 	$(CARGO) test --quiet --manifest-path tests/toy_protocol/Cargo.toml --target-dir target/toy
 
 fuzz-smoke: $(STAMPS)/rust ## 10 million random and mutated inputs into everything that reads bytes
-	$(CARGO) run --locked --quiet --release -p fieldrig-proto --example fuzz_smoke
+	$(CARGO) run --locked --quiet --profile fuzz -p fieldrig-proto --example fuzz_smoke
 
 test-python: $(STAMPS)/build ## The Python tests: unit, emulated, interop, meta
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -33,7 +33,7 @@ class Output:
         self._progress = False
 
     def style(self, text: str, style: str) -> str:
-        """The text in the colour of a verdict (``pass``, ``fail``, ..) or as ``title`` or ``dim``, if there are colours."""
+        """The text in the colour of a verdict (``pass``, ..), as ``title`` or ``dim``, if there are colours."""
         code = _STYLES.get(style)
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours and code else text
 

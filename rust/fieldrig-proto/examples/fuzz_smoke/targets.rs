@@ -4,6 +4,7 @@ use fieldrig_proto::fault::Chance;
 
 mod line;
 mod modbus;
+mod mqtt;
 
 /// Takes one input after another.
 pub(crate) type Eater = Box<dyn FnMut(&[u8], &mut Chance)>;
@@ -20,7 +21,7 @@ pub(crate) struct Target {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Target> {
-    [line::targets(), modbus::targets()].into_iter().flatten().collect()
+    [line::targets(), modbus::targets(), mqtt::targets()].into_iter().flatten().collect()
 }
 
 /// A decoder without state.
