@@ -1,0 +1,150 @@
+"""The two halves of the demo. Each tells a display what happens and gives a chapter for the report."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fieldrig import own_pytest
+from fieldrig.errors import BenchError
+from fieldrig.pytest_plugin import results
+from fieldrig.report import Chapter, Entry, chapter_of, known_value, limits
+
+from . import SUITE, builtin_bench
+
+if TYPE_CHECKING:
+    from fieldrig.cli.output import Output
+
+
+def run_meter(out: Path, output: Output) -> Chapter:
+    """Runs the shipped suite on the built-in bench.
+
+    Args:
+        out: the folder for run log, trace and junit.xml.
+        output: who is told about progress.
+
+    Raises:
+        BenchError: the suite could not be run.
+    """
+    listener = _Listener(output)
+    junit = out / "junit.xml"
+    options = ["--bench", str(builtin_bench()), "--fieldrig-out", str(out), f"--junitxml={junit}"]
+    own_pytest.run(SUITE, options, [listener])
+    assert listener.config is not None
+    found = results(listener.config)
+    found.files = {"junit": str(junit), **found.files}
+    return chapter_of(found, "the demo's energy meter")
+
+
+class _Listener:
+    """Tells the display about every test as it ends."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.config: pytest.Config | None = None
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._output.progress(f"{_short(nodeid)} ..")
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        assert self.config is not None
+        case = results(self.config).case(nodeid)
+        verdict = "not run" if case.verdict == "none" else case.verdict
+        self._output.say(f"  {self._output.style(verdict, verdict)}  {_short(nodeid)}  {case.duration:.2f} s")
+        for taken in case.measurements:
+            self._output.say(f"        {taken.name} = {known_value(taken)} ({limits(taken)})")
+        for line in (case.text or case.not_run).splitlines():
+            self._output.say(f"        {line}")
+        self._output.record("test", name=_short(nodeid), verdict=verdict, seconds=case.duration, text=case.text)
+
+
+def judge_foreign(out: Path, output: Output) -> Chapter:
+    """Judges a pymodbus server, in a process of its own, by the conformance suite.
+
+    Raises:
+        BenchError: the server did not start.
+    """
+    title = "a Modbus server made with pymodbus"
+    if importlib.util.find_spec("pymodbus") is None:
+        reason = "pymodbus is not installed: pip install 'fieldrig[demo]'"
+        output.say(f"  not run: {reason}")
+        return Chapter(title, {"not run": reason}, [Entry("modbus-server", "not run", reason)])
+    from fieldrig import conform
+
+    judge = _Judge(output)
+    junit = out / "junit.xml"
+    out.mkdir(parents=True, exist_ok=True)
+    with _foreign_server() as url:
+        conform.run(conform.Options(url=url, unit=1, junit=junit, out=out), judge)
+    return Chapter(title, judge.facts, judge.entries, {"junit": str(junit), **judge.files})
+
+
+class _Judge:
+    """Takes what the conformance suite says; shows only what was missed and the coverage."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.facts: dict[str, str] = {}
+        self.entries: list[Entry] = []
+        self.files: dict[str, str] = {}
+
+    def say(self, text: str = "") -> None:
+        """Lines for people are made here from the records instead."""
+
+    def progress(self, text: str) -> None:
+        self._output.progress(text)
+
+    def record(self, kind: str, **fields: Any) -> None:
+        self._output.record(kind, **fields)
+        if kind == "server":
+            self.facts = {name: str(value) for name, value in fields.items()}
+        elif kind == "coverage":
+            self.files = dict(fields.get("files", {}))
+        elif kind == "row":
+            self.entries.append(_entry(fields))
+            if fields["verdict"] in ("fail", "inconclusive", "advice"):
+                verdict = self._output.style(fields["verdict"], fields["verdict"])
+                self._output.say(f"  {verdict}  {fields['id']}  {fields['says']}")
+
+    def table(self, rows: Any, headings: Any, verdict: int | None = None) -> None:
+        self._output.table(rows, headings, verdict)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    lines = [f"{row['text']} ({row['spec']}, {row['level']})", row["says"]]
+    for exchange in row["exchanges"]:
+        arrow = {"sent": ">", "received": "<"}.get(exchange["what"], "-")
+        shown = exchange.get("bytes", exchange.get("text", ""))
+        lines.append(f"[{exchange['connection']}] {arrow} {shown}")
+        lines += [f"      {line}" for line in exchange.get("dissected", "").splitlines()]
+    return Entry(row["id"], row["verdict"], row["says"], "\n".join(lines), requirements=[row["id"]])
+
+
+@contextlib.contextmanager
+def _foreign_server() -> Iterator[str]:
+    command = [sys.executable, "-m", "fieldrig.demo.foreign_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None and server.stderr is not None
+        try:
+            port = server.stdout.readline().strip()
+            if not port:
+                server.wait(timeout=10)
+                said = server.stderr.read().strip().splitlines()
+                raise BenchError(f"the pymodbus server did not start: {said[-1] if said else 'it said nothing'}")
+            yield f"tcp://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def _short(nodeid: str) -> str:
+    return nodeid.rpartition("::")[2]
