@@ -1,7 +1,10 @@
 //! Lines: settings and events of serial lines, and the framing toolkit for consoles and proprietary protocols.
 
+pub mod delimiter;
+mod search;
 mod settings;
 pub mod silence;
+pub mod stream;
 
 pub use settings::{LineSettings, Parity, SettingsError, StopBits};
 
