@@ -78,6 +78,12 @@ pub struct Protocol {
     pub constructors: &'static [Constructor],
 }
 
+impl std::fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Protocol").field(&self.name).finish()
+    }
+}
+
 impl Protocol {
     /// The constructor for a role, if there is one.
     #[must_use]

@@ -1,0 +1,38 @@
+//! Benches: from a TOML file to running brokers and emulated devices.
+//!
+//! ```text
+//!  bench.toml + bench.local.toml --tree.rs--> located tree --file.rs--> as written --+
+//!  models/*.toml ----------------tree.rs--> located tree --model.rs--> Model --------+--plan.rs--> Plan
+//!                                                                     --profile -----+
+//! ```
+//!
+//! Rules of this folder:
+//! - Every error about a file names file, line and column, says what is wrong, and has a hint where a remedy is known.
+//! - Everything that can be known to be wrong is found by [`load`].
+//! - No protocol is named here: what a link is follows from the descriptor. A link whose protocol has a broker is a
+//!   meeting point; one with `line` is a wire (a pty when emulated); any other is a TCP port (loopback when emulated).
+
+mod behaviour;
+mod emulate;
+mod file;
+mod model;
+mod place;
+mod plan;
+mod section;
+mod tree;
+
+pub use file::{LinkRole, Owner, Power, Profile};
+pub use model::Model;
+pub use place::{BenchFileError, Place};
+pub use plan::{DeviceLink, DevicePlan, Link, Plan, ProfileError, Profiles, Reached, load};
+pub use tree::Environment;
+
+use fieldrig_proto::protocol::{Protocol, Role};
+
+/// Whether devices of this protocol meet at a broker.
+pub(crate) fn has_broker(protocol: &Protocol) -> bool {
+    protocol.constructor(Role::Broker).is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The model file: `[model]`, `[points.*]`, `[face.*]` and the behaviour (`behaviour.rs`).
+//!
+//! One file serves both profiles: it builds the emulated device, and its face settings tell a client of a real device
+//! where each point is (`Model::face_settings`).
+
+use super::place::{Outcome, Place, did_you_mean};
+use super::section::Section;
+use super::tree::{self, Data, Entry, Environment, Node};
+use super::{BenchFileError, behaviour};
+use fieldrig_proto::device::{Access, Origin, PointDefinition, PointError, PointKind, PointStore, RuleSet};
+use fieldrig_proto::protocol::{Constructor, SettingError};
+use fieldrig_proto::record::Value;
+use std::path::Path;
+
+/// A model file.
+#[derive(Clone, Debug)]
+pub struct Model {
+    name: String,
+    points: Vec<PointDefinition>,
+    behaviour: RuleSet,
+    tree: Node,
+}
+
+const KINDS: [(&str, PointKind); 4] =
+    [("bool", PointKind::Bool), ("int", PointKind::Int), ("float", PointKind::Float), ("text", PointKind::Text)];
+const ACCESS: [(&str, Access); 2] = [("read", Access::Read), ("read-write", Access::ReadWrite)];
+
+impl Model {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, with its place.
+    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Model, BenchFileError> {
+        Model::read(tree::read(path, environment)?)
+    }
+
+    fn read(tree: Node) -> Outcome<Model> {
+        let mut file = Section::of(&tree, "the file")?;
+        let header = file.section("model")?;
+        let mut header = file.require("model", header)?;
+        let name = header.text("name")?;
+        let name = header.require("name", name)?.value;
+        header.finish()?;
+        let points = points(&mut file)?;
+        let behaviour = behaviour::read(&mut file)?;
+        for entry in file.section("face")?.map_or(&[][..], |faces| faces.entries()) {
+            check_map(entry, &points)?;
+        }
+        file.finish()?;
+        Ok(Model { name, points, behaviour, tree })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its points, in the order of the file.
+    #[must_use]
+    pub fn points(&self) -> &[PointDefinition] {
+        &self.points
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn behaviour(&self) -> &RuleSet {
+        &self.behaviour
+    }
+
+    /// The names of its faces, in the order of the file.
+    pub fn faces(&self) -> impl Iterator<Item = &str> {
+        self.face_entries().iter().map(|entry| entry.key.as_str())
+    }
+
+    /// The settings of a face as they are in the file: for a Modbus face a table with the key `map`.
+    #[must_use]
+    pub fn face_settings(&self, face: &str) -> Option<Value> {
+        self.face(face).map(Node::value)
+    }
+
+    fn face(&self, name: &str) -> Option<&Node> {
+        self.face_entries().iter().find(|entry| entry.key == name).map(|entry| &entry.node)
+    }
+
+    fn face_entries(&self) -> &[Entry] {
+        match self.tree.entry("face").map(|entry| &entry.node.data) {
+            Some(Data::Table(entries)) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The settings for a constructor: those of the file, with `{base}` replaced, and for the keys that the constructor
+    /// knows and the file leaves open those of `given`. `user` is where the face is asked for.
+    pub(super) fn settings(
+        &self,
+        face: &str,
+        constructor: &Constructor,
+        given: &[(&str, Value)],
+        user: &Place,
+    ) -> Outcome<Vec<(String, Value)>> {
+        let known = || constructor.keys.iter().map(|key| key.name);
+        let mut settings = Vec::new();
+        let mut node = self.face(face).cloned();
+        if let Some(node) = &mut node {
+            replace_base(node, given)?;
+        }
+        let entries = match node.as_ref().map(|node| &node.data) {
+            Some(Data::Table(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        for entry in entries {
+            if !known().any(|key| key == entry.key) {
+                let message = format!("unknown key `{}` in [face.{face}]", entry.key);
+                return Err(entry.place.error(message).maybe_hint(did_you_mean(&entry.key, known())));
+            }
+            settings.push((entry.key.clone(), entry.node.value()));
+        }
+        for (key, value) in given {
+            if known().any(|known| known == *key) && !settings.iter().any(|(present, _)| present == key) {
+                settings.push(((*key).to_owned(), value.clone()));
+            }
+        }
+        let missing = constructor.keys.iter().find(|key| key.required && !settings.iter().any(|(k, _)| k == key.name));
+        if let Some(key) = missing {
+            let place = node.as_ref().map_or(user, |node| &node.place);
+            let message = format!("missing key `{}` in [face.{face}] of the model `{}`", key.name, self.name);
+            return Err(place.error(message).hint(key.what));
+        }
+        Ok(settings)
+    }
+
+    /// The place of what a constructor refused.
+    pub(super) fn refused(&self, face: &str, error: SettingError, user: &Place) -> BenchFileError {
+        let place = match self.face(face) {
+            Some(_) => self.tree.locate(&format!("face.{face}.{}", error.key)),
+            None => user.clone(),
+        };
+        place.error(format!("`{}` in [face.{face}]: {}", error.key, error.problem)).maybe_hint(error.hint)
+    }
+
+    /// The place of a key of the behaviour: `rule[1].when`.
+    pub(super) fn locate(&self, key: &str) -> Place {
+        self.tree.locate(&key.replace('[', ".").replace(']', ""))
+    }
+}
+
+fn replace_base(node: &mut Node, given: &[(&str, Value)]) -> Outcome<()> {
+    let base = given.iter().find(|(key, _)| *key == "base").and_then(|(_, value)| value.as_str());
+    node.each_text(&mut |text| {
+        if text.contains("{base}") {
+            let base = base.ok_or("`{base}` stands for nothing: the link has no `base`")?;
+            *text = text.replace("{base}", base);
+        }
+        Ok(())
+    })
+}
+
+fn points(file: &mut Section<'_>) -> Outcome<Vec<PointDefinition>> {
+    let Some(section) = file.section("points")? else { return Ok(Vec::new()) };
+    section.entries().iter().map(point).collect()
+}
+
+fn point(entry: &Entry) -> Outcome<PointDefinition> {
+    let title = format!("[points.{}]", entry.key);
+    let mut section = Section::of(&entry.node, &*title)?;
+    let kind = section.word("kind", &KINDS)?;
+    let Some(kind) = kind else { return Err(entry.place.error(format!("missing key `kind` in {title}"))) };
+    let unit = section.text("unit")?.map(|unit| unit.value).unwrap_or_default();
+    let range = range(&mut section)?;
+    let access = section.word("access", &ACCESS)?.unwrap_or(Access::Read);
+    let (place, initial) = (section.locate("initial"), section.node("initial").map(Node::value));
+    section.finish()?;
+    let initial = initial.unwrap_or_else(|| default_value(kind, range));
+    let name = entry.key.clone();
+    let definition = PointDefinition { name, kind, unit, initial: initial.clone(), range, access };
+    let stored = PointStore::new(vec![definition.clone()]).checked(0, initial, &Origin::Reset);
+    let initial = stored.map_err(|error| match error {
+        PointError::Kind { .. } => {
+            place.error(format!("`initial` in {title} is no value of the kind `{}`", word(kind)))
+        }
+        error => place.error(format!("`initial` in {title} does not fit: {error}")),
+    })?;
+    Ok(PointDefinition { initial, ..definition })
+}
+
+fn word(kind: PointKind) -> &'static str {
+    KINDS.iter().find(|(_, known)| *known == kind).map_or("", |(word, _)| word)
+}
+
+/// The key `map` of a face says, for whatever protocol, where each point is: it can only name points that there are.
+fn check_map(face: &Entry, points: &[PointDefinition]) -> Outcome<()> {
+    let mut section = Section::of(&face.node, format!("[face.{}]", face.key))?;
+    let Some(map) = section.section("map")? else { return Ok(()) };
+    let names = || points.iter().map(|point| point.name.as_str());
+    match map.entries().iter().find(|entry| !names().any(|name| name == entry.key)) {
+        None => Ok(()),
+        Some(entry) => {
+            let message = format!("{} maps `{}`, which is no point of this model", map.name, entry.key);
+            Err(entry.place.error(message).maybe_hint(did_you_mean(&entry.key, names())))
+        }
+    }
+}
+
+/// Zero, or the nearest value in the range.
+fn default_value(kind: PointKind, range: Option<(f64, f64)>) -> Value {
+    let zero = range.map_or(0.0, |(low, high)| 0f64.clamp(low, high));
+    match kind {
+        PointKind::Bool => Value::Bool(false),
+        PointKind::Int => Value::Int(zero as i64),
+        PointKind::Float => Value::Float(zero),
+        PointKind::Text => Value::Text(String::new()),
+    }
+}
+
+fn range(section: &mut Section<'_>) -> Outcome<Option<(f64, f64)>> {
+    let name = section.name.clone();
+    let Some(node) = section.node("range") else { return Ok(None) };
+    let numbers: Option<Vec<f64>> = match node.value() {
+        Value::List(values) => values.iter().map(Value::as_f64).collect(),
+        _ => None,
+    };
+    match numbers.as_deref() {
+        Some([low, high]) if low <= high => Ok(Some((*low, *high))),
+        Some([low, high]) => Err(node.place.error(format!("`range` in {name} begins above its end: {low} to {high}"))),
+        _ => Err(node.place.error(format!("`range` in {name} is not a pair of numbers")).hint("write [0, 100]")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn model(text: &str) -> Outcome<Model> {
+        Model::read(tree::parse(&Arc::from("m.toml"), text, &|_| None)?)
+    }
+
+    #[test]
+    fn points_have_sensible_defaults() {
+        let text =
+            "[model]\nname = 'm'\n[points.a]\nkind = 'float'\nrange = [5, 9]\n[points.b]\nkind = 'bool'\ninitial = 1\n";
+        let model = model(text).unwrap();
+        assert_eq!(model.points()[0].initial, Value::Float(5.0));
+        assert_eq!(model.points()[1].initial, Value::Bool(true));
+        assert_eq!(model.points()[0].access, Access::Read);
+    }
+
+    #[test]
+    fn face_settings_are_those_of_the_file() {
+        let model =
+            model("[model]\nname = 'm'\n[points.v]\nkind = 'int'\n[face.modbus.map]\nv = { address = 1 }\n").unwrap();
+        let settings = model.face_settings("modbus").unwrap();
+        let address = settings.entry("map").and_then(|map| map.entry("v")).and_then(|v| v.entry("address"));
+        assert_eq!(address, Some(&Value::Int(1)));
+        assert_eq!((model.faces().collect::<Vec<_>>(), model.face_settings("mqtt")), (vec!["modbus"], None));
+    }
+}

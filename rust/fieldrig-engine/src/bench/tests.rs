@@ -1,0 +1,234 @@
+//! What bench and model files mean, and every mistake in `fixtures/bench-errors` with its exact message.
+
+use super::*;
+use crate::trace::tests::Folder;
+use std::path::{Path, PathBuf};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
+}
+
+/// The message of the mistake in a folder, with paths relative to it.
+fn mistake(folder: &Path) -> String {
+    let words = std::fs::read_to_string(folder.join("profile.txt")).unwrap_or_default();
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let profiles = Profiles::parse(&words).unwrap();
+    match load(&folder.join("bench.toml"), &profiles, &|_| None, &PROTOCOLS) {
+        Ok(_) => "no mistake was found".to_owned(),
+        Err(error) => error.to_string().replace(&format!("{}/", folder.display()), ""),
+    }
+}
+
+#[test]
+fn every_mistake_of_the_corpus_is_told_with_its_place() {
+    let corpus = fixtures().join("bench-errors");
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
+    assert!(folders.len() >= 20, "the corpus is not complete: {} cases", folders.len());
+    let mut wrong = Vec::new();
+    for folder in folders {
+        let expected = std::fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();
+        let told = mistake(&folder);
+        if told != expected.trim_end() {
+            wrong.push(format!("{}\n  expected {expected}  told     {told}\n", folder.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.concat());
+}
+
+/// A folder with these files; they are gone when it is dropped.
+fn folder(name: &str, files: &[(&str, &str)]) -> Folder {
+    let folder = Folder::new(name);
+    std::fs::create_dir_all(&folder.0).unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.0.join(name), text).unwrap();
+    }
+    folder
+}
+
+const MODEL: &str =
+    "[model]\nname = 'm'\n[points.v]\nkind = 'int'\n[face.bus.map]\nv = { table = 'input', address = 1 }\n";
+
+const BENCH: &str = r#"
+[bench]
+name = "rack"
+[link.bus]
+protocol = "modbus-rtu"
+line = "9600 8E1"
+real = { port = "/dev/ttyS7", belongs_to = "bench" }
+[link.net]
+protocol = "modbus-rtu"
+real = { port = "tcp://10.0.0.5:502" }
+[link.uplink]
+protocol = "mqtt5"
+base = "site/${SITE}"
+real = { broker = "mqtt://10.0.0.9:1883", username = "bench", password = "${PASSWORD}" }
+[dut.meter]
+model = "m.toml"
+unit = 7
+tags = ["meter", "a"]
+links = { bus = "devices", uplink = "client" }
+power = { command = "relay {action} 7", settle = "3s", safe = "on" }
+[dut.gateway]
+links = { net = { face = "bus", unit = 3, belongs_to = "dut" } }
+"#;
+
+fn plan(folder: &Folder, profiles: &[&str]) -> Result<Plan, BenchFileError> {
+    let environment = |name: &str| match name {
+        "SITE" => Some("north".to_owned()),
+        "PASSWORD" => Some("secret".to_owned()),
+        _ => None,
+    };
+    load(&folder.0.join("bench.toml"), &Profiles::parse(profiles).unwrap(), &environment, &PROTOCOLS)
+}
+
+fn reached(plan: &Plan, device: &str) -> Vec<Reached> {
+    plan.device(device).unwrap().links.iter().map(|link| link.reached.clone()).collect()
+}
+
+#[test]
+fn an_emulated_bench_has_ptys_and_an_embedded_broker() {
+    let folder = folder("plan-emulated", &[("bench.toml", BENCH), ("m.toml", MODEL)]);
+    let plan = plan(&folder, &[]).unwrap();
+    assert_eq!(reached(&plan, "meter"), [Reached::Pty, Reached::EmbeddedBroker]);
+    let meter = plan.device("meter").unwrap();
+    assert_eq!((meter.profile, meter.links[0].unit, meter.is_emulated()), (Profile::Emulated, Some(7), true));
+    assert_eq!(meter.links[1].base.as_deref(), Some("site/north"));
+    assert_eq!(
+        (meter.tags.as_slice(), meter.power.as_ref().unwrap().settle.as_secs()),
+        (&["meter".to_owned(), "a".to_owned()][..], 3)
+    );
+    let gateway = plan.device("gateway").unwrap();
+    assert_eq!((gateway.not_run.as_deref(), gateway.is_emulated()), (Some("it has no model"), false));
+    assert_eq!(plan.link("uplink").unwrap().broker.as_deref(), Some("127.0.0.1:0"));
+    assert_eq!(plan.duts().count(), 2);
+}
+
+#[test]
+fn a_real_bench_has_the_ports_of_the_file() {
+    let folder = folder("plan-real", &[("bench.toml", BENCH), ("m.toml", MODEL)]);
+    let plan = plan(&folder, &["real"]).unwrap();
+    let serial = Reached::Port("serial:///dev/ttyS7?line=9600+8E1".to_owned());
+    assert_eq!(reached(&plan, "meter"), [serial, Reached::Broker("mqtt://10.0.0.9:1883".to_owned())]);
+    assert_eq!(reached(&plan, "gateway"), [Reached::Port("tcp://10.0.0.5:502".to_owned())]);
+    let net = &plan.device("gateway").unwrap().links[0];
+    assert_eq!((net.belongs_to, net.unit, net.face.as_str()), (Owner::Dut, Some(3), "bus"));
+    let meter = plan.device("meter").unwrap();
+    assert_eq!(meter.links[1].password.as_deref(), Some("secret"));
+    let map = meter.face_settings("bus").unwrap();
+    assert!(map.entry("map").and_then(|map| map.entry("v")).is_some(), "one model drives a real DUT by name too");
+}
+
+#[test]
+fn profiles_can_be_mixed_and_a_link_is_real_with_one_real_device() {
+    let folder = folder("plan-mixed", &[("bench.toml", BENCH), ("m.toml", MODEL)]);
+    let plan = plan(&folder, &["gateway=real"]).unwrap();
+    assert_eq!((plan.link("net").unwrap().real, plan.link("bus").unwrap().real), (true, false));
+    assert_eq!(reached(&plan, "meter")[0], Reached::Pty);
+    assert_eq!(plan.device("gateway").unwrap().profile, Profile::Real);
+}
+
+#[test]
+fn later_choices_of_a_profile_win() {
+    let profiles = Profiles::parse(&["real,meter=emulated", "meter=real"]).unwrap();
+    let folder = folder("plan-later", &[("bench.toml", BENCH), ("m.toml", MODEL)]);
+    let plan = load(&folder.0.join("bench.toml"), &profiles, &|_| Some("x".to_owned()), &PROTOCOLS).unwrap();
+    assert!(plan.devices.iter().all(|device| device.profile == Profile::Real));
+    let error = Profiles::parse(&["meter=replay"]).unwrap_err();
+    assert_eq!(error.to_string(), "the profile `replay` is not there yet");
+    let error = Profiles::parse(&["reel"]).unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("did you mean `real`?"));
+}
+
+#[test]
+fn the_local_file_is_laid_over_the_bench_file() {
+    let local = "[link.bus]\nreal = { port = '/dev/ttyS1' }\n[bench]\nprofile = 'real'\n";
+    let folder = folder("plan-local", &[("bench.toml", BENCH), ("m.toml", MODEL), ("bench.local.toml", local)]);
+    let plan = plan(&folder, &[]).unwrap();
+    assert_eq!(reached(&plan, "meter")[0], Reached::Port("serial:///dev/ttyS1?line=9600+8E1".to_owned()));
+    assert_eq!(plan.device("meter").unwrap().links[0].belongs_to, Owner::Bench);
+}
+
+#[test]
+fn a_bench_file_that_is_not_there_is_told_plainly() {
+    let folder = folder("plan-none", &[]);
+    let error = plan(&folder, &[]).unwrap_err();
+    assert_eq!((error.line, error.message.as_str()), (0, "there is no such file"));
+}
+
+mod stand_in {
+    use fieldrig_proto::device::{Emission, Face, Heard, PointStore};
+    use fieldrig_proto::dissect::{Dissection, Sender};
+    use fieldrig_proto::endpoint::{Action, Input};
+    use fieldrig_proto::protocol::*;
+    use fieldrig_proto::record::{Record, Value};
+    use fieldrig_proto::time::Time;
+
+    pub(super) struct Quiet(String);
+
+    impl Face for Quiet {
+        fn name(&self) -> &str {
+            &self.0
+        }
+        fn handle(&mut self, _: Time, _: Input<'_>, _: &mut PointStore) {}
+        fn handle_timeout(&mut self, _: Time, _: &mut PointStore) {}
+        fn poll_timeout(&self) -> Option<Time> {
+            None
+        }
+        fn store_changed(&mut self, _: Time, _: &PointStore) {}
+        fn emit(&mut self, _: Time, _: &Emission) {}
+        fn poll_heard(&mut self) -> Option<Heard> {
+            None
+        }
+        fn poll_action(&mut self, _: &mut Vec<u8>) -> Option<Action> {
+            None
+        }
+        fn poll_event(&mut self) -> Option<Record> {
+            None
+        }
+        fn power(&mut self, _: Time, _: bool, _: &PointStore) {}
+        fn set_habit(&mut self, _: &str, _: &Value) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn quiet(name: &str, settings: &Settings) -> Result<Built, SettingError> {
+        if let Some(Value::Table(map)) = setting(settings, "map") {
+            for (point, place) in map {
+                if let Some(address) = place.entry("address").and_then(Value::as_i64).filter(|a| *a > 65535) {
+                    let key = format!("map.{point}.address");
+                    return Err(SettingError { key, problem: format!("{address} is above 65535"), hint: None });
+                }
+            }
+        }
+        Ok(Built::Face(Box::new(Quiet(name.to_owned()))))
+    }
+
+    fn summary(_: &[u8], _: Sender) -> Dissection {
+        Dissection::new("toy")
+    }
+    const fn key(name: &'static str, required: bool) -> BenchKey {
+        BenchKey { name, what: "which point is where", required }
+    }
+    const DEVICE: Constructor =
+        Constructor { role: Role::Device, keys: &[key("map", true), key("unit", false)], build: quiet };
+    const CONSOLE: Constructor = Constructor { role: Role::Device, keys: &[], build: quiet };
+    const fn toy(
+        name: &'static str,
+        schemes: &'static [&'static str],
+        constructors: &'static [Constructor],
+    ) -> Protocol {
+        Protocol {
+            name,
+            schemes,
+            dissect: summary,
+            message_length: |bytes, _| Some(bytes.len()),
+            capture_tag: "data",
+            constructors,
+        }
+    }
+    pub(super) static RTU: Protocol = toy("modbus-rtu", &["rtu"], &[DEVICE]);
+    pub(super) static MQTT: Protocol =
+        toy("mqtt5", &["mqtt"], &[CONSOLE, Constructor { role: Role::Broker, keys: &[], build: quiet }]);
+}
+static PROTOCOLS: [&fieldrig_proto::protocol::Protocol; 2] = [&stand_in::RTU, &stand_in::MQTT];
