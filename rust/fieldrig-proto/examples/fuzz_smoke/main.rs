@@ -15,6 +15,7 @@
     reason = "a program around the library, not a part of it: it measures time and prints"
 )]
 
+mod endpoints;
 mod inputs;
 mod targets;
 

@@ -1,9 +1,11 @@
 //! Modbus: PDUs, both framings, dissection, client and server face.
 
 use super::{Eater, Target, decoder};
-use fieldrig_proto::endpoint::Stamps;
+use crate::endpoints::Driver;
+use fieldrig_proto::endpoint::{How, Stamps};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::modbus::client::{Client, Config};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::{self, LineRules, Traffic};
 use fieldrig_proto::modbus::tcp;
@@ -25,11 +27,37 @@ pub(super) fn targets() -> Vec<Target> {
             samples: RTU,
             make: || assembler(LineRules::tolerant(&line()), Traffic::Requests { own: Some(1) }),
         },
+        Target {
+            name: "modbus: client, TCP",
+            samples: TCP,
+            make: || Driver::eater(&["modbus"], &[], || Client::new(Config::tcp()), ask),
+        },
+        Target {
+            name: "modbus: client, RTU",
+            samples: RTU,
+            make: || Driver::eater(&["modbus"], &["modbus"], || Client::new(Config::rtu_on(&line())), ask),
+        },
     ]
 }
 
 fn line() -> LineSettings {
     "9600 8E1".parse().expect("these settings are right")
+}
+
+/// Asks what the samples answer.
+fn ask(client: &mut Client, now: Time, chance: &mut Chance) {
+    client.set_next_transaction(chance.below(3) as u16);
+    let request = match chance.below(3) {
+        0 => Request::ReadHoldingRegisters { address: 0, quantity: 1 + chance.below(3) as u16 },
+        1 => Request::WriteMultipleRegisters { address: 1, values: vec![10, 258] },
+        _ => Request::raw(&[3, 0, 0, 0, 1]),
+    };
+    let ticket = client.request(now, 1 + chance.below(2) as u8, request, Duration::from_millis(chance.below(50)));
+    match chance.below(32) {
+        0 => client.close(now, How::Fin),
+        1 => drop(ticket.map(|ticket| client.cancel(now, ticket))),
+        _ => {}
+    }
 }
 
 /// What parses, and is written again, parses as the same: only padding bits may be lost.

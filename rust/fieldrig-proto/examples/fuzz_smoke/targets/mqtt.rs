@@ -1,8 +1,12 @@
 //! MQTT: packets of both versions, the deframer, dissection, topics.
 
 use super::{Eater, Target, decoder, text};
+use crate::endpoints::Driver;
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::mqtt::{Deframer, Version, decode, dissect_v5, dissect_v311, encode, message_length, topic};
+use fieldrig_proto::fault::Chance;
+use fieldrig_proto::mqtt::client::{Client, ClientConfig};
+use fieldrig_proto::mqtt::{Deframer, QoS, Version, decode, dissect_v5, dissect_v311, encode, message_length, topic};
+use fieldrig_proto::time::Time;
 use std::hint::black_box;
 
 pub(super) fn targets() -> Vec<Target> {
@@ -11,8 +15,36 @@ pub(super) fn targets() -> Vec<Target> {
         Target { name: "mqtt: packets, 5.0", samples: V5, make: || packets(V5, Version::V5) },
         Target { name: "mqtt: stream", samples: V5, make: || decoder(stream()) },
         Target { name: "mqtt: dissection", samples: V5, make: || decoder(dissect) },
+        Target { name: "mqtt: client, 3.1.1", samples: V311, make: || client(Version::V311) },
+        Target { name: "mqtt: client, 5.0", samples: V5, make: || client(Version::V5) },
         Target { name: "mqtt: topics and filters", samples: TOPICS, make: || text(topics) },
     ]
+}
+
+fn client(version: Version) -> Eater {
+    let make = match version {
+        Version::V311 => || {
+            Client::new(ClientConfig {
+                version: Version::V311,
+                client_id: "fuzz".to_owned(),
+                ..ClientConfig::default()
+            })
+        },
+        Version::V5 => || Client::new(ClientConfig::default()),
+    };
+    Driver::eater(&["mqtt"], &[], make, command)
+}
+
+/// What a user of a client does.
+fn command(client: &mut Client, now: Time, chance: &mut Chance) {
+    match chance.below(16) {
+        0..8 => drop(client.subscribe(now, "site/#", QoS::AtLeastOnce)),
+        8..12 => drop(client.publish(now, "a/b", b"x", QoS::AtLeastOnce, false)),
+        12 => drop(client.unsubscribe(now, "site/#")),
+        13 => client.disconnect(now),
+        14 => client.abort(),
+        _ => client.reset(),
+    }
 }
 
 /// The samples are good, so that mutations begin behind the first check.
