@@ -1,7 +1,7 @@
 //! Drives an endpoint as an engine would, with inputs in any order and time that jumps.
 
 use crate::targets::Eater;
-use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps, Why};
+use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Peer, Stamps, Why};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineEvent;
 use fieldrig_proto::record::Record;
@@ -11,6 +11,25 @@ use fieldrig_proto::time::{Duration, Stamp, Time};
 const MOST: usize = 10_000;
 /// An endpoint is replaced after so many inputs, so that early states are met often.
 const LIFE: u64 = 200;
+
+/// A way to connect to an endpoint.
+#[derive(Copy, Clone)]
+pub(crate) struct Link {
+    via: &'static str,
+    wire: bool,
+}
+
+impl Link {
+    /// A connection, such as TCP.
+    pub(crate) const fn connection(via: &'static str) -> Link {
+        Link { via, wire: false }
+    }
+
+    /// A wire, such as a serial line.
+    pub(crate) const fn wire(via: &'static str) -> Link {
+        Link { via, wire: true }
+    }
+}
 
 /// What the owner of an endpoint may do to it between inputs.
 pub(crate) type Poke<E> = fn(&mut E, Time, &mut Chance);
@@ -22,6 +41,7 @@ pub(crate) struct Driver<E> {
     endpoint: E,
     peers: Vec<Peer>,
     open: Vec<Conn>,
+    most: usize,
     next: u32,
     fed: u64,
     now: Time,
@@ -29,21 +49,21 @@ pub(crate) struct Driver<E> {
 }
 
 impl<E: Endpoint + 'static> Driver<E> {
-    /// Feeds endpoints that `make` gives. Connections are opened under the names `via`; those in `wires` are wires.
-    pub(crate) fn eater(via: &[&str], wires: &[&str], make: fn() -> E, poke: Poke<E>) -> Eater {
-        let mut driver = Driver::new(via, wires, make, poke);
+    /// Feeds endpoints that `make` gives, on the connections of `links`, which are open at the same time.
+    pub(crate) fn eater(links: &[Link], make: fn() -> E, poke: Poke<E>) -> Eater {
+        let mut driver = Driver::new(links, make, poke);
         Box::new(move |bytes, chance| driver.feed(bytes, chance))
     }
 
-    fn new(via: &[&str], wires: &[&str], make: fn() -> E, poke: Poke<E>) -> Driver<E> {
-        let peer =
-            |name: &&str| Peer { via: (*name).to_owned(), address: "fuzz".to_owned(), wire: wires.contains(name) };
+    fn new(links: &[Link], make: fn() -> E, poke: Poke<E>) -> Driver<E> {
+        let peer = |link: &Link| Peer { via: link.via.to_owned(), address: "fuzz".to_owned(), wire: link.wire };
         Driver {
             make,
             poke,
             endpoint: make(),
-            peers: via.iter().map(peer).collect(),
+            peers: links.iter().map(peer).collect(),
             open: Vec::new(),
+            most: links.len(),
             next: 0,
             fed: 0,
             now: Time::default(),
@@ -59,22 +79,23 @@ impl<E: Endpoint + 'static> Driver<E> {
             self.open.clear();
             self.drain();
         }
-        if self.open.is_empty() || chance.below(40) == 0 {
+        if self.open.is_empty() || (self.open.len() < self.most && chance.below(20) == 0) {
             self.opened(chance);
         }
-        let conn = self.open[chance.below(self.open.len() as u64) as usize];
-        match chance.below(32) {
+        let Some(conn) = self.any_open(chance) else { return };
+        match chance.below(128) {
             0 => self.closed(conn, chance),
             1 => self.handle(Input::Writable(conn)),
             2 => self.handle(Input::Line(conn, LineEvent::Break)),
             3 => self.handle(Input::Bytes(Conn(u32::MAX), bytes, Stamps::One(Stamp::default()))),
-            4..8 => self.wait(chance),
-            8..16 => {
+            4..20 => self.wait(chance),
+            20..50 => {
                 (self.poke)(&mut self.endpoint, self.now, chance);
                 self.drain();
             }
             _ => {}
         }
+        let Some(conn) = self.any_open(chance) else { return };
         let cut = chance.below(bytes.len() as u64 + 1) as usize;
         let parts = if chance.below(2) == 0 { [bytes, &[]] } else { [&bytes[..cut], &bytes[cut..]] };
         for part in parts {
@@ -82,6 +103,11 @@ impl<E: Endpoint + 'static> Driver<E> {
                 self.handle(Input::Bytes(conn, part, Stamps::One(Stamp::default())));
             }
         }
+    }
+
+    /// One of the open connections; none if the endpoint closed them all.
+    fn any_open(&self, chance: &mut Chance) -> Option<Conn> {
+        self.open.get(chance.below(self.open.len().max(1) as u64) as usize).copied()
     }
 
     fn opened(&mut self, chance: &mut Chance) {
@@ -134,13 +160,26 @@ impl<E: Endpoint + 'static> Driver<E> {
     fn drain(&mut self) {
         self.out.clear();
         let mut left = MOST;
+        let mut ended = Vec::new();
         while let Some(action) = self.endpoint.poll_action(&mut self.out) {
-            std::hint::black_box(&action);
+            match action {
+                Action::Close(conn, How::Fin | How::Rst) => ended.push(conn),
+                Action::Send { range, .. } => {
+                    assert!(range.end <= self.out.len(), "a send of bytes that are not there")
+                }
+                _ => {}
+            }
             left = left.checked_sub(1).expect("an endpoint gives actions without end");
         }
         while let Some(event) = self.endpoint.poll_event() {
             std::hint::black_box::<Record>(event.into());
             left = left.checked_sub(1).expect("an endpoint gives events without end");
+        }
+        for conn in ended {
+            if self.open.contains(&conn) {
+                self.open.retain(|open| *open != conn);
+                self.handle(Input::Closed(conn, Why::Local));
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Modbus: PDUs, both framings, dissection, client and server face.
 
 use super::{Eater, Target, decoder};
-use crate::endpoints::Driver;
+use crate::endpoints::{Driver, Link};
 use fieldrig_proto::endpoint::{How, Stamps};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineSettings;
@@ -30,12 +30,12 @@ pub(super) fn targets() -> Vec<Target> {
         Target {
             name: "modbus: client, TCP",
             samples: TCP,
-            make: || Driver::eater(&["modbus"], &[], || Client::new(Config::tcp()), ask),
+            make: || Driver::eater(&[Link::connection("modbus")], || Client::new(Config::tcp()), ask),
         },
         Target {
             name: "modbus: client, RTU",
             samples: RTU,
-            make: || Driver::eater(&["modbus"], &["modbus"], || Client::new(Config::rtu_on(&line())), ask),
+            make: || Driver::eater(&[Link::wire("modbus")], || Client::new(Config::rtu_on(&line())), ask),
         },
     ]
 }

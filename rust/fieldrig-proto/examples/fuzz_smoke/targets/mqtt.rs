@@ -1,7 +1,7 @@
 //! MQTT: packets of both versions, the deframer, dissection, topics.
 
 use super::{Eater, Target, decoder, text};
-use crate::endpoints::Driver;
+use crate::endpoints::{Driver, Link};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::mqtt::client::{Client, ClientConfig};
@@ -32,17 +32,17 @@ fn client(version: Version) -> Eater {
         },
         Version::V5 => || Client::new(ClientConfig::default()),
     };
-    Driver::eater(&["mqtt"], &[], make, command)
+    Driver::eater(&[Link::connection("mqtt")], make, command)
 }
 
 /// What a user of a client does.
 fn command(client: &mut Client, now: Time, chance: &mut Chance) {
-    match chance.below(16) {
-        0..8 => drop(client.subscribe(now, "site/#", QoS::AtLeastOnce)),
-        8..12 => drop(client.publish(now, "a/b", b"x", QoS::AtLeastOnce, false)),
-        12 => drop(client.unsubscribe(now, "site/#")),
-        13 => client.disconnect(now),
-        14 => client.abort(),
+    match chance.below(64) {
+        0..48 => drop(client.subscribe(now, "site/#", QoS::AtLeastOnce)),
+        48..60 => drop(client.publish(now, "a/b", b"x", QoS::AtLeastOnce, false)),
+        60 => drop(client.unsubscribe(now, "site/#")),
+        61 => client.disconnect(now),
+        62 => client.abort(),
         _ => client.reset(),
     }
 }
