@@ -96,6 +96,12 @@ pub fn read(path: &Path) -> io::Result<Vec<Record>> {
 mod tests {
     use super::*;
     use crate::trace::tests::Folder;
+    use crate::trace::{Capture, Level};
+    use fieldrig_proto::dissect::{Direction, Sender};
+    use fieldrig_proto::endpoint::Conn;
+    use fieldrig_proto::time::{Stamp, Time};
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
 
     #[test]
     fn every_line_is_in_the_file_when_the_call_returns() {
@@ -141,5 +147,49 @@ mod tests {
         let log = RunLog::start(None).unwrap();
         log.note("step", &[]);
         assert_eq!((log.lines(), log.path()), (1, None));
+    }
+
+    const FOLDER_OF_CHILD: &str = "FIELDRIG_TEST_LOG_FOLDER";
+
+    /// Not a test of its own: what the process does that the next test kills.
+    #[test]
+    fn child_that_is_killed() {
+        let Some(folder) = std::env::var_os(FOLDER_OF_CHILD) else { return };
+        let folder = PathBuf::from(folder);
+        let log = RunLog::start(Some(&folder)).unwrap();
+        let capture = Capture::start(Some(&folder), Level::Full).unwrap();
+        let link = capture.link("link", None, Sender::Client, "");
+        for number in 0i64.. {
+            log.note("step", &[("number", number.into())]);
+            let at = Stamp::exact(Time::from_nanos(number as u64));
+            capture.frame(link, Conn(0), Direction::Out, at, &number.to_le_bytes());
+            if number == 99 {
+                capture.flush().unwrap();
+                println!("\nhundred lines");
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_killed_leaves_every_line_and_what_was_flushed() {
+        let folder = Folder::new("log-killed");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "log::tests::child_that_is_killed", "--nocapture"])
+            .env(FOLDER_OF_CHILD, &folder.0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line == "hundred lines"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let numbers: Vec<_> = read(&folder.0.join("run.jsonl")).unwrap().into_iter().map(|r| r.fields).collect();
+        assert!(numbers.len() >= 100);
+        let expected = (0..numbers.len() as i64).map(|number| vec![("number".into(), Value::Int(number))]);
+        assert!(numbers.into_iter().eq(expected));
+        let frames = crate::trace::read(&folder.0.join("trace.pcapng")).unwrap();
+        assert!(frames.len() >= 100);
+        let expected = (0..frames.len() as i64).map(i64::to_le_bytes);
+        assert!(frames.into_iter().map(|frame| frame.bytes).eq(expected.map(Vec::from)));
     }
 }

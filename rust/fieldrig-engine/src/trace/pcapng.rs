@@ -91,11 +91,11 @@ pub(super) fn write_packet(out: &mut Vec<u8>, packet: &Packet<'_>, header: &[u8]
     let nanos = packet.stamp.latest().as_nanos();
     let uncertainty = u64::try_from(packet.stamp.uncertainty().as_nanos()).unwrap_or(u64::MAX);
     block(out, ENHANCED_PACKET, |out| {
-        out.extend(packet.interface.to_le_bytes());
-        out.extend(((nanos >> 32) as u32).to_le_bytes());
-        out.extend((nanos as u32).to_le_bytes());
-        out.extend(length);
-        out.extend(length);
+        out.extend_from_slice(&packet.interface.to_le_bytes());
+        out.extend_from_slice(&((nanos >> 32) as u32).to_le_bytes());
+        out.extend_from_slice(&(nanos as u32).to_le_bytes());
+        out.extend_from_slice(&length);
+        out.extend_from_slice(&length);
         out.extend_from_slice(header);
         out.extend_from_slice(packet.data);
         pad(out, header.len() + packet.data.len());
@@ -112,25 +112,30 @@ pub(super) fn write_packet(out: &mut Vec<u8>, packet: &Packet<'_>, header: &[u8]
 
 fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend(kind.to_le_bytes());
-    out.extend([0; 4]);
+    out.extend_from_slice(&kind.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
     body(out);
     let length = ((out.len() - start + 4) as u32).to_le_bytes();
-    out.extend(length);
+    out.extend_from_slice(&length);
     out[start + 4..start + 8].copy_from_slice(&length);
 }
 
 /// Appends one option; values longer than an option can be are cut.
 fn option(out: &mut Vec<u8>, code: u16, parts: &[&[u8]]) {
     let length = parts.iter().map(|part| part.len()).sum::<usize>().min(usize::from(u16::MAX));
-    out.extend(code.to_le_bytes());
-    out.extend((length as u16).to_le_bytes());
-    out.extend(parts.iter().flat_map(|part| part.iter()).take(length));
+    out.extend_from_slice(&code.to_le_bytes());
+    out.extend_from_slice(&(length as u16).to_le_bytes());
+    let mut left = length;
+    for part in parts {
+        let part = &part[..part.len().min(left)];
+        out.extend_from_slice(part);
+        left -= part.len();
+    }
     pad(out, length);
 }
 
 fn pad(out: &mut Vec<u8>, length: usize) {
-    out.extend(std::iter::repeat_n(0, length.wrapping_neg() & 3));
+    out.extend_from_slice(&[0; 3][..length.wrapping_neg() & 3]);
 }
 
 /// Reads the next block and says how many bytes it takes; `None` if the rest is not a whole block of ours.

@@ -272,13 +272,19 @@ fn keeper<'a>(
     blocks: &'a mut Vec<u8>,
     messages: &'a mut Vec<Message>,
 ) -> impl FnMut(&Piece<'_>) + 'a {
+    // The header is the same for all messages that go the same way: it is made again only when that changes.
     let mut header = Vec::new();
+    let mut header_is_for = None;
     move |piece| {
-        let tag = info.protocol.filter(|_| piece.whole).map_or(upper_pdu::DATA, |protocol| protocol.capture_tag);
-        let sender = sender(info, piece.direction);
         let (conn, direction) = (piece.conn, piece.direction);
-        header.clear();
-        upper_pdu::write(&mut header, &upper_pdu::Place { tag, link: index, conn, direction, sender });
+        let way = Some((conn, direction, piece.whole));
+        if header_is_for != way {
+            let tag = info.protocol.filter(|_| piece.whole).map_or(upper_pdu::DATA, |protocol| protocol.capture_tag);
+            let sender = sender(info, direction);
+            header.clear();
+            upper_pdu::write(&mut header, &upper_pdu::Place { tag, link: index, conn, direction, sender });
+            header_is_for = way;
+        }
         let comment = (!piece.whole).then_some(NOT_WHOLE);
         let packet = Packet { interface: index, conn, direction, stamp: piece.stamp, comment, data: piece.bytes };
         let start = blocks.len();
