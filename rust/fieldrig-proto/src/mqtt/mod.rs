@@ -23,6 +23,7 @@
 //! # Ok::<(), fieldrig_proto::mqtt::EncodeError>(())
 //! ```
 
+pub mod broker;
 pub mod client;
 mod decode;
 mod deframer;

@@ -151,7 +151,9 @@ rules! {
     RECEIVE_MAXIMUM "" "MQTT-3.3.4-7" 0x93;
     /// AUTH that nobody asked for.
     AUTH_UNASKED "" "MQTT-4.12.0-7" 0x82;
-    /// Session expiry in a DISCONNECT of a server, or raised from 0.
+    /// Session expiry raised from 0 in the DISCONNECT of a client.
+    DISCONNECT_EXPIRY_RAISED "" "MQTT5 3.14.2.2.2" 0x82;
+    /// Session expiry in a DISCONNECT of a server.
     DISCONNECT_EXPIRY "" "MQTT-3.14.2-2" 0x82;
     /// Silence of more than one and a half times the keep alive.
     KEEP_ALIVE "MQTT-3.1.2-24" "MQTT-3.1.2-22" 0x8d;

@@ -19,6 +19,8 @@ mod receive;
 
 pub use event::{ClientEvent, CommandError, Message, Ticket};
 
+pub(in crate::mqtt) use event::{KEPT, violation_record};
+
 use super::deframer::Deframer;
 use super::encode::{check_publish, encode, encode_publish};
 use super::packet::{Disconnect, Packet, PublishView, QoS, Subscribe, Subscription, Unsubscribe, Version, Will};
