@@ -11,6 +11,7 @@
 
 mod compile;
 mod condition;
+mod console;
 #[expect(clippy::module_inception, reason = "the device is one of the parts of a device")]
 mod device;
 mod face;
@@ -21,6 +22,7 @@ mod store;
 mod template;
 
 pub use condition::{Condition, ConditionError, Trigger};
+pub use console::{CONSOLE_HABITS, ConsoleFace, ConsoleSettings};
 pub use device::{Device, Power};
 pub use face::{Emission, Face, Heard};
 pub use model::{Model, ModelContext, NoModel};

@@ -1,11 +1,13 @@
 //! Lines: settings and events of serial lines, and the framing toolkit for consoles and proprietary protocols.
 
+mod console;
 pub mod delimiter;
 mod search;
 mod settings;
 pub mod silence;
 pub mod stream;
 
+pub use console::CONSOLE;
 pub use settings::{LineSettings, Parity, SettingsError, StopBits};
 
 use crate::time::Duration;
