@@ -1,6 +1,33 @@
 //! The machine: the only crate that knows clocks, files, threads and sockets.
+//!
+//! ```text
+//!  Rig (clock, run log, capture, sentinel, threads)
+//!   +-- Node (one endpoint and its ports)
+//!        +-- lease: who drives it now: its owner thread, or a caller
+//!             +-- drive: step() over ports, endpoint and time; reactor, line thread, simulation
+//!                  +-- port: TCP, unix sockets, serial lines, ptys, wires in memory
+//! ```
+//!
+//! Read [`node`] for what users do, [`lease`] for how threads share a node, `drive/step.rs` for what happens then.
 
 pub mod bench;
+mod clock;
+mod drive;
+mod error;
 pub mod json;
+pub mod lease;
 pub mod log;
+mod node;
+mod port;
+mod rig;
+mod sentinel;
+mod sync;
 pub mod trace;
+
+pub use clock::{Clock, ClockKind};
+pub use drive::{LostPort, Sent, Timing, TimingClass};
+pub use error::EngineError;
+pub use node::{Called, Faults, Node};
+pub use port::{MemoryEnd, PortSpec, UrlError, memory_pair};
+pub use rig::{Binding, Rig, RigOptions};
+pub use sentinel::Stall;

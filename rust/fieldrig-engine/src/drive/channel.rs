@@ -1,0 +1,241 @@
+//! One connection of a node: its port, and the output that waits for it.
+//!
+//! Rules of this file:
+//! - Order is kept: what was handed out first is written first, also behind a timed send that is not due yet.
+//! - Untimed bytes of one pass that no other output waits before are written straight from the pass buffer, in one write.
+//! - Flow control is counting, as rule 8 of the seam says; the driver stops reading while too much output waits.
+
+use super::sys;
+use crate::port::Port;
+use crate::trace::LinkId;
+use fieldrig_proto::endpoint::{HIGH_WATER, How, Peer};
+use fieldrig_proto::time::{Duration, Stamp, Time};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// When one send was wanted and when it happened.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// When it was due: when it was handed out, or later if it is timed.
+    pub scheduled: Time,
+    /// Before the write; `None` while it waits.
+    pub issued: Option<Time>,
+    /// After the write; `None` while it waits.
+    pub returned: Option<Time>,
+}
+
+impl Sent {
+    /// The instant of sending: somewhere between issued and returned. `None` while it waits.
+    #[must_use]
+    pub fn at(&self) -> Option<Stamp> {
+        Some(Stamp::between(self.issued?, self.returned?))
+    }
+}
+
+/// Whether bytes are read.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Inbound {
+    Reading,
+    /// Too much output waits.
+    Held,
+    /// The other side will send nothing more.
+    Ended,
+    /// We want nothing more: stalled, or closing.
+    Ignored,
+}
+
+/// One send, or the rest of it, that could not be written at once.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) bytes: Vec<u8>,
+    pub(super) written: usize,
+    pub(super) not_before: Option<Time>,
+    pub(super) gap_before: Option<Duration>,
+    pub(super) handed_out: Time,
+    pub(super) sequence: u64,
+}
+
+impl Segment {
+    pub(super) fn is_timed(&self) -> bool {
+        self.written == 0 && (self.not_before.is_some() || self.gap_before.is_some())
+    }
+
+    /// When it is due on a line that has been quiet since `quiet_since`.
+    pub(super) fn due(&self, quiet_since: Time) -> Time {
+        if !self.is_timed() {
+            return self.handed_out;
+        }
+        let after_gap = self.gap_before.map_or(Time::ZERO, |gap| quiet_since + gap);
+        self.not_before.unwrap_or(Time::ZERO).max(after_gap).max(self.handed_out)
+    }
+}
+
+/// Output that waits.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    /// Untimed bytes of this pass, in the pass buffer.
+    pub(super) direct: Range<usize>,
+    pub(super) direct_sequence: u64,
+    pub(super) queue: VecDeque<Segment>,
+    /// Bytes in `queue`.
+    pub(super) queued: usize,
+    /// Bytes handed out since the beginning or the last `Writable`.
+    pub(super) handed_out: usize,
+    /// The port took less than it was given.
+    pub(super) blocked: bool,
+}
+
+impl Output {
+    pub(super) fn is_empty(&self) -> bool {
+        self.direct.is_empty() && self.queue.is_empty()
+    }
+
+    /// Takes an untimed send: bytes `range` of the pass buffer `out`.
+    pub(super) fn push(&mut self, out: &[u8], range: Range<usize>, now: Time, sequence: u64) {
+        self.handed_out += range.len();
+        if range.is_empty() {
+            return;
+        }
+        if !self.queue.is_empty() {
+            self.append(&out[range], now, sequence);
+        } else if self.direct.is_empty() {
+            self.direct = range;
+            self.direct_sequence = sequence;
+        } else if self.direct.end == range.start {
+            self.direct.end = range.end;
+        } else {
+            self.settle(out, now);
+            self.append(&out[range], now, sequence);
+        }
+    }
+
+    /// Takes a timed send.
+    pub(super) fn push_timed(
+        &mut self,
+        out: &[u8],
+        range: Range<usize>,
+        now: Time,
+        sequence: u64,
+        (not_before, gap_before): (Option<Time>, Option<Duration>),
+    ) {
+        self.settle(out, now);
+        self.handed_out += range.len();
+        self.queued += range.len();
+        let bytes = out[range].to_vec();
+        self.queue.push_back(Segment { bytes, written: 0, not_before, gap_before, handed_out: now, sequence });
+    }
+
+    /// Moves what lies in the pass buffer into the queue.
+    pub(super) fn settle(&mut self, out: &[u8], now: Time) {
+        let direct = std::mem::take(&mut self.direct);
+        if !direct.is_empty() {
+            self.append(&out[direct], now, self.direct_sequence);
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8], now: Time, sequence: u64) {
+        self.queued += bytes.len();
+        match self.queue.back_mut() {
+            Some(last) if !last.is_timed() && last.written == 0 => last.bytes.extend_from_slice(bytes),
+            _ => self.queue.push_back(Segment {
+                bytes: bytes.to_vec(),
+                written: 0,
+                not_before: None,
+                gap_before: None,
+                handed_out: now,
+                sequence,
+            }),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.direct = 0..0;
+        self.queue.clear();
+        self.queued = 0;
+        self.blocked = false;
+    }
+
+    /// Whether a `Writable` is owed now; counting begins anew if so.
+    pub(super) fn owes_writable(&mut self) -> bool {
+        let owed = self.handed_out >= HIGH_WATER && self.is_empty();
+        if owed {
+            self.handed_out = 0;
+        }
+        owed
+    }
+}
+
+/// One connection.
+pub(super) struct Channel {
+    pub(super) port: Box<dyn Port>,
+    pub(super) peer: Peer,
+    pub(super) link: LinkId,
+    /// The loss of this connection is the loss of a port of the node.
+    pub(super) bound: bool,
+    pub(super) output: Output,
+    pub(super) inbound: Inbound,
+    /// The last instant at which the port was seen empty.
+    pub(super) since: Time,
+    /// The last byte on the line, either way.
+    pub(super) quiet_since: Time,
+    pub(super) closing: Option<How>,
+    /// When to give up on a close that waits for output to drain.
+    pub(super) closing_limit: Option<Time>,
+    /// When to end a break.
+    pub(super) break_until: Option<Time>,
+    /// Edge-triggered, and not read until it was empty.
+    pub(super) unread: bool,
+    /// The conditions epoll watches now.
+    pub(super) interest: u32,
+    /// Our direction was ended.
+    pub(super) finished: bool,
+}
+
+impl Channel {
+    pub(super) fn new(port: Box<dyn Port>, peer: Peer, link: LinkId, bound: bool, now: Time) -> Channel {
+        Channel {
+            port,
+            peer,
+            link,
+            bound,
+            output: Output::default(),
+            inbound: Inbound::Reading,
+            since: now,
+            quiet_since: now,
+            closing: None,
+            closing_limit: None,
+            break_until: None,
+            unread: false,
+            interest: 0,
+            finished: false,
+        }
+    }
+
+    /// The conditions epoll should watch.
+    pub(super) fn wanted(&self) -> u32 {
+        if self.port.edge() {
+            return sys::IN | sys::OUT | sys::EDGE;
+        }
+        let read = if self.inbound == Inbound::Reading { sys::IN } else { 0 };
+        let write = if self.output.blocked { sys::OUT } else { 0 };
+        read | write
+    }
+
+    /// Stops or resumes reading as the waiting output demands.
+    pub(super) fn regulate(&mut self) {
+        if self.inbound == Inbound::Reading && self.output.queued > HIGH_WATER {
+            self.inbound = Inbound::Held;
+        } else if self.inbound == Inbound::Held && self.output.queued <= HIGH_WATER / 4 {
+            self.inbound = Inbound::Reading;
+            self.unread = self.port.edge();
+        }
+    }
+
+    /// The next instant at which something is due here.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let timed = self.output.queue.front().filter(|front| front.is_timed() && !self.output.blocked);
+        let timed = timed.map(|front| front.due(self.quiet_since));
+        let arrival = self.port.next_arrival().filter(|_| self.inbound == Inbound::Reading);
+        [timed, arrival, self.closing_limit, self.break_until].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,137 @@
+//! Connections that an endpoint asked for, until they are there or refused.
+
+use super::wires::{News, Wires};
+use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
+use crate::port::{PortSpec, open_error, serial::Serial};
+use fieldrig_proto::endpoint::{Peer, Target, Why};
+use fieldrig_proto::time::{Duration, Time};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// How long a connection attempt may take.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection under way.
+pub(super) struct Attempt {
+    fd: OwnedFd,
+    what: Wanted,
+}
+
+/// What it is to become.
+struct Wanted {
+    via: String,
+    url: String,
+    unix: bool,
+    /// Addresses still to be tried.
+    rest: Vec<SocketAddr>,
+    limit: Time,
+}
+
+impl Attempt {
+    pub(super) fn limit(&self) -> Time {
+        self.what.limit
+    }
+}
+
+impl Wires {
+    /// Begins a connection.
+    pub(super) fn connect(&mut self, now: Time, target: &Target) {
+        if self.clock.is_virtual() {
+            return self.refuse(&target.via, format!("{}: virtual time has no real ports", target.url));
+        }
+        let (via, url) = (target.via.clone(), target.url.clone());
+        let mut wanted = Wanted { via, url, unix: false, rest: Vec::new(), limit: now + CONNECT_LIMIT };
+        match PortSpec::parse(&target.url) {
+            Ok(PortSpec::TcpConnect(address)) => match resolve(&address) {
+                Ok(addresses) => {
+                    wanted.rest = addresses;
+                    self.try_next(wanted, io::ErrorKind::NotFound.into());
+                }
+                Err(error) => self.refuse(&wanted.via, open_error(&wanted.url, &error).to_string()),
+            },
+            Ok(PortSpec::UnixConnect(path)) => {
+                wanted.unix = true;
+                match begin_unix(&path) {
+                    Ok((fd, done)) => self.begun(Attempt { fd, what: wanted }, done),
+                    Err(error) => self.refuse(&wanted.via, open_error(&wanted.url, &error).to_string()),
+                }
+            }
+            Ok(PortSpec::Serial { path, settings, dtr }) => match Serial::open(&path, settings, dtr) {
+                Ok(port) => {
+                    let peer = Peer { via: wanted.via.clone(), address: path.display().to_string(), wire: true };
+                    if let Err(error) = self.attach(Box::new(port), peer, true) {
+                        self.refuse(&wanted.via, error.to_string());
+                    }
+                }
+                Err(error) => self.refuse(&wanted.via, error.to_string()),
+            },
+            Ok(_) => self.refuse(&wanted.via, format!("{}: this is nothing to connect to", wanted.url)),
+            Err(error) => self.refuse(&wanted.via, error.to_string()),
+        }
+    }
+
+    /// Tries the addresses that are left, one after the other.
+    fn try_next(&mut self, mut wanted: Wanted, mut last: io::Error) {
+        while !wanted.rest.is_empty() {
+            match begin_tcp(&wanted.rest.remove(0)) {
+                Ok((fd, done)) => return self.begun(Attempt { fd, what: wanted }, done),
+                Err(error) => last = error,
+            }
+        }
+        self.refuse(&wanted.via, open_error(&wanted.url, &last).to_string());
+    }
+
+    fn begun(&mut self, attempt: Attempt, done: bool) {
+        if done {
+            return self.established(attempt);
+        }
+        let conn = self.new_conn();
+        match self.epoll.add(attempt.fd.as_raw_fd(), super::sys::OUT, u64::from(conn.0)) {
+            Ok(()) => {
+                self.attempts.insert(conn.0, attempt);
+            }
+            Err(error) => self.refuse(&attempt.what.via, error.to_string()),
+        }
+    }
+
+    /// A connection under way is decided. False if `token` is none.
+    pub(super) fn settle_attempt(&mut self, token: u64) -> bool {
+        let Some(attempt) = u32::try_from(token).ok().and_then(|number| self.attempts.remove(&number)) else {
+            return false;
+        };
+        self.epoll.remove(attempt.fd.as_raw_fd());
+        match connected(attempt.fd.as_raw_fd()) {
+            Ok(()) => self.established(attempt),
+            Err(error) => self.try_next(attempt.what, error),
+        }
+        true
+    }
+
+    fn established(&mut self, attempt: Attempt) {
+        let Attempt { fd, what } = attempt;
+        let stream = if what.unix { Stream::unix(fd) } else { Stream::tcp(fd) };
+        let address = what.url.split_once("://").map_or(what.url.as_str(), |(_, address)| address).to_owned();
+        let peer = Peer { via: what.via.clone(), address, wire: false };
+        if let Err(error) = self.attach(Box::new(stream), peer, true) {
+            self.refuse(&what.via, error.to_string());
+        }
+    }
+
+    fn refuse(&mut self, via: &str, reason: String) {
+        let conn = self.new_conn();
+        self.news.push_back(News::Closed(conn, Why::Refused { via: via.to_owned(), reason }));
+    }
+
+    /// Refuses attempts that took too long.
+    pub(super) fn give_up_attempts(&mut self, now: Time) {
+        let late = |(number, attempt): (&u32, &Attempt)| (attempt.limit() <= now).then_some(*number);
+        let late: Vec<u32> = self.attempts.iter().filter_map(late).collect();
+        for number in late {
+            if let Some(attempt) = self.attempts.remove(&number) {
+                self.epoll.remove(attempt.fd.as_raw_fd());
+                self.try_next(attempt.what, io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Driving endpoints: one shared step, three ways to wait.
+//!
+//! ```text
+//!   reactor thread (all nodes of sockets)  --+
+//!   line thread (one node with a line)     --+--> lease --> Driver: step() over Wires (channels, listeners) --> ports
+//!   caller's thread (leases one node)      --+
+//!   simulation (all nodes, virtual time)   --+
+//! ```
+//!
+//! `unsafe` lives here and in `port/` only: system calls.
+
+mod channel;
+mod connect;
+pub(crate) mod line;
+pub(crate) mod owner;
+pub(crate) mod sim;
+pub(crate) mod step;
+pub(crate) mod sys;
+pub(crate) mod wires;
+
+pub use channel::Sent;
+pub use line::{Timing, TimingClass};
+pub use wires::LostPort;

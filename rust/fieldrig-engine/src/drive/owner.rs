@@ -1,0 +1,222 @@
+//! Owner threads: the reactor, which owns all nodes of sockets, and line threads, which own one node with a line each.
+//!
+//! Every open port is always owned: what arrives while nobody waits is read, stamped, answered and captured here. Both
+//! are the same loop; a line thread also looks at least every millisecond and meets deadlines by spinning.
+
+use super::line::Precision;
+use super::sys::{self, Epoll, Kick, Ready};
+use crate::clock::Clock;
+use crate::lease::{Alarm, AtomicDeadline, Gate};
+use fieldrig_proto::time::{Duration, Time};
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// A line is looked at this often, so that arrival intervals stay narrow.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+const KICK: u64 = u64::MAX;
+
+/// A node, as its owner sees it.
+pub(crate) trait Driven: Send + Sync {
+    /// When it wants to be driven; `u64::MAX` for never.
+    fn deadline(&self) -> u64;
+    /// One pass, if nobody else drives it.
+    fn drive(&self);
+    /// A timed send that is due before anything else, if nobody else drives it.
+    fn next_timed_send(&self) -> Option<Time>;
+    /// Closes it.
+    fn close(&self);
+    /// In virtual time: one pass if something is due. True if the endpoint was called.
+    fn drive_due(&self, now: Time) -> bool;
+}
+
+/// What an owner thread shares with those who lease from it.
+pub(crate) struct Owner {
+    epoll: Epoll,
+    kick: Kick,
+    alarm: Alarm,
+    nodes: Mutex<Vec<(u64, Arc<dyn Driven>)>>,
+    generation: AtomicU64,
+    stop: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Owner {
+    /// Starts an owner thread.
+    pub(crate) fn start(name: &str, precision: Option<Precision>) -> io::Result<Arc<Owner>> {
+        let epoll = Epoll::new()?;
+        let kick = Kick::new()?;
+        epoll.add(kick.fd(), sys::IN, KICK)?;
+        let owner = Arc::new(Owner {
+            epoll,
+            kick,
+            alarm: Alarm::new(),
+            nodes: Mutex::default(),
+            generation: AtomicU64::new(1),
+            stop: AtomicBool::new(false),
+            thread: Mutex::default(),
+        });
+        let shared = Arc::clone(&owner);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || shared.run(precision))?;
+        *lock(&owner.thread) = Some(thread);
+        Ok(owner)
+    }
+
+    /// Adds a node whose readiness is that of `fd`.
+    pub(crate) fn add(&self, token: u64, fd: RawFd, node: Arc<dyn Driven>) -> io::Result<()> {
+        lock(&self.nodes).push((token, node));
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.epoll.add(fd, sys::IN, token)?;
+        self.kick.kick();
+        Ok(())
+    }
+
+    /// Forgets a node.
+    pub(crate) fn remove(&self, token: u64, fd: RawFd) {
+        self.epoll.remove(fd);
+        lock(&self.nodes).retain(|(known, _)| *known != token);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.kick.kick();
+    }
+
+    /// Ends the thread and waits for it, unless it is the one that asks.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.kick.kick();
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic of the thread was caught where it matters, in the step; nothing is left to tell here.
+            let _ = thread.join();
+        }
+        lock(&self.nodes).clear();
+    }
+
+    fn run(&self, mut precision: Option<Precision>) {
+        if let Some(precision) = &mut precision {
+            precision.set_up();
+        }
+        let mut nodes: Vec<(u64, Arc<dyn Driven>)> = Vec::new();
+        let mut known = 0;
+        let mut ready: Vec<Ready> = Vec::with_capacity(64);
+        while !self.stop.load(Ordering::SeqCst) {
+            let generation = self.generation.load(Ordering::SeqCst);
+            if generation != known {
+                nodes.clone_from(&lock(&self.nodes));
+                known = generation;
+            }
+            let earliest = || nodes.iter().map(|(_, node)| node.deadline()).min().unwrap_or(u64::MAX);
+            let Some(until) = self.alarm.sleep(earliest) else { continue };
+            self.sleep(until, &mut ready, precision.as_mut(), &nodes);
+            self.alarm.awake();
+            self.serve(&ready, &nodes, precision.is_some());
+        }
+    }
+
+    fn sleep(
+        &self,
+        until: u64,
+        ready: &mut Vec<Ready>,
+        precision: Option<&mut Precision>,
+        nodes: &[(u64, Arc<dyn Driven>)],
+    ) {
+        let now = Clock::Real.now();
+        let left = (until != u64::MAX).then(|| Time::from_nanos(until).since(now));
+        let Some(precision) = precision else {
+            return self.epoll.wait(ready, left);
+        };
+        let timed = nodes.iter().find_map(|(_, node)| node.next_timed_send());
+        match timed.filter(|due| due.since(now) <= TICK) {
+            Some(due) => precision.wait_until(due, |left| {
+                self.epoll.wait(ready, Some(left));
+                ready.is_empty()
+            }),
+            None => self.epoll.wait(ready, Some(left.map_or(TICK, |left| left.min(TICK)))),
+        }
+    }
+
+    fn serve(&self, ready: &[Ready], nodes: &[(u64, Arc<dyn Driven>)], always: bool) {
+        for event in ready {
+            if event.token == KICK {
+                self.kick.take();
+            } else if let Some((_, node)) = nodes.iter().find(|(token, _)| *token == event.token) {
+                node.drive();
+            }
+        }
+        let now = Clock::Real.now().as_nanos();
+        for (token, node) in nodes {
+            let idle = always && !ready.iter().any(|event| event.token == *token);
+            if idle || node.deadline() <= now {
+                node.drive();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a lease tells the owner of its node.
+pub(crate) struct OwnerGate {
+    owner: Option<Arc<Owner>>,
+    token: u64,
+    fd: RawFd,
+    deadline: AtomicDeadline,
+    node_kick: Arc<Kick>,
+}
+
+impl OwnerGate {
+    /// A gate to `owner`; without one (virtual time) it only keeps the deadline.
+    pub(crate) fn new(owner: Option<Arc<Owner>>, token: u64, fd: RawFd, node_kick: Arc<Kick>) -> OwnerGate {
+        OwnerGate { owner, token, fd, deadline: AtomicDeadline::new(), node_kick }
+    }
+
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline.read()
+    }
+
+    /// The owner forgets the node.
+    pub(crate) fn leave(&self) {
+        if let Some(owner) = &self.owner {
+            owner.remove(self.token, self.fd);
+        }
+    }
+}
+
+impl Gate for OwnerGate {
+    fn disarm(&self) {
+        if let Some(owner) = &self.owner {
+            // Fails only once the node has left its owner.
+            let _ = owner.epoll.modify(self.fd, 0, self.token);
+        }
+    }
+
+    fn rearm(&self) {
+        if let Some(owner) = &self.owner {
+            // As above.
+            let _ = owner.epoll.modify(self.fd, sys::IN, self.token);
+        }
+    }
+
+    fn schedule(&self, deadline: u64) {
+        match &self.owner {
+            Some(owner) => {
+                if owner.alarm.is_too_late_for(&self.deadline, deadline) {
+                    owner.kick.kick();
+                }
+            }
+            None => {
+                let _ = Alarm::new().is_too_late_for(&self.deadline, deadline);
+            }
+        }
+    }
+
+    fn nudge(&self) {
+        self.node_kick.kick();
+    }
+}

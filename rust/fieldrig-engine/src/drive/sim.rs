@@ -1,0 +1,92 @@
+//! The simulation: all nodes of a rig on virtual time.
+//!
+//! Rules of this file:
+//! - Time moves only inside blocking calls, to the next thing that is due. Code of the user takes no time.
+//! - What is due at one instant runs in the order in which the nodes were opened, until nothing is due any more.
+//! - Nodes that keep each other busy at one instant without end are reported, and so is time that cannot move on.
+
+use super::owner::Driven;
+use crate::clock::Clock;
+use crate::error::EngineError;
+use fieldrig_proto::time::Time;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// More rounds than this at one instant are no progress.
+const ROUNDS: usize = 100_000;
+
+/// What came of moving on.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Moved {
+    /// Something happened, at the time that the clock shows now.
+    On,
+    /// Nothing is due before the limit, and the clock shows the limit.
+    ToLimit,
+}
+
+/// The nodes of a rig on virtual time.
+pub(crate) struct Sim {
+    clock: Clock,
+    nodes: Mutex<Vec<Weak<dyn Driven>>>,
+}
+
+impl Sim {
+    pub(crate) fn new(clock: Clock) -> Sim {
+        Sim { clock, nodes: Mutex::default() }
+    }
+
+    pub(crate) fn add(&self, node: &Arc<dyn Driven>) {
+        self.nodes().push(Arc::downgrade(node));
+    }
+
+    /// Runs everything that is due now, in declared order. True if anything was.
+    pub(crate) fn settle(&self) -> Result<bool, EngineError> {
+        let now = self.clock.now();
+        let mut busy = false;
+        for _ in 0..ROUNDS {
+            let nodes = self.alive();
+            let mut any = false;
+            for node in &nodes {
+                any |= node.drive_due(now);
+            }
+            if !any {
+                return Ok(busy);
+            }
+            busy = true;
+        }
+        Err(EngineError::Stuck {
+            node: "the simulation".to_owned(),
+            what: format!("its nodes keep each other busy at {now} s without end"),
+        })
+    }
+
+    /// Moves to the next thing that is due, at most to `limit`, and runs it.
+    ///
+    /// # Errors
+    /// Nothing is due at all and the limit is never; nodes that keep each other busy for ever.
+    pub(crate) fn move_on(&self, limit: Time) -> Result<Moved, EngineError> {
+        if self.settle()? {
+            return Ok(Moved::On);
+        }
+        let next = self.alive().iter().map(|node| node.deadline()).min().unwrap_or(u64::MAX);
+        if next == u64::MAX && limit == Time::FAR {
+            return Err(EngineError::NoProgress { at: self.clock.now() });
+        }
+        if Time::from_nanos(next) > limit {
+            self.clock.advance(limit);
+            return Ok(Moved::ToLimit);
+        }
+        self.clock.advance(Time::from_nanos(next));
+        self.settle()?;
+        Ok(Moved::On)
+    }
+
+    fn alive(&self) -> Vec<Arc<dyn Driven>> {
+        let mut nodes = self.nodes();
+        nodes.retain(|node| node.strong_count() > 0);
+        nodes.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Weak<dyn Driven>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,438 @@
+//! The step: one pass over everything that is ready or due, the same for all ways to wait.
+//!
+//! ```text
+//!  ready ports --read--> Input --handle--+
+//!  due time-outs ----------------------- +--> poll_action until None --> sends gathered, the rest done at once
+//!                                        +--> poll_event until None  --> queue of the node
+//!  end of the pass: one write for each connection; timed sends that are due one by one
+//! ```
+//!
+//! Rules of this file:
+//! - An endpoint that breaks the calling contract, or panics, is stuck: its ports are broken off, it is never called
+//!   again, and everybody who asks is told why. It never hangs or poisons the process.
+//! - Every byte that is read gets its arrival interval here: not before the port was last seen empty, not after the read.
+
+use super::channel::Inbound;
+use super::sys::{self, Ready};
+use super::wires::{KICK, News, Wires};
+use crate::log::RunLog;
+use crate::port::{Arrival, Look, Read};
+use fieldrig_proto::dissect::Direction;
+use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Stamps, Why};
+use fieldrig_proto::record::Record;
+use fieldrig_proto::time::{Stamp, Time};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// More actions or events than this after one input are without end.
+const ENDLESS: usize = 1_000_000;
+/// More bytes than this after one input are without end.
+const ENDLESS_BYTES: usize = 256 << 20;
+/// How often a time-out may be due again at the same instant.
+const SAME_INSTANT: usize = 64;
+/// How many events wait for somebody to take them.
+const EVENTS_KEPT: usize = 65_536;
+/// How often one connection is read in one pass.
+const READS: usize = 16;
+/// How much news (opened, closed, writable) one pass deals with.
+const NEWS: usize = 4096;
+
+/// Looks among the events of an endpoint for what a caller waits for.
+pub(crate) type Check<'a, E, R> = &'a mut dyn FnMut(&mut E, &mut VecDeque<<E as Endpoint>::Event>, Time) -> Option<R>;
+
+/// An endpoint and its ports.
+pub(crate) struct Driver<E: Endpoint> {
+    pub(crate) endpoint: E,
+    pub(crate) events: VecDeque<E::Event>,
+    /// How many of the newest events are not in the run log.
+    pub(crate) unlogged: usize,
+    /// Events that nobody took in time.
+    pub(crate) overflowed: u64,
+    pub(crate) wires: Wires,
+    pub(crate) stuck: Option<String>,
+    ready: Vec<Ready>,
+    /// The connection that was the only one ready last time.
+    favourite: Option<u64>,
+    in_a_row: u32,
+    /// How many inputs with bytes there were.
+    inputs: u64,
+}
+
+/// Why a pass ended early.
+type Stuck = String;
+
+impl<E: Endpoint> Driver<E> {
+    pub(crate) fn new(endpoint: E, wires: Wires) -> Driver<E> {
+        let (events, ready) = (VecDeque::new(), Vec::with_capacity(64));
+        Driver {
+            endpoint,
+            events,
+            unlogged: 0,
+            overflowed: 0,
+            wires,
+            stuck: None,
+            ready,
+            favourite: None,
+            in_a_row: 0,
+            inputs: 0,
+        }
+    }
+
+    /// Waits at most `limit` until something is ready and does one pass. True if the endpoint was called.
+    pub(crate) fn wait_and_pass(&mut self, limit: std::time::Duration) -> bool {
+        if self.stuck.is_some() {
+            return false;
+        }
+        if limit.is_zero() && self.favourite_has_bytes() {
+            return true;
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        let before = self.wires.clock.now();
+        self.wires.epoll.wait(&mut ready, Some(limit));
+        self.wires.saw_empty(before, &ready);
+        self.favourite = match ready[..] {
+            [Ready { token, events: sys::IN }] if token < u64::from(u32::MAX) => Some(token),
+            _ => None,
+        };
+        self.in_a_row = 0;
+        let busy = self.pass(&ready);
+        self.ready = ready;
+        busy
+    }
+
+    /// The connection that spoke last often speaks next: one read finds out, without asking epoll which one it is.
+    /// Now and then epoll is asked all the same, so that others are not kept waiting.
+    fn favourite_has_bytes(&mut self) -> bool {
+        const IN_A_ROW: u32 = 8;
+        let Some(token) = self.favourite.filter(|_| self.in_a_row < IN_A_ROW && !self.wires.looked_at) else {
+            return false;
+        };
+        self.in_a_row += 1;
+        let before = self.inputs;
+        self.pass(&[Ready { token, events: sys::IN }]);
+        self.inputs != before
+    }
+
+    /// One pass over what is ready and what is due. True if the endpoint was called.
+    pub(crate) fn pass(&mut self, ready: &[Ready]) -> bool {
+        if self.stuck.is_some() {
+            return false;
+        }
+        self.guarded(|driver| driver.pass_inner(ready)).unwrap_or(true)
+    }
+
+    /// Runs a command of the owner and the pass that follows it.
+    pub(crate) fn command<R>(&mut self, command: impl FnOnce(&mut E, Time) -> R) -> Option<R> {
+        if self.stuck.is_some() {
+            return None;
+        }
+        self.wires.watch_sends();
+        self.guarded(|driver| {
+            let now = driver.wires.clock.now();
+            driver.wires.begin_pass();
+            let result = command(&mut driver.endpoint, now);
+            driver.pump(now)?;
+            driver.finish_pass()?;
+            Ok(result)
+        })
+    }
+
+    /// When the next pass is due at the latest.
+    pub(crate) fn deadline(&mut self) -> Option<Time> {
+        if self.stuck.is_some() {
+            return None;
+        }
+        if self.wires.has_work(&[]) {
+            return Some(Time::ZERO);
+        }
+        let timeout = self.guarded(|driver| Ok(driver.endpoint.poll_timeout())).flatten();
+        [timeout, self.wires.deadline()].into_iter().flatten().min()
+    }
+
+    /// Looks whether somebody finds what he waits for among the events.
+    pub(crate) fn check<R>(&mut self, check: Check<'_, E, R>) -> Option<R> {
+        let before = self.events.len();
+        let now = self.wires.clock.now();
+        let found = self.guarded(|driver| Ok(check(&mut driver.endpoint, &mut driver.events, now))).flatten();
+        // What was taken is known to who took it; mostly it is the newest.
+        self.unlogged = self.unlogged.saturating_sub(before.saturating_sub(self.events.len()));
+        found
+    }
+
+    /// Whether the endpoint waits for an instant, so that it may yet act.
+    pub(crate) fn endpoint_waits(&mut self) -> bool {
+        self.guarded(|driver| Ok(driver.endpoint.poll_timeout().is_some())).unwrap_or(false)
+    }
+
+    /// Writes events that are new into the run log.
+    pub(crate) fn log_events(&mut self, log: &RunLog, node: &str)
+    where
+        E::Event: Clone,
+    {
+        let new = std::mem::take(&mut self.unlogged).min(self.events.len());
+        for event in self.events.range(self.events.len() - new..) {
+            let record: Record = event.clone().into();
+            log.write(&record.with("node", node));
+        }
+    }
+
+    fn guarded<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R, Stuck>) -> Option<R> {
+        // A panic may leave the endpoint in any state: it is not called again.
+        let stuck = match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(Ok(result)) => return Some(result),
+            Ok(Err(stuck)) => stuck,
+            Err(panic) => format!("it panicked: {}", panic_text(panic.as_ref())),
+        };
+        self.wires.shut(false);
+        self.stuck = Some(stuck);
+        None
+    }
+
+    fn pass_inner(&mut self, ready: &[Ready]) -> Result<bool, Stuck> {
+        self.wires.begin_pass();
+        self.wires.look_for_arrivals();
+        let mut busy = self.wires.has_work(ready);
+        for ready in ready {
+            self.take_ready(*ready)?;
+        }
+        if self.wires.looked_at {
+            self.look_at_unwatched()?;
+        }
+        busy |= self.time_out()?;
+        self.finish_pass()?;
+        Ok(busy)
+    }
+
+    fn take_ready(&mut self, ready: Ready) -> Result<(), Stuck> {
+        if ready.token == KICK {
+            self.wires.kick.take();
+            self.wires.looked_at = true;
+            return Ok(());
+        }
+        if Wires::is_listener(ready.token) {
+            self.wires.accept(ready.token);
+            return self.tell_news();
+        }
+        if self.wires.settle_attempt(ready.token) {
+            return self.tell_news();
+        }
+        let conn = Conn(u32::try_from(ready.token).unwrap_or(u32::MAX));
+        if ready.events & sys::OUT != 0 {
+            self.wires.writable(conn);
+            self.tell_news()?;
+        }
+        if ready.events & (sys::IN | sys::HUP | sys::ERR) != 0 {
+            self.take_input(conn, ready.events)?;
+        }
+        Ok(())
+    }
+
+    fn take_input(&mut self, conn: Conn, events: u32) -> Result<(), Stuck> {
+        let Some(channel) = self.wires.channels.get_mut(&conn.0) else { return Ok(()) };
+        let hung_up = events & (sys::HUP | sys::ERR) != 0;
+        if hung_up && channel.inbound == Inbound::Held {
+            // The other side is gone: what it sent is still read, output is of no use any more.
+            channel.inbound = Inbound::Reading;
+        }
+        match channel.inbound {
+            Inbound::Reading => self.read(conn),
+            Inbound::Ended if hung_up && !channel.port.edge() => {
+                self.wires.lose(conn, Why::Reset, "the other side broke it off");
+                self.tell_news()
+            }
+            Inbound::Ignored if hung_up && !channel.port.edge() => {
+                self.wires.lose(conn, Why::Reset, "the other side broke it off");
+                self.tell_news()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Connections in memory and such that were not read until they were empty.
+    fn look_at_unwatched(&mut self) -> Result<(), Stuck> {
+        self.wires.looked_at = false;
+        let unwatched: Vec<Conn> = self.wires.unwatched();
+        for conn in unwatched {
+            if let Some(channel) = self.wires.channels.get_mut(&conn.0) {
+                channel.unread = false;
+                let reading = channel.inbound == Inbound::Reading;
+                let blocked = channel.output.blocked && channel.port.fd().is_none();
+                if blocked {
+                    self.wires.writable(conn);
+                }
+                if reading {
+                    self.read(conn)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one connection until it is empty, or often enough for this pass.
+    fn read(&mut self, conn: Conn) -> Result<(), Stuck> {
+        let mut buffer = std::mem::take(&mut self.wires.buffer);
+        let mut stamps = std::mem::take(&mut self.wires.stamps);
+        let result = self.read_into(conn, &mut buffer, &mut stamps);
+        self.wires.buffer = buffer;
+        self.wires.stamps = stamps;
+        result
+    }
+
+    fn read_into(&mut self, conn: Conn, buffer: &mut [u8], stamps: &mut Vec<Stamp>) -> Result<(), Stuck> {
+        for _ in 0..READS {
+            let wires = &mut self.wires;
+            let Some(channel) = wires.channels.get_mut(&conn.0) else { return Ok(()) };
+            if channel.inbound != Inbound::Reading {
+                return Ok(());
+            }
+            stamps.clear();
+            let before = wires.clock.now();
+            let found =
+                channel.port.read(Look { clock: &wires.clock, since: channel.since, buffer: &mut *buffer, stamps });
+            let now = wires.clock.now();
+            match found {
+                Read::Nothing => {
+                    channel.since = before;
+                    if channel.finished && channel.closing.is_none() && !channel.output.is_empty() {
+                        wires.lose(conn, Why::Reset, "it takes no output any more");
+                        return self.tell_news();
+                    }
+                    return Ok(());
+                }
+                Read::Bytes(count, arrival) => {
+                    let whole = Stamp::between(channel.since, now);
+                    let last = match arrival {
+                        Arrival::Unstamped => whole,
+                        Arrival::Last(stamp) => stamp,
+                        Arrival::PerByte => stamps.last().copied().unwrap_or(whole),
+                    };
+                    channel.quiet_since = channel.quiet_since.max(last.latest());
+                    let drained = count < buffer.len() && channel.port.short_read_drains();
+                    channel.since = if drained { before.max(last.earliest()) } else { channel.since };
+                    let (link, bytes) = (channel.link, &buffer[..count]);
+                    wires.capture.frame(link, conn, Direction::In, last, bytes);
+                    let stamps = match arrival {
+                        Arrival::Unstamped => Stamps::One(whole),
+                        Arrival::Last(last) => {
+                            Stamps::Chunk { whole: Stamp::between(whole.earliest(), last.latest()), last }
+                        }
+                        Arrival::PerByte => Stamps::PerByte(stamps),
+                    };
+                    self.inputs += 1;
+                    self.endpoint.handle(now, Input::Bytes(conn, bytes, stamps));
+                    self.pump(now)?;
+                    if drained {
+                        return Ok(());
+                    }
+                }
+                Read::Line(event) => {
+                    self.endpoint.handle(now, Input::Line(conn, event));
+                    self.pump(now)?;
+                }
+                end => {
+                    self.ended(conn, end);
+                    return self.tell_news();
+                }
+            }
+        }
+        // More may be there, but others wait too.
+        if let Some(channel) = self.wires.channels.get_mut(&conn.0)
+            && (channel.port.edge() || channel.port.fd().is_none())
+        {
+            channel.unread = true;
+            self.wires.looked_at = true;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, conn: Conn, end: Read) {
+        match end {
+            Read::Finished => self.wires.finished(conn),
+            Read::Reset(reason) => self.wires.lose(conn, Why::Reset, &reason),
+            Read::HungUp(reason) => self.wires.lose(conn, Why::HungUp, &reason),
+            Read::Nothing | Read::Bytes(..) | Read::Line(_) => {}
+        }
+    }
+
+    /// Tells the endpoint what became of its connections.
+    fn tell_news(&mut self) -> Result<(), Stuck> {
+        for _ in 0..NEWS {
+            let Some(news) = self.wires.news.pop_front() else { return Ok(()) };
+            let now = self.wires.clock.now();
+            match news {
+                News::Opened(conn) => {
+                    let Some(channel) = self.wires.channels.get(&conn.0) else { continue };
+                    self.endpoint.handle(now, Input::Opened(conn, &channel.peer));
+                }
+                News::Closed(conn, why) => self.endpoint.handle(now, Input::Closed(conn, why)),
+                News::Writable(conn) => self.endpoint.handle(now, Input::Writable(conn)),
+            }
+            self.pump(now)?;
+        }
+        Ok(())
+    }
+
+    /// Time-outs that are due. True if there were any.
+    fn time_out(&mut self) -> Result<bool, Stuck> {
+        let mut busy = false;
+        for _ in 0..SAME_INSTANT {
+            let now = self.wires.clock.now();
+            if self.endpoint.poll_timeout().is_none_or(|at| at > now) {
+                return Ok(busy);
+            }
+            busy = true;
+            self.endpoint.handle_timeout(now);
+            self.pump(now)?;
+            // Real time moves on by itself; a time-out in the past must not be asked for again and again.
+            if self.endpoint.poll_timeout().is_none_or(|at| at > now) {
+                return Ok(true);
+            }
+        }
+        Err("its time-out does not advance: it asks for one that is due already, again and again".to_owned())
+    }
+
+    /// Writes, and tells what came of it, until nothing is left to tell.
+    fn finish_pass(&mut self) -> Result<(), Stuck> {
+        let now = self.wires.clock.now();
+        self.wires.do_due(now);
+        for _ in 0..NEWS {
+            self.wires.flush();
+            if self.wires.news.is_empty() {
+                return Ok(());
+            }
+            self.tell_news()?;
+        }
+        // The rest waits for the next pass, so that an endpoint that connects again at once cannot hold the thread.
+        Ok(())
+    }
+
+    fn pump(&mut self, now: Time) -> Result<(), Stuck> {
+        let mut count = 0;
+        while let Some(action) = self.endpoint.poll_action(&mut self.wires.out) {
+            self.wires.apply(now, action);
+            count += 1;
+            if count > ENDLESS || self.wires.out.len() > ENDLESS_BYTES {
+                return Err("its actions have no end".to_owned());
+            }
+        }
+        count = 0;
+        while let Some(event) = self.endpoint.poll_event() {
+            if self.events.len() == EVENTS_KEPT {
+                self.events.pop_front();
+                self.overflowed += 1;
+            }
+            self.events.push_back(event);
+            self.unlogged += 1;
+            count += 1;
+            if count > ENDLESS {
+                return Err("its events have no end".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

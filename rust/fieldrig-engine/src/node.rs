@@ -1,0 +1,443 @@
+//! A node: an endpoint with its ports, as its user sees it.
+//!
+//! Rules of this file:
+//! - Commands enter only through [`Node::with`], [`Node::wait`] and [`Node::call`]; each leases the node to the calling
+//!   thread, and the owner thread has it back on every way out.
+//! - Events are drained by whoever drives; they wait in the queue of the node, bounded, for whoever takes them.
+//! - A blocking call asks `go_on` at least every 20 ms, and drives timed ports at least every millisecond.
+//! - Timed sends are left to the line thread: the caller then only looks on.
+
+use crate::drive::owner::{Driven, OwnerGate, TICK};
+use crate::drive::sim::{Moved, Sim};
+use crate::drive::step::{Check, Driver};
+use crate::drive::wires::LostPort;
+use crate::drive::{Sent, Timing};
+use crate::error::EngineError;
+use crate::lease::{Held, Lease, Refusal, SLICE, Tenant};
+use crate::log::RunLog;
+use fieldrig_proto::endpoint::Endpoint;
+use fieldrig_proto::time::{Duration, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// What a blocking request came to.
+#[derive(Clone, Debug)]
+pub struct Called<R> {
+    /// What `check` gave; `None`: the time was over.
+    pub outcome: Option<R>,
+    /// The first send that the command caused, if it caused one.
+    pub sent: Option<Sent>,
+}
+
+/// Why a node is down, as far as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Faults {
+    /// Ports that went away and have not come back.
+    pub lost: Vec<LostPort>,
+    /// Why its endpoint is not called any more.
+    pub stuck: Option<String>,
+    /// Events that nobody took before the queue was full.
+    pub overflowed: u64,
+}
+
+impl<E: Endpoint> Tenant for Driver<E> {
+    fn deadline(&mut self) -> u64 {
+        Driver::deadline(self).map_or(u64::MAX, Time::as_nanos)
+    }
+
+    fn shut(&mut self) {
+        self.wires.shut(true);
+    }
+}
+
+/// Everything of a node that clones share.
+pub(crate) struct Inner<E: Endpoint> {
+    pub(crate) name: String,
+    pub(crate) lease: Lease<Driver<E>, OwnerGate>,
+    pub(crate) addresses: BTreeMap<String, String>,
+    pub(crate) log: RunLog,
+    pub(crate) sim: Option<Arc<Sim>>,
+    pub(crate) timed: bool,
+    pub(crate) timing: Arc<Mutex<Option<Timing>>>,
+    pub(crate) line_thread: Mutex<Option<Arc<crate::drive::owner::Owner>>>,
+    pub(crate) progress: Progress,
+    pub(crate) left: AtomicBool,
+}
+
+/// Tells callers that look on that the owner did something.
+#[derive(Default)]
+pub(crate) struct Progress {
+    count: Mutex<u64>,
+    changed: Condvar,
+    watchers: AtomicUsize,
+}
+
+impl Progress {
+    fn bump(&self) {
+        if self.watchers.load(Ordering::SeqCst) > 0 {
+            *self.lock() += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Lent<'a, E> = Held<'a, Driver<E>, OwnerGate>;
+
+/// An endpoint with its ports. Clones are the same node; when the last is dropped it closes.
+pub struct Node<E: Endpoint + Send + 'static>
+where
+    E::Event: Clone + Send,
+{
+    shared: Arc<Handle<E>>,
+}
+
+/// Closes the node when the last handle is gone; the owner thread has the inner part only.
+struct Handle<E: Endpoint + Send + 'static>
+where
+    E::Event: Clone + Send,
+{
+    inner: Arc<Inner<E>>,
+}
+
+impl<E: Endpoint + Send + 'static> Drop for Handle<E>
+where
+    E::Event: Clone + Send,
+{
+    fn drop(&mut self) {
+        self.inner.close();
+    }
+}
+
+impl<E: Endpoint + Send + 'static> Clone for Node<E>
+where
+    E::Event: Clone + Send,
+{
+    fn clone(&self) -> Self {
+        Node { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<E: Endpoint + Send + 'static> std::fmt::Debug for Node<E>
+where
+    E::Event: Clone + Send,
+{
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.shared.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl<E: Endpoint + Send + 'static> Node<E>
+where
+    E::Event: Clone + Send,
+{
+    pub(crate) fn new(inner: Arc<Inner<E>>) -> Node<E> {
+        Node { shared: Arc::new(Handle { inner }) }
+    }
+
+    fn inner(&self) -> &Inner<E> {
+        &self.shared.inner
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner().name
+    }
+
+    /// Where the port bound as `via` can be reached: `127.0.0.1:40233`, `/dev/pts/7`.
+    #[must_use]
+    pub fn address(&self, via: &str) -> Option<String> {
+        self.inner().addresses.get(via).cloned()
+    }
+
+    /// Runs a command and the pass that carries it out.
+    ///
+    /// # Errors
+    /// The node is closed or stuck, or this thread drives it already.
+    pub fn with<R>(&self, command: impl FnOnce(&mut E, Time) -> R) -> Result<(R, Option<Sent>), EngineError> {
+        let inner = self.inner();
+        let mut held = inner.enter(&mut || true)?;
+        let result = held.command(command);
+        held.log_events(&inner.log, &inner.name);
+        let result = result.ok_or_else(|| inner.stuck(&held))?;
+        let sent = held.wires.watched_send();
+        drop(held);
+        inner.settle_virtual()?;
+        Ok((result, sent))
+    }
+
+    /// Drives the node until `check` gives something (`Some`) or `deadline` is over (`None`). Whoever queues for the
+    /// node meanwhile gets a turn; `check` must leave the events of others in the queue.
+    ///
+    /// # Errors
+    /// `go_on` said no; the node is closed, stuck, or has lost all its ports; this thread drives it already.
+    pub fn wait<R>(
+        &self,
+        deadline: Time,
+        mut check: impl FnMut(&mut E, &mut VecDeque<E::Event>, Time) -> Option<R>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<R>, EngineError> {
+        let inner = self.inner();
+        let held = inner.enter(go_on)?;
+        inner.drive(held, Until { deadline, polite: true }, &mut check, go_on)
+    }
+
+    /// A command and the wait for what comes of it, under one lease: the quick way of a blocking request. `within` counts
+    /// from the command. Others queue until it is done.
+    ///
+    /// # Errors
+    /// Those of the command (inner), and those of [`Node::wait`].
+    pub fn call<T, X, R>(
+        &self,
+        command: impl FnOnce(&mut E, Time) -> Result<T, X>,
+        within: Duration,
+        mut check: impl FnMut(&T, &mut E, &mut VecDeque<E::Event>, Time) -> Option<R>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Result<Called<R>, X>, EngineError> {
+        let inner = self.inner();
+        let mut held = inner.enter(go_on)?;
+        if inner.sim.is_none() {
+            held.disarm();
+        }
+        let begun = held.wires_now();
+        let ticket = match held.command(command).ok_or_else(|| inner.stuck(&held))? {
+            Ok(ticket) => ticket,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut sent = held.wires.watched_send();
+        let deadline = begun + within;
+        let mut check =
+            |endpoint: &mut E, events: &mut VecDeque<E::Event>, now: Time| check(&ticket, endpoint, events, now);
+        let outcome = inner.drive_watching(held, Until { deadline, polite: false }, &mut check, go_on, &mut sent)?;
+        Ok(Ok(Called { outcome, sent }))
+    }
+
+    /// The last timed sends, oldest first: when each was due and when it happened.
+    ///
+    /// # Errors
+    /// The node is closed, or this thread drives it.
+    pub fn timed_sends(&self) -> Result<Vec<Sent>, EngineError> {
+        Ok(self.inner().enter(&mut || true)?.wires.timed_sends())
+    }
+
+    /// How well the host lets the line thread of this node meet deadlines; `None` for nodes without a line.
+    #[must_use]
+    pub fn timing(&self) -> Option<Timing> {
+        self.inner().timing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lost ports and such: why this node is down, if it is.
+    ///
+    /// # Errors
+    /// The node is closed, or this thread drives it.
+    pub fn faults(&self) -> Result<Faults, EngineError> {
+        let held = self.inner().enter(&mut || true)?;
+        Ok(Faults { lost: held.wires.lost_ports().to_vec(), stuck: held.stuck.clone(), overflowed: held.overflowed })
+    }
+
+    /// Closes its ports and ends its thread. Whoever waits for it is told. Calling it again does nothing.
+    pub fn close(&self) {
+        self.inner().close();
+    }
+}
+
+/// When a wait ends, and whether it lets others in.
+#[derive(Copy, Clone)]
+struct Until {
+    deadline: Time,
+    polite: bool,
+}
+
+impl<E: Endpoint> Driver<E> {
+    fn wires_now(&self) -> Time {
+        self.wires.now()
+    }
+}
+
+impl<E: Endpoint + Send + 'static> Inner<E>
+where
+    E::Event: Clone + Send,
+{
+    fn enter(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'_, E>, EngineError> {
+        self.lease.enter(go_on).map_err(|refusal| match refusal {
+            Refusal::Interrupted => EngineError::Interrupted,
+            Refusal::Reentered => EngineError::Reentered { node: self.name.clone() },
+            Refusal::Closed => EngineError::Stopped { node: self.name.clone() },
+        })
+    }
+
+    fn stuck(&self, held: &Lent<'_, E>) -> EngineError {
+        let what = held.stuck.clone().unwrap_or_default();
+        EngineError::Stuck { node: self.name.clone(), what }
+    }
+
+    fn stopped(&self) -> EngineError {
+        EngineError::Stopped { node: self.name.clone() }
+    }
+
+    /// In virtual time, what a command caused at this instant happens before it returns.
+    fn settle_virtual(&self) -> Result<(), EngineError> {
+        self.sim.as_ref().map_or(Ok(()), |sim| sim.settle().map(|_| ()))
+    }
+
+    fn drive<R>(
+        &self,
+        held: Lent<'_, E>,
+        until: Until,
+        check: Check<'_, E, R>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<R>, EngineError> {
+        self.drive_watching(held, until, check, go_on, &mut None)
+    }
+
+    /// Drives until `check` gives something. `sent`, if it is a send that waits, is completed when it happens.
+    fn drive_watching<'a, R>(
+        &'a self,
+        mut held: Lent<'a, E>,
+        until: Until,
+        check: Check<'_, E, R>,
+        go_on: &mut dyn FnMut() -> bool,
+        sent: &mut Option<Sent>,
+    ) -> Result<Option<R>, EngineError> {
+        let mut asked = held.wires_now();
+        loop {
+            let found = held.check(check);
+            if sent.is_some_and(|sent| sent.returned.is_none()) {
+                *sent = held.wires.watched_send();
+            }
+            if held.stuck.is_some() {
+                return Err(self.stuck(&held));
+            }
+            let now = held.wires_now();
+            if found.is_some() || now >= until.deadline {
+                held.log_events(&self.log, &self.name);
+                return Ok(found);
+            }
+            if let Some(error) = self.hopeless(&mut held) {
+                return Err(error);
+            }
+            if now.since(asked) >= SLICE || self.sim.is_some() {
+                asked = now;
+                if !go_on() {
+                    held.log_events(&self.log, &self.name);
+                    return Err(EngineError::Interrupted);
+                }
+            }
+            held = self.advance(held, until, go_on)?;
+        }
+    }
+
+    /// Why waiting has no sense any more.
+    fn hopeless(&self, held: &mut Lent<'_, E>) -> Option<EngineError> {
+        if held.is_closed() {
+            return Some(self.stopped());
+        }
+        if !held.wires.is_dead() || held.endpoint_waits() {
+            return None;
+        }
+        let lost = held.wires.lost_ports().last().cloned();
+        lost.map(|lost| EngineError::Lost { url: lost.url, reason: lost.reason, at: lost.at })
+    }
+
+    /// Lets time pass: drives on this thread, or looks on, or moves virtual time.
+    fn advance<'a>(
+        &'a self,
+        mut held: Lent<'a, E>,
+        until: Until,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Lent<'a, E>, EngineError> {
+        if let Some(sim) = &self.sim {
+            held.log_events(&self.log, &self.name);
+            drop(held);
+            if sim.move_on(until.deadline)? == Moved::ToLimit {
+                sim.settle()?;
+            }
+            return self.enter(go_on);
+        }
+        if self.timed && held.wires.has_timed_output() {
+            drop(held);
+            self.look_on(until.deadline);
+            return self.enter(go_on);
+        }
+        if until.polite && held.is_wanted() {
+            held.log_events(&self.log, &self.name);
+            drop(held);
+            return self.enter(go_on);
+        }
+        held.disarm();
+        let now = held.wires_now();
+        let due = Driver::deadline(&mut held).unwrap_or(Time::FAR).min(until.deadline);
+        let slice = if self.timed { TICK } else { SLICE };
+        held.wait_and_pass(due.since(now).min(slice));
+        Ok(held)
+    }
+
+    /// Waits until the owner did something, at most one slice.
+    fn look_on(&self, deadline: Time) {
+        let progress = &self.progress;
+        progress.watchers.fetch_add(1, Ordering::SeqCst);
+        let count = progress.lock();
+        let left = deadline.since(crate::clock::Clock::Real.now()).min(SLICE);
+        // Whether it was told or the time is over makes no difference: the caller looks either way.
+        drop(progress.changed.wait_timeout(count, left).unwrap_or_else(PoisonError::into_inner));
+        progress.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn close(&self) {
+        self.lease.close();
+        if !self.left.swap(true, Ordering::SeqCst) {
+            self.lease.gate().leave();
+            let line = self.line_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(line) = line {
+                line.stop();
+            }
+            self.progress.changed.notify_all();
+        }
+    }
+}
+
+impl<E: Endpoint + Send + 'static> Driven for Inner<E>
+where
+    E::Event: Clone + Send,
+{
+    fn deadline(&self) -> u64 {
+        self.lease.gate().deadline()
+    }
+
+    fn drive(&self) {
+        if let Some(mut held) = self.lease.try_enter() {
+            let busy = held.wait_and_pass(Duration::ZERO);
+            if busy {
+                held.log_events(&self.log, &self.name);
+                drop(held);
+                self.progress.bump();
+            }
+        }
+    }
+
+    fn next_timed_send(&self) -> Option<Time> {
+        if self.lease.gate().deadline() == u64::MAX {
+            return None;
+        }
+        self.lease.try_enter().and_then(|held| held.wires.next_timed_send())
+    }
+
+    fn close(&self) {
+        Inner::close(self);
+    }
+
+    fn drive_due(&self, now: Time) -> bool {
+        if self.lease.gate().deadline() > now.as_nanos() {
+            return false;
+        }
+        let Some(mut held) = self.lease.try_enter() else { return false };
+        let busy = held.pass(&[]);
+        held.log_events(&self.log, &self.name);
+        busy
+    }
+}

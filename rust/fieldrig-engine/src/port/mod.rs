@@ -1,0 +1,208 @@
+//! Ports: where bytes enter and leave.
+//!
+//! Rules of this folder:
+//! - [`PortSpec`] says which port; [`Port`] is one that is open. A new kind of port is one new file and one arm here.
+//! - Ports never block and never wait; drivers do. They read no clock but to map the stamps of the kernel.
+//! - What ends a port is a value ([`Read::Finished`], [`Read::Reset`], [`Read::HungUp`]), never an error that is lost,
+//!   and bytes that came before the end are read before it.
+
+pub(crate) mod memory;
+pub(crate) mod open;
+pub(crate) mod pty;
+pub(crate) mod serial;
+pub(crate) mod stream;
+mod termios;
+mod url;
+
+pub use memory::{MemoryEnd, memory_pair};
+pub use url::UrlError;
+
+use crate::clock::Clock;
+use crate::drive::sys::Kick;
+use crate::error::EngineError;
+use fieldrig_proto::endpoint::Why;
+use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
+use fieldrig_proto::time::{Stamp, Time};
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which port.
+#[derive(Clone, Debug)]
+pub enum PortSpec {
+    /// Listen on TCP: `127.0.0.1:0` (port 0 takes a free one).
+    TcpListen(String),
+    /// Connect over TCP to `host:port`.
+    TcpConnect(String),
+    /// A serial line.
+    Serial {
+        /// Device node.
+        path: PathBuf,
+        /// Speed and format.
+        settings: LineSettings,
+        /// Drive data-terminal-ready on opening; `None` leaves it as it is.
+        dtr: Option<bool>,
+    },
+    /// A pseudo terminal that others open as a serial line.
+    Pty {
+        /// A symbolic link to the device node, for a stable name.
+        symlink: Option<PathBuf>,
+        /// The settings it stands for, for traces; a pty has no speed.
+        settings: LineSettings,
+    },
+    /// Listen on a unix socket.
+    UnixListen(PathBuf),
+    /// Connect to a unix socket.
+    UnixConnect(PathBuf),
+    /// One end of a wire in memory.
+    Memory(MemoryEnd),
+    /// Nothing is opened: connections that the endpoint itself begins under this name are of this kind.
+    OnDemand,
+}
+
+impl PortSpec {
+    /// Reads a port URL: `tcp://host:port`, `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`,
+    /// `pty://?line=9600+8E1&link=PATH`, `unix:///PATH`, `unix-listen:///PATH`.
+    ///
+    /// # Errors
+    /// What is wrong with the text and what it should look like.
+    pub fn parse(url: &str) -> Result<PortSpec, UrlError> {
+        url::parse(url)
+    }
+
+    /// Whether the port is a wire (without beginning and end) rather than a connection.
+    #[must_use]
+    pub fn is_wire(&self) -> bool {
+        matches!(self, PortSpec::Serial { .. } | PortSpec::Pty { .. } | PortSpec::Memory(_))
+    }
+
+    /// Whether its line thread polls it, since the kernel stamps nothing on it.
+    pub(crate) fn is_timed(&self) -> bool {
+        matches!(self, PortSpec::Serial { .. } | PortSpec::Pty { .. })
+    }
+
+    /// The settings of the line, if it is one.
+    #[must_use]
+    pub fn line(&self) -> Option<LineSettings> {
+        match self {
+            PortSpec::Serial { settings, .. } | PortSpec::Pty { settings, .. } => Some(*settings),
+            PortSpec::Memory(end) => end.settings(),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PortSpec::TcpListen(address) => write!(f, "tcp-listen://{address}"),
+            PortSpec::TcpConnect(address) => write!(f, "tcp://{address}"),
+            PortSpec::Serial { path, .. } => write!(f, "serial://{}", path.display()),
+            PortSpec::Pty { symlink: Some(link), .. } => write!(f, "pty://?link={}", link.display()),
+            PortSpec::Pty { symlink: None, .. } => write!(f, "pty://"),
+            PortSpec::UnixListen(path) => write!(f, "unix-listen://{}", path.display()),
+            PortSpec::UnixConnect(path) => write!(f, "unix://{}", path.display()),
+            PortSpec::Memory(_) => write!(f, "memory://"),
+            PortSpec::OnDemand => write!(f, "on demand"),
+        }
+    }
+}
+
+/// When the bytes of one read arrived, as far as the port knows.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Arrival {
+    /// Between the last look that found nothing and now.
+    Unstamped,
+    /// The kernel stamped the last byte.
+    Last(Stamp),
+    /// The port put one stamp for each byte into the list it was given.
+    PerByte,
+}
+
+/// What one look at a port found.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// Nothing.
+    Nothing,
+    /// So many bytes are in the buffer.
+    Bytes(usize, Arrival),
+    /// Something happened on the line.
+    Line(LineEvent),
+    /// The other side will send nothing more.
+    Finished,
+    /// The other side broke it off.
+    Reset(String),
+    /// The port went away.
+    HungUp(String),
+}
+
+/// What a port needs for a look.
+pub(crate) struct Look<'a> {
+    /// The clock of the rig.
+    pub(crate) clock: &'a Clock,
+    /// The last instant at which the port was seen empty.
+    pub(crate) since: Time,
+    /// Where the bytes go.
+    pub(crate) buffer: &'a mut [u8],
+    /// Where stamps go, one for each byte, if the port has them.
+    pub(crate) stamps: &'a mut Vec<Stamp>,
+}
+
+/// An open port. Calling contract: one owner at a time; after [`Read::Reset`] or [`Read::HungUp`] it is only dropped.
+pub(crate) trait Port: Send {
+    /// The descriptor to wait on; `None` for ports in memory, which kick their owner.
+    fn fd(&self) -> Option<RawFd>;
+    /// One look; never blocks.
+    fn read(&mut self, look: Look<'_>) -> Read;
+    /// Writes what can be written now; never blocks, `WouldBlock` when nothing can.
+    fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize>;
+    /// Says that nothing more will be sent.
+    fn finish(&mut self) {}
+    /// Makes the drop that follows break the connection off instead of ending it.
+    fn reset(&mut self) {}
+    /// Does something to the line; `Unsupported` on ports that are none.
+    fn command(&mut self, _now: Time, _command: &LineCommand) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// When the next byte on the way arrives, for ports that know the future (wires in memory).
+    fn next_arrival(&self) -> Option<Time> {
+        None
+    }
+    /// How long sent bytes stay on the wire after the write returned.
+    fn wire_time(&self, _bytes: usize) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+    /// Whether its readiness must be watched edge-triggered (a pty master shows a hang-up as long as nobody opens it).
+    fn edge(&self) -> bool {
+        false
+    }
+    /// Whether a read that did not fill the buffer leaves the port empty.
+    fn short_read_drains(&self) -> bool {
+        false
+    }
+    /// Gives the port what wakes its owner; only ports in memory need it.
+    fn attach(&mut self, _kick: Arc<Kick>) {}
+    /// For ports in memory: why the other end went away is told by this.
+    fn close_with(&mut self, _why: Why) {}
+}
+
+/// The error for a port that could not be opened, with the usual remedies.
+pub(crate) fn open_error(url: &str, error: &io::Error) -> EngineError {
+    let (what, hint) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            ("connection refused", Some("nothing listens there: is the device on, and is this its port?"))
+        }
+        io::ErrorKind::NotFound => ("no such device or file", Some("is it plugged in, and is the name right?")),
+        io::ErrorKind::PermissionDenied => ("permission denied", Some("who may open it? see `ls -l` of the device")),
+        io::ErrorKind::AddrInUse => {
+            ("the address is in use", Some("another program listens there; port 0 takes a free one"))
+        }
+        io::ErrorKind::TimedOut => {
+            ("no answer to the connection request", Some("is the address right, and the device reachable?"))
+        }
+        io::ErrorKind::ResourceBusy => ("the port is in use", Some("another program has it open")),
+        _ => return EngineError::Port { url: url.to_owned(), what: error.to_string(), hint: None },
+    };
+    EngineError::Port { url: url.to_owned(), what: what.to_owned(), hint: hint.map(str::to_owned) }
+}

@@ -1,0 +1,108 @@
+//! Opening the ports of a node before its endpoint runs.
+
+use super::stream::{Listener, Stream, await_writable, begin_tcp, begin_unix, connected, resolve};
+use super::{Port, PortSpec, open_error, pty::Pty, serial::Serial};
+use crate::drive::wires::Wires;
+use crate::error::EngineError;
+use fieldrig_proto::endpoint::Peer;
+use fieldrig_proto::time::Duration;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Instant;
+
+/// How long opening waits for a connection.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Opens `spec` under the name `via` and says where it can be reached.
+pub(crate) fn open(
+    wires: &mut Wires,
+    via: &str,
+    spec: PortSpec,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<String, EngineError> {
+    let url = spec.to_string();
+    if wires.is_virtual() && !matches!(spec, PortSpec::Memory(_) | PortSpec::OnDemand) {
+        let hint = "use wires in memory, or a rig on real time".to_owned();
+        return Err(EngineError::Port { url, what: "virtual time has no real ports".to_owned(), hint: Some(hint) });
+    }
+    let failed = |error: io::Error| open_error(&url, &error);
+    let (port, address, wire): (Box<dyn Port>, String, bool) = match spec {
+        PortSpec::OnDemand => return Ok(String::new()),
+        PortSpec::TcpListen(address) => {
+            let listener = resolve(&address).and_then(|found| Listener::tcp(&found[0])).map_err(failed)?;
+            let address = listener.address().to_owned();
+            wires.listen(via, listener).map_err(failed)?;
+            return Ok(address);
+        }
+        PortSpec::UnixListen(path) => {
+            wires.listen(via, Listener::unix(&path).map_err(failed)?).map_err(failed)?;
+            return Ok(path.display().to_string());
+        }
+        PortSpec::TcpConnect(address) => {
+            let stream = connect_tcp(&url, &address, go_on)?;
+            (Box::new(stream), address, false)
+        }
+        PortSpec::UnixConnect(path) => {
+            let begun = begin_unix(&path).map_err(failed)?;
+            let fd = finish(&url, begun, Instant::now() + LIMIT, go_on)?.map_err(failed)?;
+            (Box::new(Stream::unix(fd)), path.display().to_string(), false)
+        }
+        PortSpec::Serial { path, settings, dtr } => {
+            (Box::new(Serial::open(&path, settings, dtr)?), path.display().to_string(), true)
+        }
+        PortSpec::Pty { symlink, .. } => {
+            let pty = Pty::open(symlink.as_deref()).map_err(failed)?;
+            let address = pty.address();
+            (Box::new(pty), address, true)
+        }
+        PortSpec::Memory(end) => (Box::new(end.open()), "memory".to_owned(), true),
+    };
+    let peer = Peer { via: via.to_owned(), address: address.clone(), wire };
+    wires.attach(port, peer, true).map_err(failed)?;
+    Ok(address)
+}
+
+fn connect_tcp(url: &str, address: &str, go_on: &mut dyn FnMut() -> bool) -> Result<Stream, EngineError> {
+    let limit = Instant::now() + LIMIT;
+    let addresses = resolve(address).map_err(|error| EngineError::Port {
+        url: url.to_owned(),
+        what: format!("the host is not known: {error}"),
+        hint: Some("is the name right? an address of digits needs no name service".to_owned()),
+    })?;
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        let begun = match begin_tcp(&address) {
+            Ok(begun) => begun,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        match finish(url, begun, limit, go_on)? {
+            Ok(fd) => return Ok(Stream::tcp(fd)),
+            Err(error) => last = error,
+        }
+    }
+    Err(open_error(url, &last))
+}
+
+/// Waits for a connection that was begun.
+fn finish(
+    url: &str,
+    (fd, done): (OwnedFd, bool),
+    limit: Instant,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<io::Result<OwnedFd>, EngineError> {
+    if done {
+        return Ok(Ok(fd));
+    }
+    loop {
+        match await_writable(fd.as_raw_fd(), crate::lease::SLICE) {
+            Ok(()) => return Ok(connected(fd.as_raw_fd()).map(|()| fd)),
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(open_error(url, &error)),
+            Err(error) if Instant::now() >= limit => return Ok(Err(error)),
+            Err(_) if !go_on() => return Err(EngineError::Interrupted),
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Port URLs.
+
+use super::PortSpec;
+use fieldrig_proto::line::LineSettings;
+use std::path::PathBuf;
+
+/// Why a text is not the URL of a port.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{url}` is not a port: {problem}")]
+pub struct UrlError {
+    /// The text as given.
+    pub url: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What it should look like.
+    pub hint: String,
+}
+
+/// Every scheme with an example; the order is that of the hint.
+const SCHEMES: &[(&str, &str)] = &[
+    ("tcp", "tcp://192.168.1.5:502"),
+    ("tcp-listen", "tcp-listen://127.0.0.1:0"),
+    ("serial", "serial:///dev/ttyUSB0?line=9600+8E1"),
+    ("pty", "pty://?line=9600+8E1"),
+    ("unix", "unix:///run/device.sock"),
+    ("unix-listen", "unix-listen:///run/device.sock"),
+];
+
+/// What a serial line is set to if its URL does not say.
+const DEFAULT_LINE: &str = "9600 8N1";
+
+pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(error(url, "it has no scheme".to_owned(), all_schemes()));
+    };
+    let Some((_, example)) = SCHEMES.iter().find(|(name, _)| *name == scheme) else {
+        return Err(error(url, format!("the scheme `{scheme}` is unknown"), all_schemes()));
+    };
+    let parts = Parts::new(url, rest, example)?;
+    match scheme {
+        "tcp" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpConnect),
+        "tcp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpListen),
+        "unix" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixConnect),
+        "unix-listen" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixListen),
+        "serial" => {
+            let parts = parts.known(&["line", "dtr"])?;
+            Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, dtr: parts.switch("dtr")? })
+        }
+        _ => {
+            let parts = parts.known(&["line", "link"])?;
+            Ok(PortSpec::Pty { symlink: parts.value("link").map(PathBuf::from), settings: parts.line()? })
+        }
+    }
+}
+
+fn error(url: &str, problem: String, hint: String) -> UrlError {
+    UrlError { url: url.to_owned(), problem, hint }
+}
+
+fn all_schemes() -> String {
+    let examples: Vec<&str> = SCHEMES.iter().map(|(_, example)| *example).collect();
+    format!("write one of {}", examples.join(", "))
+}
+
+struct Parts<'a> {
+    url: &'a str,
+    body: &'a str,
+    query: Vec<(&'a str, String)>,
+    example: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn new(url: &'a str, rest: &'a str, example: &'a str) -> Result<Parts<'a>, UrlError> {
+        let (body, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut parts = Parts { url, body, query: Vec::new(), example };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(parts.error(format!("`{pair}` has no value")));
+            };
+            let value = value.replace('+', " ").replace("%20", " ");
+            parts.query.push((key, value));
+        }
+        Ok(parts)
+    }
+
+    fn error(&self, problem: String) -> UrlError {
+        error(self.url, problem, format!("write it like {}", self.example))
+    }
+
+    fn known(self, keys: &[&str]) -> Result<Parts<'a>, UrlError> {
+        match self.query.iter().find(|(key, _)| !keys.contains(key)) {
+            None => Ok(self),
+            Some((key, _)) if keys.is_empty() => Err(self.error(format!("unknown key `{key}`; this scheme has none"))),
+            Some((key, _)) => Err(self.error(format!("unknown key `{key}`; there are {}", keys.join(", ")))),
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&str> {
+        self.query.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// `host:port`; the host of an IPv6 address stands in brackets.
+    fn address(&self) -> Result<String, UrlError> {
+        let body = self.body.trim_end_matches('/');
+        let Some((host, port)) = body.rsplit_once(':') else {
+            return Err(self.error("the port number is missing".to_owned()));
+        };
+        if host.is_empty() {
+            return Err(self.error("the host is missing".to_owned()));
+        }
+        if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+            return Err(self.error("an IPv6 address stands in brackets".to_owned()));
+        }
+        match port.parse::<u16>() {
+            Ok(_) => Ok(body.to_owned()),
+            Err(_) => Err(self.error(format!("the port number `{port}` is not 0 to 65535"))),
+        }
+    }
+
+    fn path(&self) -> Result<PathBuf, UrlError> {
+        if self.body.is_empty() {
+            return Err(self.error("the path is missing".to_owned()));
+        }
+        Ok(PathBuf::from(self.body))
+    }
+
+    fn line(&self) -> Result<LineSettings, UrlError> {
+        let text = self.value("line").unwrap_or(DEFAULT_LINE);
+        text.parse().map_err(|e: fieldrig_proto::line::SettingsError| self.error(e.to_string()))
+    }
+
+    fn switch(&self, key: &str) -> Result<Option<bool>, UrlError> {
+        match self.value(key) {
+            None | Some("keep") => Ok(None),
+            Some("on") => Ok(Some(true)),
+            Some("off") => Ok(Some(false)),
+            Some(other) => Err(self.error(format!("`{key}={other}` is not on, off or keep"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read() {
+        assert!(matches!(parse("tcp://10.0.0.5:502"), Ok(PortSpec::TcpConnect(a)) if a == "10.0.0.5:502"));
+        assert!(matches!(parse("tcp-listen://[::1]:0"), Ok(PortSpec::TcpListen(a)) if a == "[::1]:0"));
+        match parse("serial:///dev/ttyS3?line=19200+8E1&dtr=off") {
+            Ok(PortSpec::Serial { path, settings, dtr }) => {
+                assert_eq!(path, PathBuf::from("/dev/ttyS3"));
+                assert_eq!(settings.to_string(), "19200 8E1");
+                assert_eq!(dtr, Some(false));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            matches!(parse("pty://?link=meter"), Ok(PortSpec::Pty { symlink: Some(link), .. }) if link.as_os_str() == "meter")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (url, problem) in [
+            ("10.0.0.5:502", "it has no scheme"),
+            ("udp://10.0.0.5:1", "the scheme `udp` is unknown"),
+            ("tcp://10.0.0.5", "the port number is missing"),
+            ("tcp://:502", "the host is missing"),
+            ("tcp://::1:502", "an IPv6 address stands in brackets"),
+            ("tcp://h:70000", "the port number `70000` is not 0 to 65535"),
+            ("tcp://h:1?line=9600", "unknown key `line`; this scheme has none"),
+            ("serial:///dev/ttyS0?speed=1", "unknown key `speed`; there are line, dtr"),
+            ("serial:///dev/ttyS0?dtr=maybe", "`dtr=maybe` is not on, off or keep"),
+            ("serial://", "the path is missing"),
+            ("pty://?link", "`link` has no value"),
+        ] {
+            let found = parse(url).map(|_| ()).map_err(|e| e.problem);
+            assert_eq!(found, Err(problem.to_owned()), "{url}");
+        }
+    }
+}

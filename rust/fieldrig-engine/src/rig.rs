@@ -1,0 +1,302 @@
+//! A rig: the clock, the log, the capture and the threads that the nodes of one run share.
+
+use crate::clock::{Clock, ClockKind};
+use crate::drive::line::Precision;
+use crate::drive::owner::{Driven, Owner, OwnerGate};
+use crate::drive::sim::Sim;
+use crate::drive::step::Driver;
+use crate::drive::wires::{LinkKind, Wires};
+use crate::error::EngineError;
+use crate::lease::Lease;
+use crate::log::RunLog;
+use crate::node::{Inner, Node};
+use crate::port::{self, PortSpec};
+use crate::sentinel::{Sentinel, Stall};
+use crate::trace::{Capture, Level};
+use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::endpoint::Endpoint;
+use fieldrig_proto::protocol::Protocol;
+use fieldrig_proto::time::{Duration, Time};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What a rig is to be.
+#[derive(Clone, Debug, Default)]
+pub struct RigOptions {
+    /// Where capture and run log go; without one they are not written.
+    pub folder: Option<PathBuf>,
+    /// How much of the traffic is kept.
+    pub level: Level,
+    /// Which clock.
+    pub clock: ClockKind,
+    /// A name for people.
+    pub name: String,
+}
+
+/// A port for an endpoint.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The name of the port within the node: `Peer::via`.
+    pub via: String,
+    /// Which port.
+    pub port: PortSpec,
+    /// The protocol on it, for the capture.
+    pub protocol: Option<&'static Protocol>,
+    /// Who fieldrig is on it, for the capture.
+    pub we_are: Sender,
+}
+
+impl std::fmt::Debug for Rig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rig").field("name", &self.shared.options.name).finish_non_exhaustive()
+    }
+}
+
+/// A rig. Clones are the same rig; when the last is dropped it stops.
+#[derive(Clone)]
+pub struct Rig {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: RigOptions,
+    clock: Clock,
+    log: RunLog,
+    capture: Capture,
+    sentinel: Option<Sentinel>,
+    sim: Option<Arc<Sim>>,
+    reactor: Mutex<Option<Arc<Owner>>>,
+    nodes: Mutex<Vec<Weak<dyn Driven>>>,
+    next_token: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Rig {
+    /// Starts a rig.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or a thread cannot be started.
+    pub fn start(options: RigOptions) -> Result<Rig, EngineError> {
+        let clock = Clock::new(options.clock);
+        let folder = options.folder.as_deref();
+        let log = RunLog::start(folder).map_err(|error| EngineError::machine("the run log", &error))?;
+        let capture =
+            Capture::start(folder, options.level).map_err(|error| EngineError::machine("the capture", &error))?;
+        let sim = clock.is_virtual().then(|| Arc::new(Sim::new(clock.clone())));
+        let sentinel = match &sim {
+            Some(_) => None,
+            None => Some(Sentinel::start().map_err(|error| EngineError::machine("the sentinel thread", &error))?),
+        };
+        let shared = Shared {
+            options,
+            clock,
+            log,
+            capture,
+            sentinel,
+            sim,
+            reactor: Mutex::default(),
+            nodes: Mutex::default(),
+            next_token: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        };
+        Ok(Rig { shared: Arc::new(shared) })
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.shared.clock.now()
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// The run log.
+    #[must_use]
+    pub fn log(&self) -> &RunLog {
+        &self.shared.log
+    }
+
+    /// The capture.
+    #[must_use]
+    pub fn capture(&self) -> &Capture {
+        &self.shared.capture
+    }
+
+    /// The intervals since `since` in which the host did not let us run.
+    #[must_use]
+    pub fn sentinel_stalls(&self, since: Time) -> Vec<Stall> {
+        self.shared.sentinel.as_ref().map_or_else(Vec::new, |sentinel| sentinel.stalls(since))
+    }
+
+    /// Opens ports for an endpoint. Ports that connect are connected when this returns.
+    ///
+    /// # Errors
+    /// A port cannot be opened; in virtual time, a port that is not in memory; the rig is stopped.
+    pub fn open<E>(&self, name: &str, endpoint: E, bindings: Vec<Binding>) -> Result<Node<E>, EngineError>
+    where
+        E: Endpoint + Send + 'static,
+        E::Event: Clone + Send,
+    {
+        self.open_with(name, endpoint, bindings, &mut || true)
+    }
+
+    /// [`Rig::open`] that can be interrupted: `go_on` is asked at least every 20 ms while a connection is under way.
+    ///
+    /// # Errors
+    /// Those of [`Rig::open`]; `go_on` said no.
+    pub fn open_with<E>(
+        &self,
+        name: &str,
+        endpoint: E,
+        bindings: Vec<Binding>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Node<E>, EngineError>
+    where
+        E: Endpoint + Send + 'static,
+        E::Event: Clone + Send,
+    {
+        let shared = &self.shared;
+        if shared.stopped.load(Ordering::SeqCst) {
+            return Err(EngineError::Stopped { node: name.to_owned() });
+        }
+        let machine = |error: std::io::Error| EngineError::machine(name, &error);
+        let mut wires =
+            Wires::new(name, shared.clock.clone(), shared.capture.clone(), shared.log.clone()).map_err(machine)?;
+        let mut addresses = std::collections::BTreeMap::new();
+        let mut timed = false;
+        for binding in bindings {
+            timed |= binding.port.is_timed();
+            wires.describe(&binding.via, kind_of(&binding));
+            let address = port::open::open(&mut wires, &binding.via, binding.port, go_on)?;
+            addresses.insert(binding.via, address);
+        }
+        let timed = timed && shared.sim.is_none();
+        let timing = Arc::default();
+        let (owner, line_thread) = match (&shared.sim, timed) {
+            (Some(_), _) => (None, None),
+            (None, true) => {
+                let precision = Precision::new(Arc::clone(&timing));
+                let thread = Owner::start(&thread_name("line", name), Some(precision)).map_err(machine)?;
+                (Some(Arc::clone(&thread)), Some(thread))
+            }
+            (None, false) => (Some(shared.reactor().map_err(machine)?), None),
+        };
+        let token = shared.next_token.fetch_add(1, Ordering::Relaxed);
+        let fd = wires.epoll.fd();
+        let gate = OwnerGate::new(owner.clone(), token, fd, Arc::clone(&wires.kick));
+        let inner = Arc::new(Inner {
+            name: name.to_owned(),
+            lease: Lease::new(Driver::new(endpoint, wires), gate),
+            addresses,
+            log: shared.log.clone(),
+            sim: shared.sim.clone(),
+            timed,
+            timing,
+            line_thread: Mutex::new(line_thread),
+            progress: crate::node::Progress::default(),
+            left: AtomicBool::new(false),
+        });
+        let driven: Arc<dyn Driven> = Arc::clone(&inner) as Arc<dyn Driven>;
+        lock(&shared.nodes).push(Arc::downgrade(&driven));
+        if let Some(sim) = &shared.sim {
+            sim.add(&driven);
+        }
+        let node = Node::new(inner);
+        if let Some(owner) = owner {
+            owner.add(token, fd, driven).map_err(machine)?;
+        }
+        // The endpoint hears of its ports before anybody can use it.
+        node.with(|_, _| ())?;
+        Ok(node)
+    }
+
+    /// Closes every node, ends every thread, completes the files. Calling it again does nothing.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// In virtual time, moves on by `duration`; everything that is due meanwhile happens. In real time, sleeps.
+    ///
+    /// # Errors
+    /// `go_on` said no; a simulation that makes no progress.
+    pub fn sleep(&self, duration: Duration, go_on: &mut dyn FnMut() -> bool) -> Result<(), EngineError> {
+        let until = self.now() + duration;
+        while self.now() < until {
+            if !go_on() {
+                return Err(EngineError::Interrupted);
+            }
+            match &self.shared.sim {
+                Some(sim) => {
+                    sim.move_on(until)?;
+                }
+                None => std::thread::sleep(until.since(self.now()).min(crate::lease::SLICE)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The reactor thread, started when the first node of sockets is opened.
+    fn reactor(&self) -> std::io::Result<Arc<Owner>> {
+        let mut reactor = lock(&self.reactor);
+        if let Some(reactor) = &*reactor {
+            return Ok(Arc::clone(reactor));
+        }
+        let started = Owner::start(&thread_name("reactor", &self.options.name), None)?;
+        *reactor = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    fn stop(&self) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let nodes = std::mem::take(&mut *lock(&self.nodes));
+        for node in nodes.iter().filter_map(Weak::upgrade) {
+            node.close();
+        }
+        if let Some(reactor) = lock(&self.reactor).take() {
+            reactor.stop();
+        }
+        if let Some(sentinel) = &self.sentinel {
+            sentinel.stop();
+        }
+        if let Err(error) = self.capture.stop() {
+            self.log.note("capture.incomplete", &[("error", error.to_string().into())]);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Threads have names of at most 15 bytes.
+fn thread_name(kind: &str, name: &str) -> String {
+    let full = if name.is_empty() { format!("fieldrig-{kind}") } else { format!("fr-{kind}-{name}") };
+    full.chars().filter(char::is_ascii).take(15).collect()
+}
+
+fn kind_of(binding: &Binding) -> LinkKind {
+    let line = binding.port.line();
+    let description = match &line {
+        Some(settings) => format!("{} {settings}", binding.port),
+        None => binding.port.to_string(),
+    };
+    // Four characters of silence surely end a message on a wire; not less than 5 ms, since the host delays bytes.
+    let silence = line.filter(|_| binding.protocol.is_some());
+    let silence = silence.map(|settings| (settings.character_time() * 4).max(Duration::from_millis(5)));
+    LinkKind { protocol: binding.protocol, we_are: binding.we_are, description, silence }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
