@@ -65,6 +65,14 @@ class Chapter:
             found[entry.verdict] += 1
         return found
 
+    def sections(self) -> dict[str, dict[str, int]]:
+        """For the rows of a suite, which are requirements themselves: how many of each section ended how."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            if list(entry.requirements) == [entry.name]:
+                found.setdefault(entry.name.rpartition("-")[0], []).append(entry)
+        return {name: Chapter(name, entries=entries).counts() for name, entries in found.items()}
+
     def coverage(self) -> dict[str, list[Entry]]:
         """Which entries judge which requirement."""
         found: dict[str, list[Entry]] = {}
@@ -146,7 +154,7 @@ def _overview(chapters: Sequence[Chapter]) -> str:
         [
             f'<a href="#run{number}">{escape(chapter.title)}</a>',
             _badge(worst(entry.verdict for entry in chapter.entries)),
-            " ".join(f"{_badge(verdict)}&nbsp;{count}" for verdict, count in chapter.counts().items()),
+            _counted(chapter.counts()),
             str(len(chapter.entries)),
         ]
         for number, chapter in enumerate(chapters, 1)
@@ -160,9 +168,11 @@ def _chapter(number: int, chapter: Chapter) -> str:
     parts = [f'<section id="run{number}">\n<h2>{escape(chapter.title)}</h2>\n', _table([], facts, "facts")]
     if measured:
         parts += ["<h3>Measurements</h3>\n", _measurements(measured)]
+    sections, coverage = chapter.sections(), chapter.coverage()
+    if coverage:
+        shown = _sections(sections) if sections else _coverage(coverage)
+        parts += ["<h3>Requirement coverage</h3>\n", shown]
     parts += ["<h3>Verdicts</h3>\n", _entries(chapter.entries)]
-    if any(entry.requirements != [entry.name] for entry in chapter.entries if entry.requirements):
-        parts += ["<h3>Requirement coverage</h3>\n", _coverage(chapter)]
     if chapter.files:
         files = [[escape(kind), f"<code>{escape(path)}</code>"] for kind, path in chapter.files.items()]
         parts += ["<h3>Files</h3>\n", _table([], files, "facts")]
@@ -181,7 +191,7 @@ def _measurements(measured: Sequence[tuple[Entry, Measurement]]) -> str:
         ]
         for entry, taken in measured
     ]
-    return _table(["measurement", "value", "limit", "verdict", "", "test"], rows)
+    return _table(["measurement", "value", "limit", "verdict", "", "test"], rows, "measured")
 
 
 def _entries(entries: Sequence[Entry]) -> str:
@@ -198,14 +208,22 @@ def _entries(entries: Sequence[Entry]) -> str:
     return _table(["name", "verdict", "", *(["time"] if timed else [])], rows)
 
 
-def _coverage(chapter: Chapter) -> str:
+def _sections(sections: Mapping[str, Mapping[str, int]]) -> str:
+    return _table(["section", "counts"], [[escape(name), _counted(counts)] for name, counts in sections.items()])
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return " &ensp;".join(f"{_badge(verdict)}&nbsp;{count}" for verdict, count in counts.items())
+
+
+def _coverage(coverage: Mapping[str, Sequence[Entry]]) -> str:
     rows = [
         [
             f"<code>{escape(requirement)}</code>",
             _badge(worst(entry.verdict for entry in entries)),
             "<br>".join(escape(entry.name) for entry in entries),
         ]
-        for requirement, entries in chapter.coverage().items()
+        for requirement, entries in coverage.items()
     ]
     return _table(["requirement", "verdict", "judged by"], rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from fieldrig import errors
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]

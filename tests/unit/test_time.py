@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from fieldrig import Span, Stamp, UsageError, duration
 
 MS = 1_000_000

@@ -1,6 +1,7 @@
 """One test file for three protocols and two profiles: it knows nothing of how the meter is provided."""
 
 import pytest
+
 from fieldrig import near
 
 
