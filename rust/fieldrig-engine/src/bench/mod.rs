@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!  bench.toml + bench.local.toml --tree.rs--> located tree --file.rs--> as written --+
-//!  models/*.toml ----------------tree.rs--> located tree --model.rs--> Model --------+--plan.rs--> Plan
+//!  models/*.toml ----------------tree.rs--> located tree --model.rs--> Model --------+--plan.rs--> Plan --bring_up.rs--> Running
 //!                                                                     --profile -----+
 //! ```
 //!
 //! Rules of this folder:
 //! - Every error about a file names file, line and column, says what is wrong, and has a hint where a remedy is known.
-//! - Everything that can be known to be wrong is found by [`load`].
+//! - Everything that can be known to be wrong is found by [`load`]; bringing up fails only for ports.
 //! - No protocol is named here: what a link is follows from the descriptor. A link whose protocol has a broker is a
 //!   meeting point; one with `line` is a wire (a pty when emulated); any other is a TCP port (loopback when emulated).
 
 mod behaviour;
-mod emulate;
+mod bring_up;
+mod build;
+
 mod file;
 mod model;
 mod place;
@@ -21,6 +23,7 @@ mod plan;
 mod section;
 mod tree;
 
+pub use bring_up::{BringUpError, BrokerNode, Resolved, Running, bring_up, emulate};
 pub use file::{LinkRole, Owner, Power, Profile};
 pub use model::Model;
 pub use place::{BenchFileError, Place};

@@ -3,7 +3,8 @@
 use super::file::{self, BenchFile, DeviceEntry, LinkEntry, LinkRole, Owner, Power, Profile, Provided, Use};
 use super::place::{BenchFileError, Outcome, Place, did_you_mean};
 use super::tree::{self, Environment};
-use super::{Model, emulate, has_broker};
+use super::{Model, build, has_broker};
+use crate::PortSpec;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::record::Value;
@@ -178,6 +179,24 @@ impl DevicePlan {
 }
 
 impl DeviceLink {
+    /// A link for a device without a bench: the face has the name of the link, and nothing else is known.
+    #[must_use]
+    pub fn new(name: &str, protocol: &'static Protocol, reached: Reached) -> DeviceLink {
+        DeviceLink {
+            name: name.to_owned(),
+            protocol,
+            line: None,
+            base: None,
+            unit: None,
+            face: name.to_owned(),
+            belongs_to: Owner::default(),
+            reached,
+            username: None,
+            password: None,
+            place: Place::file(&Arc::from(format!("link `{name}`"))),
+        }
+    }
+
     /// What the bench knows and a face may want to know, by the names of their keys.
     pub(super) fn given(&self, url: &str) -> Vec<(&'static str, Value)> {
         let text = |value: &Option<String>| value.clone().map(Value::Text);
@@ -284,7 +303,7 @@ impl Planner<'_> {
             links,
         };
         if let Some(model) = device.model.as_ref().filter(|_| device.is_emulated()) {
-            emulate::behaviour(model, &device.links)?;
+            build::behaviour(model, &device.links)?;
         }
         Ok(device)
     }
@@ -431,21 +450,15 @@ fn check_face(model: &Model, link: &DeviceLink, profile: Profile) -> Outcome<()>
     if profile == Profile::Real && model.face_settings(&link.face).is_none() {
         return Ok(());
     }
-    emulate::face(model, link, "tcp://127.0.0.1:1").map(drop)
+    build::face(model, link, "tcp://127.0.0.1:1").map(drop)
 }
 
-/// What a real port can be.
+/// What a real port can be: the rest of what the engine can open is for ends that are made, not found.
 fn check_url(url: &str) -> Result<(), (String, String)> {
     const EXAMPLES: &str = "write \"/dev/ttyUSB0\", \"tcp://HOST:PORT\" or \"unix:///PATH\"";
-    let error = |problem: &str| Err((format!("`{url}` is no port: {problem}"), EXAMPLES.to_owned()));
-    match url.split_once("://") {
-        None => error("it is neither a path nor a URL"),
-        Some(("tcp", address)) => match address.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
-            _ => error("host or port is missing"),
-        },
-        Some(("serial" | "unix", path)) if path.starts_with('/') => Ok(()),
-        Some(("serial" | "unix", _)) => error("the path does not begin with `/`"),
-        Some((scheme, _)) => error(&format!("the scheme `{scheme}` is unknown")),
+    match PortSpec::parse(url) {
+        Ok(PortSpec::TcpConnect(_) | PortSpec::UnixConnect(_) | PortSpec::Serial { .. }) => Ok(()),
+        Ok(_) => Err((format!("`{url}` is no port of a real device"), EXAMPLES.to_owned())),
+        Err(error) => Err((error.to_string(), EXAMPLES.to_owned())),
     }
 }

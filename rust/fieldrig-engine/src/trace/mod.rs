@@ -24,10 +24,11 @@ mod writer;
 
 pub use export::{Entry, export, read};
 
+use crate::clock::Clock;
 use fieldrig_proto::dissect::{Direction, Sender};
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::protocol::Protocol;
-use fieldrig_proto::time::{Duration, Stamp};
+use fieldrig_proto::time::{Duration, Stamp, Time};
 use ring::Ring;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -300,7 +301,8 @@ impl std::fmt::Debug for Capture {
 /// The wall clock, in whole seconds, at the origin of the clock of the run.
 fn wall_clock_offset() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_secs()).unwrap_or_default()
+    let since_origin = Clock::Real.now().since(Time::ZERO);
+    i64::try_from(since_epoch.saturating_sub(since_origin).as_secs()).unwrap_or_default()
 }
 
 /// Makes `folder/stem.extension`, or `stem-2`, `stem-3` where the name is taken; makes the folder too.

@@ -2,8 +2,23 @@
 
 use super::place::Outcome;
 use super::{DeviceLink, Model};
-use fieldrig_proto::device::{Face, RuleModel};
+use fieldrig_proto::device::{Device, Face, PointStore, RuleModel};
 use fieldrig_proto::protocol::{Built, Role};
+
+/// Builds the device; it is off. `url` gives, for the name of a link, the port URL at which a face finds its broker.
+///
+/// # Errors
+/// What is wrong with the model on these links, with its place.
+pub(super) fn device(
+    name: &str,
+    model: &Model,
+    links: &[DeviceLink],
+    url: &dyn Fn(&DeviceLink) -> String,
+) -> Outcome<Device> {
+    let rules = behaviour(model, links)?;
+    let faces = links.iter().map(|link| face(model, link, &url(link))).collect::<Outcome<Vec<_>>>()?;
+    Ok(Device::new(name, PointStore::new(model.points().to_vec()), Box::new(rules), faces))
+}
 
 /// Builds the face of a model on a link.
 ///
