@@ -114,10 +114,17 @@ pub fn adu_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Cuts a stream into ADUs by their length fields. ADUs that arrive whole are handed on without being copied.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Framer {
     rest: Vec<u8>,
     lost: bool,
+    most: u16,
+}
+
+impl Default for Framer {
+    fn default() -> Framer {
+        Framer { rest: Vec::new(), lost: false, most: MAX_LENGTH }
+    }
 }
 
 impl Framer {
@@ -140,6 +147,11 @@ impl Framer {
         }
     }
 
+    /// Goes by length fields up to this, [`MAX_LENGTH`] unless something else is wanted on purpose.
+    pub fn set_most(&mut self, most: u16) {
+        self.most = most;
+    }
+
     /// Bytes of an ADU that is not whole yet.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
@@ -158,13 +170,11 @@ impl Framer {
             let rest = &bytes[start..];
             match View(rest).length() {
                 None => return start,
-                Some(1..=MAX_LENGTH) => match adu_length(rest) {
-                    None => return start,
-                    Some(whole) => {
-                        found(Found::Adu(&rest[..whole]));
-                        start += whole;
-                    }
-                },
+                Some(length) if (1..=self.most).contains(&length) => {
+                    let Some(adu) = rest.get(..6 + usize::from(length)) else { return start };
+                    found(Found::Adu(adu));
+                    start += adu.len();
+                }
                 Some(_) => {
                     self.lost = true;
                     found(Found::Lost(rest));

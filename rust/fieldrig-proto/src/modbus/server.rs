@@ -1,0 +1,76 @@
+//! The server: tables, execution and the face through which a device shows its points.
+//!
+//! ```text
+//!   ServerFace   connections, framing, units, counters           face, connection
+//!       |
+//!      Core      function -> value -> address -> execution        execute
+//!       |
+//!      Bank      raw ranges, and points of the device's store     bank, map
+//! ```
+//! [`HABITS`] lists the ways in which it can be made to depart from the standard; without them it does not.
+
+mod bank;
+mod connection;
+mod execute;
+mod face;
+mod habits;
+mod map;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use bank::{Bank, BankError, Mapping, Table};
+pub use face::ServerFace;
+pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
+pub use map::{Encoding, PointType};
+pub(super) use settings::{RTU_DEVICE, TCP_DEVICE};
+pub use settings::{encoding_of, parse_map};
+
+use super::rtu::LineRules;
+
+/// Which framing a server speaks.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// MBAP header on TCP.
+    Tcp,
+    /// RTU by these rules; on a connection instead of a wire, by length.
+    Rtu(LineRules),
+}
+
+/// What a server is made of.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Framing.
+    pub transport: Transport,
+    /// Its unit id; `None` answers to all.
+    pub unit: Option<u8>,
+    /// Tables.
+    pub bank: Bank,
+    /// Function codes it knows; others get exception 01.
+    pub functions: Vec<u8>,
+}
+
+impl ServerConfig {
+    /// A server with these tables that knows every function the crate knows.
+    #[must_use]
+    pub fn new(transport: Transport, unit: Option<u8>, bank: Bank) -> ServerConfig {
+        ServerConfig { transport, unit, bank, functions: execute::FUNCTIONS.to_vec() }
+    }
+}
+
+/// What a server has counted since power-on (AP 6.8 names the counters of serial devices).
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Messages seen, whole or not, for whomever.
+    pub messages: u64,
+    /// Messages spoiled on the line or with a wrong CRC.
+    pub communication_errors: u64,
+    /// Exception responses sent.
+    pub exceptions: u64,
+    /// Messages for this unit, broadcasts included.
+    pub for_us: u64,
+    /// Of these, how many got no answer.
+    pub unanswered: u64,
+    /// Messages thrown away because of what is wrong with them.
+    pub discarded: u64,
+}

@@ -1,0 +1,323 @@
+//! A server from the settings of a bench or model file.
+//!
+//! ```toml
+//! [face.modbus]
+//! unit = 1
+//! holding = [10, 20, 30]                               # from address 0
+//! coils = { 0 = [1, 0, 1], 100 = { count = 16 } }      # ranges by first address
+//! map = { voltage = { table = "input", address = 0, type = "u16", scale = 0.1 } }
+//! ```
+
+use super::bank::{Bank, Mapping, Table};
+use super::face::ServerFace;
+use super::map::{Encoding, PointType};
+use super::{ServerConfig, Transport};
+use crate::line::LineSettings;
+use crate::modbus::rtu::LineRules;
+use crate::protocol::{BenchKey, Built, Constructor, Role, SettingError, Settings, setting};
+use crate::record::Value;
+
+const UNIT: BenchKey =
+    BenchKey { name: "unit", what: "unit id, 1 to 247; without it all are answered", required: false };
+const MAP: BenchKey = BenchKey {
+    name: "map",
+    what: "points: { point = { table = \"holding\", address = 0, type = \"u16\", scale = 1.0, offset = 0.0, words = \"big\" } }",
+    required: false,
+};
+const HOLDING: BenchKey = BenchKey {
+    name: "holding",
+    what: "raw holding registers: a list from address 0, or { address = [..] }",
+    required: false,
+};
+const INPUT: BenchKey = BenchKey { name: "input", what: "raw input registers, as `holding`", required: false };
+const COILS: BenchKey = BenchKey { name: "coils", what: "raw coils, as `holding`, 0 or 1", required: false };
+const DISCRETE: BenchKey = BenchKey { name: "discrete", what: "raw discrete inputs, as `coils`", required: false };
+const FUNCTIONS: BenchKey =
+    BenchKey { name: "functions", what: "function codes it knows, instead of all", required: false };
+const LINE: BenchKey = BenchKey { name: "line", what: "speed and format, such as \"9600 8E1\"", required: false };
+const FRAMING: BenchKey =
+    BenchKey { name: "framing", what: "\"tolerant\" (default) or \"exact\": frames by silence alone", required: false };
+
+/// Makes the face of a Modbus/TCP server.
+pub(in crate::modbus) const TCP_DEVICE: Constructor = Constructor {
+    role: Role::Device,
+    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS],
+    build: |name, settings| build(name, settings, Transport::Tcp),
+};
+
+/// Makes the face of a Modbus RTU server.
+pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
+    role: Role::Device,
+    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, LINE, FRAMING],
+    build: |name, settings| build(name, settings, Transport::Rtu(line_rules(settings)?)),
+};
+
+fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built, SettingError> {
+    let unit = setting(settings, "unit").map(|value| integer("unit", value, 1, 247)).transpose()?;
+    let mut bank = Bank::default();
+    for (key, table) in Table::NAMES {
+        if let Some(value) = setting(settings, key) {
+            add_table(&mut bank, key, table, value)?;
+        }
+    }
+    if let Some(map) = setting(settings, "map") {
+        for mapping in parse_map(map)? {
+            let key = format!("map.{}.address", mapping.point);
+            bank.map(mapping).map_err(|problem| error(key, problem.to_string()))?;
+        }
+    }
+    let mut config = ServerConfig::new(transport, unit.map(|unit| unit as u8), bank);
+    if let Some(functions) = setting(settings, "functions") {
+        config.functions = integers("functions", functions, 1, 127)?.into_iter().map(|code| code as u8).collect();
+    }
+    Ok(Built::Face(Box::new(ServerFace::new(name, config))))
+}
+
+fn line_rules(settings: &Settings) -> Result<LineRules, SettingError> {
+    let text = setting(settings, "line").map(|value| text("line", value)).transpose()?.unwrap_or("19200 8E1");
+    let line: LineSettings =
+        text.parse().map_err(|problem: crate::line::SettingsError| error("line", problem.to_string()))?;
+    match setting(settings, "framing").map(|value| self::text("framing", value)).transpose()? {
+        None | Some("tolerant") => Ok(LineRules::tolerant(&line)),
+        Some("exact") => Ok(LineRules::exact(&line)),
+        Some(other) => Err(error("framing", format!("`{other}` is neither \"tolerant\" nor \"exact\""))),
+    }
+}
+
+/// Reads a map of points: a table of tables.
+///
+/// # Errors
+/// What is missing, unknown or out of range, with the key from `map` on.
+pub fn parse_map(map: &Value) -> Result<Vec<Mapping>, SettingError> {
+    let Value::Table(points) = map else {
+        return Err(error("map", "it is not a table of points".to_owned()));
+    };
+    points.iter().map(|(point, value)| parse_mapping(point, value)).collect()
+}
+
+fn parse_mapping(point: &str, value: &Value) -> Result<Mapping, SettingError> {
+    let key = format!("map.{point}");
+    let Value::Table(entries) = value else {
+        return Err(error(
+            key,
+            "it is not a table; write { table = \"holding\", address = 0, type = \"u16\" }".to_owned(),
+        ));
+    };
+    const KNOWN: [&str; 6] = ["table", "address", "type", "words", "scale", "offset"];
+    if let Some((unknown, _)) = entries.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+        let mut error = error(format!("{key}.{unknown}"), format!("unknown key `{unknown}`"));
+        error.hint = Some(format!("there are {}", KNOWN.join(", ")));
+        return Err(error);
+    }
+    let missing = |name: &str| error(key.clone(), format!("`{name}` is missing"));
+    let table = value.entry("table").ok_or_else(|| missing("table"))?;
+    let table = choice(&format!("{key}.table"), table, &Table::NAMES)?;
+    let address = value.entry("address").ok_or_else(|| missing("address"))?;
+    let address = integer(&format!("{key}.address"), address, 0, 0xffff)? as u16;
+    let encoding = encoding_of(&key, table, value)?;
+    Ok(Mapping { point: point.to_owned(), table, address, encoding })
+}
+
+/// Reads `type`, `words`, `scale` and `offset` of a point; `key` is where it stands.
+///
+/// # Errors
+/// What is unknown or out of range, with its key.
+pub fn encoding_of(key: &str, table: Table, value: &Value) -> Result<Encoding, SettingError> {
+    let default = if table.is_bits() { PointType::Bool } else { PointType::U16 };
+    let kind_key = format!("{key}.type");
+    let kind = value.entry("type").map(|value| choice(&kind_key, value, &PointType::NAMES)).transpose()?;
+    let kind = kind.unwrap_or(default);
+    if table.is_bits() && kind != PointType::Bool {
+        return Err(error(kind_key, "a single bit holds type \"bool\" only".to_owned()));
+    }
+    let words_key = format!("{key}.words");
+    let words = value.entry("words").map(|value| choice(&words_key, value, &[("big", false), ("little", true)]));
+    let scale_key = format!("{key}.scale");
+    let scale = value.entry("scale").map(|value| number(&scale_key, value)).transpose()?.unwrap_or(1.0);
+    if scale == 0.0 {
+        return Err(error(scale_key, "a scale of 0 makes all values alike".to_owned()));
+    }
+    let offset = value.entry("offset").map(|value| number(&format!("{key}.offset"), value)).transpose()?;
+    Ok(Encoding { kind, low_word_first: words.transpose()?.unwrap_or(false), scale, offset: offset.unwrap_or(0.0) })
+}
+
+fn add_table(bank: &mut Bank, key: &str, table: Table, value: &Value) -> Result<(), SettingError> {
+    let most = if table.is_bits() { 1 } else { 0xffff };
+    let mut add = |key: String, address: i64, value: &Value| {
+        let values = range_values(&key, value, most)?.into_iter().map(|value| value as u16).collect();
+        bank.add_raw(table, address as u16, values).map_err(|problem| error(key, problem.to_string()))
+    };
+    match value {
+        Value::Table(ranges) => ranges.iter().try_for_each(|(start, value)| {
+            let key = format!("{key}.{start}");
+            let address = start.parse().ok().filter(|address| (0..=0xffff).contains(address));
+            let problem = || error(key.clone(), format!("`{start}` is not an address: 0 to 65535"));
+            add(key.clone(), address.ok_or_else(problem)?, value)
+        }),
+        other => add(key.to_owned(), 0, other),
+    }
+}
+
+/// The values of one range: a list, or `{ count = 10, value = 0 }`.
+fn range_values(key: &str, value: &Value, most: i64) -> Result<Vec<i64>, SettingError> {
+    match value {
+        Value::Table(_) => {
+            let count = value.entry("count").ok_or_else(|| error(key.to_owned(), "`count` is missing".to_owned()))?;
+            let count = integer(&format!("{key}.count"), count, 1, 0x1_0000)?;
+            let fill =
+                value.entry("value").map(|value| integer(&format!("{key}.value"), value, 0, most)).transpose()?;
+            Ok(vec![fill.unwrap_or(0); count as usize])
+        }
+        other => integers(key, other, 0, most),
+    }
+}
+
+fn error(key: impl Into<String>, problem: String) -> SettingError {
+    SettingError { key: key.into(), problem, hint: None }
+}
+
+fn integer(key: &str, value: &Value, low: i64, high: i64) -> Result<i64, SettingError> {
+    let wrong = || error(key, format!("it must be an integer from {low} to {high}, not {}", shown(value)));
+    value.as_i64().filter(|number| (low..=high).contains(number)).ok_or_else(wrong)
+}
+
+fn integers(key: &str, value: &Value, low: i64, high: i64) -> Result<Vec<i64>, SettingError> {
+    let Value::List(values) = value else {
+        return Err(error(key, format!("it must be a list of integers, not {}", shown(value))));
+    };
+    let item = |value: &Value| match value {
+        Value::Bool(on) => Ok(i64::from(*on)),
+        other => integer(key, other, low, high),
+    };
+    values.iter().map(item).collect()
+}
+
+fn number(key: &str, value: &Value) -> Result<f64, SettingError> {
+    match value {
+        Value::Int(_) | Value::Float(_) => value.as_f64().filter(|number| number.is_finite()),
+        _ => None,
+    }
+    .ok_or_else(|| error(key, format!("it must be a number, not {}", shown(value))))
+}
+
+fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, SettingError> {
+    value.as_str().ok_or_else(|| error(key, format!("it must be a text, not {}", shown(value))))
+}
+
+fn choice<T: Copy>(key: &str, value: &Value, choices: &[(&str, T)]) -> Result<T, SettingError> {
+    let found = value.as_str().and_then(|text| choices.iter().find(|(name, _)| *name == text));
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        error(key, format!("it must be one of {}, not {}", names.join(", "), shown(value)))
+    })
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Bool(on) => on.to_string(),
+        Value::Int(int) => int.to_string(),
+        Value::Float(float) => float.to_string(),
+        Value::Text(text) => format!("\"{text}\""),
+        Value::Bytes(_) => "bytes".to_owned(),
+        Value::List(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, Value)]) -> Value {
+        Value::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    }
+
+    fn refused(entries: &[(&str, Value)]) -> (String, String) {
+        let settings: Vec<(String, Value)> =
+            entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        match (RTU_DEVICE.build)("bus", &settings) {
+            Ok(_) => panic!("must be refused"),
+            Err(error) => (error.key, error.problem),
+        }
+    }
+
+    #[test]
+    fn errors_name_the_key_and_the_value() {
+        let point = |entries: &[(&str, Value)]| [("map", table(&[("voltage", table(entries))]))];
+        let holding = ("table", Value::from("holding"));
+        let address = ("address", Value::Int(3));
+        for (entries, key, problem) in [
+            (vec![("unit", Value::Int(248))], "unit", "it must be an integer from 1 to 247, not 248"),
+            (
+                vec![("line", Value::from("9600"))],
+                "line",
+                "`9600` is not a line setting: the format is missing; write speed and format, such as \"9600 8E1\"",
+            ),
+            (vec![("framing", Value::from("loose"))], "framing", "`loose` is neither \"tolerant\" nor \"exact\""),
+            (vec![("coils", Value::List(vec![Value::Int(2)]))], "coils", "it must be an integer from 0 to 1, not 2"),
+            (
+                vec![("holding", table(&[("70000", Value::List(vec![]))]))],
+                "holding.70000",
+                "`70000` is not an address: 0 to 65535",
+            ),
+            (
+                vec![("holding", table(&[("65535", Value::List(vec![Value::Int(1); 2]))]))],
+                "holding.65535",
+                "2 items from address 65535 end beyond address 65535",
+            ),
+            (point(std::slice::from_ref(&address)).to_vec(), "map.voltage", "`table` is missing"),
+            (
+                point(&[holding.clone(), address.clone(), ("type", Value::from("u64"))]).to_vec(),
+                "map.voltage.type",
+                "it must be one of \"bool\", \"u16\", \"i16\", \"u32\", \"i32\", \"f32\", not \"u64\"",
+            ),
+            (
+                point(&[holding.clone(), address.clone(), ("scal", Value::Int(1))]).to_vec(),
+                "map.voltage.scal",
+                "unknown key `scal`",
+            ),
+            (
+                point(&[holding.clone(), address.clone(), ("scale", Value::Int(0))]).to_vec(),
+                "map.voltage.scale",
+                "a scale of 0 makes all values alike",
+            ),
+        ] {
+            assert_eq!(refused(&entries), (key.to_owned(), problem.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_address_belongs_to_one_thing() {
+        let map = table(&[(
+            "energy",
+            table(&[("table", "holding".into()), ("address", Value::Int(1)), ("type", "u32".into())]),
+        )]);
+        let holding = Value::List(vec![Value::Int(0); 3]);
+        let (key, problem) = refused(&[("holding", holding), ("map", map)]);
+        assert_eq!(
+            (key.as_str(), problem.as_str()),
+            ("map.energy.address", "address 1 is taken already by the values from address 0")
+        );
+    }
+
+    #[test]
+    fn the_example_at_the_top_is_a_server() {
+        let settings = [
+            ("unit".to_owned(), Value::Int(1)),
+            ("holding".to_owned(), Value::List(vec![Value::Int(10), Value::Int(20)])),
+            (
+                "coils".to_owned(),
+                table(&[("0", Value::List(vec![Value::Int(1)])), ("100", table(&[("count", Value::Int(16))]))]),
+            ),
+            (
+                "map".to_owned(),
+                table(&[(
+                    "voltage",
+                    table(&[("table", "input".into()), ("address", Value::Int(0)), ("scale", Value::Float(0.1))]),
+                )]),
+            ),
+        ];
+        let Ok(Built::Face(face)) = (TCP_DEVICE.build)("modbus", &settings) else { panic!("a face") };
+        assert_eq!(face.name(), "modbus");
+    }
+}

@@ -1,0 +1,125 @@
+//! Arbitrary bytes through everything that reads bytes: for fuzzing. Nothing here may panic or run away.
+
+use super::client::{Client, Config};
+use super::pdu::{Exception, Request, Response, request_length, response_length};
+use super::rtu::{Assembler, LineRules, Traffic};
+use super::server::{Bank, ServerConfig, ServerFace, Table, Transport};
+use super::{RTU, TCP, rtu, tcp};
+use crate::device::{Face, PointStore};
+use crate::dissect::Sender;
+use crate::endpoint::{Conn, Endpoint, Input, Peer, Stamps, Why};
+use crate::line::{LineSettings, Parity, StopBits};
+use crate::time::{Duration, Stamp, Time};
+
+const LINE: LineSettings = LineSettings { baud: 19_200, data_bits: 8, parity: Parity::Even, stop_bits: StopBits::One };
+const CONN: Conn = Conn(0);
+
+/// Gives `bytes` to every codec, framer and dissector, and in pieces to clients and servers. The first byte also chooses
+/// how they are cut.
+pub fn torture(bytes: &[u8]) {
+    codecs(bytes);
+    let piece = 1 + usize::from(bytes.first().copied().unwrap_or_default() % 23);
+    for rules in [LineRules::tolerant(&LINE), LineRules::exact(&LINE)] {
+        for traffic in [Traffic::Responses, Traffic::Requests { own: Some(1) }] {
+            assemble(bytes, piece, Assembler::new(&rules, traffic));
+        }
+        client(bytes, piece, Config::rtu(rules));
+        server(bytes, piece, Transport::Rtu(rules), true);
+    }
+    server(bytes, piece, Transport::Rtu(LineRules::over_tcp()), false);
+    client(bytes, piece, Config::tcp());
+    server(bytes, piece, Transport::Tcp, false);
+}
+
+fn codecs(bytes: &[u8]) {
+    let mut out = Vec::new();
+    if let Ok(request) = Request::parse(bytes) {
+        request.encode(&mut out);
+        let _ = (request.check(), request.check_addresses(), Response::answering(&request, bytes));
+    }
+    if let Ok(response) = Response::parse(bytes) {
+        response.encode(&mut out);
+    }
+    let _ = (Exception::parse(bytes), request_length(bytes), response_length(bytes));
+    let _ = (rtu::View(bytes).problem(), rtu::View(bytes).pdu(), tcp::View(bytes).pdu());
+    for protocol in [&TCP, &RTU] {
+        for sender in [Sender::Client, Sender::Server] {
+            let _ = (protocol.dissect)(bytes, sender).render(bytes);
+            let length = (protocol.message_length)(bytes, sender);
+            debug_assert!(length.is_none_or(|length| length <= bytes.len()));
+        }
+    }
+}
+
+fn assemble(bytes: &[u8], piece: usize, mut assembler: Assembler) {
+    each_piece(bytes, piece, |now, piece| {
+        assembler.push(piece, Stamps::One(Stamp::exact(now)));
+        assembler.expire(now);
+        while assembler.pop().is_some() {}
+    });
+    assembler.expire(Time::FAR);
+    while assembler.pop().is_some() {}
+}
+
+/// Pieces some time apart: sometimes within t1.5, sometimes beyond t3.5.
+fn each_piece(bytes: &[u8], piece: usize, mut give: impl FnMut(Time, &[u8])) {
+    let mut now = Time::from_nanos(1);
+    for (index, piece) in bytes.chunks(piece).enumerate() {
+        give(now, piece);
+        now = now + Duration::from_micros(if index % 3 == 2 { 5_000 } else { 500 });
+    }
+}
+
+fn client(bytes: &[u8], piece: usize, config: Config) {
+    let mut client = Client::new(config);
+    let mut out = Vec::new();
+    client.handle(Time::ZERO, Input::Opened(CONN, &Peer::default()));
+    for request in [
+        Request::ReadHoldingRegisters { address: 0, quantity: 2 },
+        Request::raw(&bytes[..bytes.len().min(200)]),
+        Request::WriteSingleCoil { address: 0, on: true },
+    ] {
+        // A request that is refused is one more path, not a failure.
+        let _ = client.request(Time::ZERO, 1, request, Duration::from_millis(20));
+    }
+    each_piece(bytes, piece, |now, piece| {
+        client.handle(now, Input::Bytes(CONN, piece, Stamps::One(Stamp::exact(now))));
+        run_client(&mut client, now, &mut out);
+    });
+    client.handle(Time::FAR, Input::Closed(CONN, Why::Reset));
+    run_client(&mut client, Time::FAR, &mut out);
+}
+
+fn run_client(client: &mut Client, now: Time, out: &mut Vec<u8>) {
+    if client.poll_timeout().is_some_and(|due| due <= now) {
+        client.handle_timeout(now);
+    }
+    while client.poll_action(out).is_some() {}
+    while client.poll_event().is_some() {}
+    out.clear();
+}
+
+fn server(bytes: &[u8], piece: usize, transport: Transport, wire: bool) {
+    let mut bank = Bank::default();
+    for (_, table) in Table::NAMES {
+        // A new bank has room.
+        let _ = bank.add_raw(table, 0, vec![1; 300]);
+    }
+    let mut face = ServerFace::new("modbus", ServerConfig::new(transport, Some(1), bank));
+    let mut store = PointStore::default();
+    let mut out = Vec::new();
+    let peer = Peer { wire, ..Peer::default() };
+    face.power(Time::ZERO, true, &store);
+    face.handle(Time::ZERO, Input::Opened(CONN, &peer), &mut store);
+    each_piece(bytes, piece, |now, piece| {
+        face.handle(now, Input::Bytes(CONN, piece, Stamps::One(Stamp::exact(now))), &mut store);
+        if face.poll_timeout().is_some_and(|due| due <= now) {
+            face.handle_timeout(now, &mut store);
+        }
+        while face.poll_action(&mut out).is_some() {}
+        while face.poll_event().is_some() {}
+        out.clear();
+    });
+    face.handle(Time::FAR, Input::Closed(CONN, Why::Finished), &mut store);
+    while face.poll_action(&mut out).is_some() {}
+}
