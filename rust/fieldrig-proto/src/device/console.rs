@@ -12,7 +12,7 @@
 
 use super::face::{Emission, Face, Heard};
 use super::store::PointStore;
-use crate::endpoint::{Action, Conn, HIGH_WATER, How, Input, Why};
+use crate::endpoint::{Action, Conn, HIGH_WATER, How, Input, Stamps, Why};
 use crate::line::LineEvent;
 use crate::line::delimiter::{Ending, Framer};
 use crate::record::{Record, Value};
@@ -79,6 +79,25 @@ struct Side {
     /// Bytes handed out since `Opened` or the last `Writable`.
     handed_out: usize,
     lost_lines: i64,
+    /// The last byte was a CR: an LF now is no ending of its own.
+    after_cr: bool,
+}
+
+impl Side {
+    /// What the echo of these bytes looks like: every line ending as that of the console.
+    fn echoed(&mut self, bytes: &[u8], ending: &str) -> Vec<u8> {
+        let mut echoed = Vec::new();
+        for byte in bytes {
+            let second_of_crlf = self.after_cr && *byte == b'\n';
+            self.after_cr = *byte == b'\r';
+            match byte {
+                b'\n' if second_of_crlf => {}
+                b'\r' | b'\n' => echoed.extend_from_slice(ending.as_bytes()),
+                _ => echoed.push(*byte),
+            }
+        }
+        echoed
+    }
 }
 
 impl ConsoleFace {
@@ -106,20 +125,20 @@ impl ConsoleFace {
 
     fn opened(&mut self, conn: Conn) {
         let framer = Framer::new(Ending::Line, self.settings.limit);
-        self.conns.push(Side { conn, framer, output: Vec::new(), handed_out: 0, lost_lines: 0 });
+        self.conns.push(Side { conn, framer, output: Vec::new(), handed_out: 0, lost_lines: 0, after_cr: false });
         self.prompt_due |= self.running;
     }
 
-    fn received(&mut self, conn: Conn, bytes: &[u8], stamps: crate::endpoint::Stamps<'_>) {
-        let (echo, deaf) = (self.settings.echo, self.deaf);
+    fn received(&mut self, conn: Conn, bytes: &[u8], stamps: Stamps<'_>) {
+        let (echo, deaf, ending) = (self.settings.echo, self.deaf, self.settings.ending);
         let Some(side) = self.side(conn) else { return };
         if deaf {
             return;
         }
         side.framer.push(bytes, stamps);
         let frames: Vec<_> = std::iter::from_fn(|| side.framer.poll()).collect();
+        let echoed = side.echoed(bytes, ending);
         if echo {
-            let echoed = self.echoed(bytes);
             self.say(&echoed);
         }
         for frame in frames {
@@ -133,21 +152,6 @@ impl ConsoleFace {
                 self.heard.push_back(Heard::Line(String::from_utf8_lossy(&frame.bytes).into_owned()));
             }
         }
-    }
-
-    /// What an echo looks like: any line ending as its own.
-    fn echoed(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut echoed = Vec::new();
-        let mut before = 0;
-        for byte in bytes {
-            match byte {
-                b'\n' if before == b'\r' => {}
-                b'\r' | b'\n' => echoed.extend_from_slice(self.settings.ending.as_bytes()),
-                _ => echoed.push(*byte),
-            }
-            before = *byte;
-        }
-        echoed
     }
 
     /// Sends to all; whoever is too far behind loses it whole.

@@ -34,7 +34,9 @@ pub struct RuleModel {
     plan: Arc<Compiled>,
     points: Arc<Vec<PointDefinition>>,
     running: bool,
-    /// The values of the points as of the change that is being judged.
+    /// The values as of the change that is being judged.
+    judged: Vec<Value>,
+    /// The same with what actions have set since: what templates show.
     values: Vec<Value>,
     /// Whether the condition of each rule held when it was judged last.
     held: Vec<bool>,
@@ -62,6 +64,7 @@ impl RuleModel {
         let plan = compile(rules, points, faces)?;
         Ok(RuleModel {
             held: vec![false; plan.rules.len()],
+            judged: points.iter().map(|point| point.initial.clone()).collect(),
             values: points.iter().map(|point| point.initial.clone()).collect(),
             plan: Arc::new(plan),
             points: Arc::new(points.to_vec()),
@@ -84,7 +87,8 @@ impl RuleModel {
     /// Takes the values as they are now, and all changes so far as judged.
     fn synchronise(&mut self, context: &ModelContext<'_>) {
         let store = &context.store;
-        self.values = (0..self.points.len()).filter_map(|index| store.value_at(index).cloned()).collect();
+        self.judged = (0..self.points.len()).filter_map(|index| store.value_at(index).cloned()).collect();
+        self.values.clone_from(&self.judged);
         self.cursor = store.cursor();
     }
 
@@ -101,8 +105,10 @@ impl RuleModel {
                 self.synchronise(context);
             } else {
                 self.cursor = change.sequence + 1;
-                if let Some(value) = self.values.get_mut(change.point) {
-                    *value = change.to.clone();
+                for values in [&mut self.judged, &mut self.values] {
+                    if let Some(value) = values.get_mut(change.point) {
+                        *value = change.to.clone();
+                    }
                 }
             }
             if !self.fire_rules(context, Some(&change), &mut fired) {
@@ -114,8 +120,9 @@ impl RuleModel {
     /// Fires the rules whose condition asks for it; false if that has become a loop.
     fn fire_rules(&mut self, context: &mut ModelContext<'_>, change: Option<&Change>, fired: &mut Vec<usize>) -> bool {
         let plan = Arc::clone(&self.plan);
+        let before = fired.len();
         for (index, rule) in plan.rules.iter().enumerate() {
-            let holds = rule.condition.holds(&self.values);
+            let holds = rule.condition.holds(&self.judged);
             let held = std::mem::replace(&mut self.held[index], holds);
             let fires = match rule.condition.trigger() {
                 Trigger::BecomesTrue => holds && !held,
@@ -123,17 +130,17 @@ impl RuleModel {
                 Trigger::Changes(point) => change.is_some_and(|c| c.point == point && c.from != c.to),
                 Trigger::Written(point) => change.is_some_and(|c| c.point == point),
             };
-            if !fires {
-                continue;
+            if fires {
+                fired.push(index);
             }
-            fired.push(index);
-            if fired.len() > FIRINGS {
-                self.give_up(context, fired);
-                return false;
-            }
-            for action in rule.actions.clone() {
-                self.report_refusal(context, action, Captures::default());
-            }
+        }
+        if fired.len() > FIRINGS {
+            self.give_up(context, fired);
+            return false;
+        }
+        // All are judged before the first acts.
+        for action in fired[before..].iter().flat_map(|rule| plan.rules[*rule].actions.clone()) {
+            self.report_refusal(context, action, Captures::default());
         }
         true
     }
@@ -141,7 +148,7 @@ impl RuleModel {
     fn give_up(&mut self, context: &mut ModelContext<'_>, fired: &[usize]) {
         self.synchronise(context);
         for (index, rule) in self.plan.rules.iter().enumerate() {
-            self.held[index] = rule.condition.holds(&self.values);
+            self.held[index] = rule.condition.holds(&self.judged);
         }
         let mut rules: Vec<i64> = fired.iter().filter_map(|index| i64::try_from(*index).ok()).collect();
         rules.sort_unstable();
