@@ -30,3 +30,4 @@ pub use plan::{BootLine, BootPlan, Command, Payload, Periodic, PlanError, Planne
 pub use rules::RuleModel;
 pub use store::{Access, Change, Origin, PointDefinition, PointError, PointKind, PointStore};
 pub use template::{Template, TemplateError};
+pub(crate) use template::{write_json, write_value};

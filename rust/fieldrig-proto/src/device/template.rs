@@ -120,7 +120,7 @@ fn known(names: &[&str]) -> String {
 }
 
 /// Writes a value for people.
-pub(super) fn write_value(text: &mut String, value: &Value, decimals: Option<usize>) {
+pub(crate) fn write_value(text: &mut String, value: &Value, decimals: Option<usize>) {
     let written = match (value, decimals, value.as_f64()) {
         (_, Some(decimals), Some(number)) => write!(text, "{number:.decimals$}"),
         (Value::Bool(truth), ..) => write!(text, "{truth}"),
@@ -138,7 +138,7 @@ pub(super) fn write_value(text: &mut String, value: &Value, decimals: Option<usi
 }
 
 /// Writes a value as JSON (RFC 8259). What JSON has no word for (infinite numbers) becomes `null`, octets a hex text.
-pub(super) fn write_json(text: &mut String, value: &Value) {
+pub(crate) fn write_json(text: &mut String, value: &Value) {
     match value {
         Value::Text(inner) => write_json_text(text, inner),
         Value::Bytes(bytes) => write_json_text(text, &crate::dissect::hex(bytes)),

@@ -27,9 +27,11 @@ pub mod broker;
 pub mod client;
 mod decode;
 mod deframer;
+mod descriptor;
+pub mod device;
 mod dissect;
 mod encode;
-mod packet;
+pub mod packet;
 mod property;
 mod raw;
 mod reader;
@@ -39,6 +41,7 @@ pub mod topic;
 
 pub use decode::decode;
 pub use deframer::{Deframer, Frame, frame_length};
+pub use descriptor::{V5, V311};
 pub use dissect::{dissect_v5, dissect_v311, message_length};
 pub use encode::{EncodeError, encode, encode_publish};
 pub use packet::{
