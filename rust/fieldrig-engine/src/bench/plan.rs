@@ -457,7 +457,12 @@ fn check_face(model: &Model, link: &DeviceLink, profile: Profile) -> Outcome<()>
 fn check_url(url: &str) -> Result<(), (String, String)> {
     const EXAMPLES: &str = "write \"/dev/ttyUSB0\", \"tcp://HOST:PORT\" or \"unix:///PATH\"";
     match PortSpec::parse(url) {
-        Ok(PortSpec::TcpConnect(_) | PortSpec::UnixConnect(_) | PortSpec::Serial { .. }) => Ok(()),
+        Ok(
+            PortSpec::TcpConnect(_)
+            | PortSpec::TcpConnectFrom { .. }
+            | PortSpec::UnixConnect(_)
+            | PortSpec::Serial { .. },
+        ) => Ok(()),
         Ok(_) => Err((format!("`{url}` is no port of a real device"), EXAMPLES.to_owned())),
         Err(error) => Err((error.to_string(), EXAMPLES.to_owned())),
     }

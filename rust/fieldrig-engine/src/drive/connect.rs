@@ -6,7 +6,7 @@ use crate::port::{PortSpec, open_error, serial::Serial};
 use fieldrig_proto::endpoint::{Peer, Target, Why};
 use fieldrig_proto::time::{Duration, Time};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// How long a connection attempt may take.
@@ -23,6 +23,8 @@ struct Wanted {
     via: String,
     url: String,
     unix: bool,
+    /// The local address, if one was chosen.
+    source: Option<IpAddr>,
     /// Addresses still to be tried.
     rest: Vec<SocketAddr>,
     limit: Time,
@@ -41,15 +43,13 @@ impl Wires {
             return self.refuse(&target.via, format!("{}: virtual time has no real ports", target.url));
         }
         let (via, url) = (target.via.clone(), target.url.clone());
-        let mut wanted = Wanted { via, url, unix: false, rest: Vec::new(), limit: now + CONNECT_LIMIT };
+        let mut wanted = Wanted { via, url, unix: false, source: None, rest: Vec::new(), limit: now + CONNECT_LIMIT };
         match PortSpec::parse(&target.url) {
-            Ok(PortSpec::TcpConnect(address)) => match resolve(&address) {
-                Ok(addresses) => {
-                    wanted.rest = addresses;
-                    self.try_next(wanted, io::ErrorKind::NotFound.into());
-                }
-                Err(error) => self.refuse(&wanted.via, open_error(&wanted.url, &error).to_string()),
-            },
+            Ok(PortSpec::TcpConnect(address)) => self.resolve_and_try(wanted, &address),
+            Ok(PortSpec::TcpConnectFrom { address, source }) => {
+                wanted.source = Some(source);
+                self.resolve_and_try(wanted, &address);
+            }
             Ok(PortSpec::UnixConnect(path)) => {
                 wanted.unix = true;
                 match begin_unix(&path) {
@@ -71,10 +71,20 @@ impl Wires {
         }
     }
 
+    fn resolve_and_try(&mut self, mut wanted: Wanted, address: &str) {
+        match resolve(address) {
+            Ok(addresses) => {
+                wanted.rest = addresses;
+                self.try_next(wanted, io::ErrorKind::NotFound.into());
+            }
+            Err(error) => self.refuse(&wanted.via, open_error(&wanted.url, &error).to_string()),
+        }
+    }
+
     /// Tries the addresses that are left, one after the other.
     fn try_next(&mut self, mut wanted: Wanted, mut last: io::Error) {
         while !wanted.rest.is_empty() {
-            match begin_tcp(&wanted.rest.remove(0)) {
+            match begin_tcp(&wanted.rest.remove(0), wanted.source) {
                 Ok((fd, done)) => return self.begun(Attempt { fd, what: wanted }, done),
                 Err(error) => last = error,
             }

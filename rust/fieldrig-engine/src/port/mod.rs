@@ -24,6 +24,7 @@ use fieldrig_proto::endpoint::Why;
 use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
 use fieldrig_proto::time::{Stamp, Time};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,13 @@ pub enum PortSpec {
     TcpListen(String),
     /// Connect over TCP to `host:port`.
     TcpConnect(String),
+    /// Connect over TCP from a chosen address of this machine: what devices with an access list look at.
+    TcpConnectFrom {
+        /// `host:port`.
+        address: String,
+        /// The local address.
+        source: IpAddr,
+    },
     /// A serial line.
     Serial {
         /// Device node.
@@ -62,7 +70,7 @@ pub enum PortSpec {
 }
 
 impl PortSpec {
-    /// Reads a port URL: `tcp://host:port`, `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`,
+    /// Reads a port URL: `tcp://host:port` (`?source=IP` chooses the local address), `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`,
     /// `pty://?line=9600+8E1&link=PATH`, `unix:///PATH`, `unix-listen:///PATH`.
     ///
     /// # Errors
@@ -98,6 +106,7 @@ impl std::fmt::Display for PortSpec {
         match self {
             PortSpec::TcpListen(address) => write!(f, "tcp-listen://{address}"),
             PortSpec::TcpConnect(address) => write!(f, "tcp://{address}"),
+            PortSpec::TcpConnectFrom { address, source } => write!(f, "tcp://{address}?source={source}"),
             PortSpec::Serial { path, .. } => write!(f, "serial://{}", path.display()),
             PortSpec::Pty { symlink: Some(link), .. } => write!(f, "pty://?link={}", link.display()),
             PortSpec::Pty { symlink: None, .. } => write!(f, "pty://"),

@@ -7,6 +7,7 @@ use crate::error::EngineError;
 use fieldrig_proto::endpoint::Peer;
 use fieldrig_proto::time::Duration;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
@@ -39,7 +40,11 @@ pub(crate) fn open(
             return Ok(path.display().to_string());
         }
         PortSpec::TcpConnect(address) => {
-            let stream = connect_tcp(&url, &address, go_on)?;
+            let stream = connect_tcp(&url, &address, None, go_on)?;
+            (Box::new(stream), address, false)
+        }
+        PortSpec::TcpConnectFrom { address, source } => {
+            let stream = connect_tcp(&url, &address, Some(source), go_on)?;
             (Box::new(stream), address, false)
         }
         PortSpec::UnixConnect(path) => {
@@ -62,7 +67,12 @@ pub(crate) fn open(
     Ok(address)
 }
 
-fn connect_tcp(url: &str, address: &str, go_on: &mut dyn FnMut() -> bool) -> Result<Stream, EngineError> {
+fn connect_tcp(
+    url: &str,
+    address: &str,
+    source: Option<IpAddr>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Stream, EngineError> {
     let limit = Instant::now() + LIMIT;
     let addresses = resolve(address).map_err(|error| EngineError::Port {
         url: url.to_owned(),
@@ -71,7 +81,7 @@ fn connect_tcp(url: &str, address: &str, go_on: &mut dyn FnMut() -> bool) -> Res
     })?;
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
-        let begun = match begin_tcp(&address) {
+        let begun = match begin_tcp(&address, source) {
             Ok(begun) => begun,
             Err(error) => {
                 last = error;

@@ -5,7 +5,7 @@ use crate::clock::KernelStamps;
 use crate::drive::sys::{check, check_size, own};
 use fieldrig_proto::time::{Duration, Stamp, Time};
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -235,9 +235,15 @@ pub(crate) fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Begins a TCP connection: the socket, and whether it is connected already.
-pub(crate) fn begin_tcp(address: &SocketAddr) -> io::Result<(OwnedFd, bool)> {
-    begin(socket(family(address))?, &RawAddress::inet(address))
+/// Begins a TCP connection, from a local address if one is given: the socket, and whether it is connected already.
+pub(crate) fn begin_tcp(address: &SocketAddr, source: Option<IpAddr>) -> io::Result<(OwnedFd, bool)> {
+    let fd = socket(family(address))?;
+    if let Some(source) = source {
+        let local = RawAddress::inet(&SocketAddr::new(source, 0));
+        // SAFETY: the address is live and of the stated length.
+        check(unsafe { libc::bind(fd.as_raw_fd(), local.pointer(), local.length) })?;
+    }
+    begin(fd, &RawAddress::inet(address))
 }
 
 /// Begins a connection to a unix socket.

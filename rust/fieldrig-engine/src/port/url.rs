@@ -2,6 +2,7 @@
 
 use super::PortSpec;
 use fieldrig_proto::line::LineSettings;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Why a text is not the URL of a port.
@@ -38,7 +39,14 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
     };
     let parts = Parts::new(url, rest, example)?;
     match scheme {
-        "tcp" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpConnect),
+        "tcp" => {
+            let parts = parts.known(&["source"])?;
+            let address = parts.address()?;
+            Ok(match parts.source()? {
+                None => PortSpec::TcpConnect(address),
+                Some(source) => PortSpec::TcpConnectFrom { address, source },
+            })
+        }
         "tcp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpListen),
         "unix" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixConnect),
         "unix-listen" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixListen),
@@ -117,6 +125,11 @@ impl<'a> Parts<'a> {
         }
     }
 
+    fn source(&self) -> Result<Option<IpAddr>, UrlError> {
+        let Some(text) = self.value("source") else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| self.error(format!("`source={text}` is no IP address")))
+    }
+
     fn path(&self) -> Result<PathBuf, UrlError> {
         if self.body.is_empty() {
             return Err(self.error("the path is missing".to_owned()));
@@ -146,6 +159,12 @@ mod tests {
     #[test]
     fn ports_are_read() {
         assert!(matches!(parse("tcp://10.0.0.5:502"), Ok(PortSpec::TcpConnect(a)) if a == "10.0.0.5:502"));
+        match parse("tcp://10.0.0.5:502?source=10.0.0.9") {
+            Ok(PortSpec::TcpConnectFrom { address, source }) => {
+                assert_eq!((address.as_str(), source.to_string().as_str()), ("10.0.0.5:502", "10.0.0.9"));
+            }
+            other => panic!("{other:?}"),
+        }
         assert!(matches!(parse("tcp-listen://[::1]:0"), Ok(PortSpec::TcpListen(a)) if a == "[::1]:0"));
         match parse("serial:///dev/ttyS3?line=19200+8E1&dtr=off") {
             Ok(PortSpec::Serial { path, settings, dtr }) => {
@@ -169,7 +188,9 @@ mod tests {
             ("tcp://:502", "the host is missing"),
             ("tcp://::1:502", "an IPv6 address stands in brackets"),
             ("tcp://h:70000", "the port number `70000` is not 0 to 65535"),
-            ("tcp://h:1?line=9600", "unknown key `line`; this scheme has none"),
+            ("tcp://h:1?line=9600", "unknown key `line`; there are source"),
+            ("tcp://h:1?source=there", "`source=there` is no IP address"),
+            ("unix-listen:///x?line=9600", "unknown key `line`; this scheme has none"),
             ("serial:///dev/ttyS0?speed=1", "unknown key `speed`; there are line, dtr"),
             ("serial:///dev/ttyS0?dtr=maybe", "`dtr=maybe` is not on, off or keep"),
             ("serial://", "the path is missing"),
