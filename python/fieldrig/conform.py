@@ -1,0 +1,201 @@
+"""Judging a device by a conformance suite: `fieldrig conform modbus-server tcp://HOST:PORT --unit N`.
+
+The suites are pytest tests; they run in this process, with nothing of the user's pytest configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import pytest
+
+from fieldrig.errors import BenchError, FieldrigError, InconclusiveError, PortError, UsageError
+from fieldrig.suites.modbus_server import capabilities, report
+from fieldrig.suites.modbus_server.outcome import VERDICTS, Row, requirements
+from fieldrig.suites.modbus_server.plugin import Conformance
+from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
+from fieldrig.suites.modbus_server.server import Server, Timing
+
+NOTHING_JUDGED = 5
+
+
+class Display(Protocol):
+    """Where results go; the command line's `Output` is one."""
+
+    def say(self, text: str = "") -> None:
+        """A line for people."""
+
+    def progress(self, text: str) -> None:
+        """What is being done right now."""
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """A line for machines."""
+
+    def table(self, rows: Iterable[Sequence[str]], headings: Sequence[str], verdict: int | None = None) -> None:
+        """Rows in columns."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `fieldrig conform modbus-server` is asked to do."""
+
+    url: str
+    """`tcp://HOST:PORT`."""
+    unit: int = 1
+    caps: Path | None = None
+    """Capabilities file."""
+    answer: str = "1.5s"
+    """How long an answer may take."""
+    silence: str = "300ms"
+    """How long nothing must come where nothing may come."""
+    only: tuple[str, ...] = ()
+    """Ids, or beginnings of ids, of the rows to judge; empty: all."""
+    junit: Path | None = None
+    """Where JUnit XML goes."""
+    out: Path | None = None
+    """Folder for the run log and the trace."""
+
+
+def run(options: Options, display: Display) -> int:
+    """Judges a Modbus/TCP server.
+
+    Returns:
+        0 every row that was judged passed (advice included), 1 a must row failed, 4 inconclusive, 5 nothing judged.
+
+    Raises:
+        UsageError: the URL, the unit, a duration, an id or the capabilities file is wrong.
+        BenchError: nobody listens there, or what listens does not speak Modbus.
+        InconclusiveError: the server keeps silent.
+    """
+    from fieldrig import Rig
+    from fieldrig.suites.modbus_server.stream_wire import opener
+
+    address, caps, timing = _checked(options)
+    with Rig(folder=None if options.out is None else str(options.out), name="conform") as rig:
+        began = rig.now()
+        server = Server(opener(options.url, rig), options.unit, caps, timing, lambda: bool(rig.stalls(began)))
+        display.progress(f"probing {address}")
+        try:
+            probe(server, address)
+        except ProbeFailure as failure:
+            if failure.kind == "nothing":
+                display.say(str(failure))
+                display.record("nothing judged", message=failure.text, hint=failure.hint)
+                return NOTHING_JUDGED
+            kind: type[FieldrigError] = PortError if failure.kind == "bench" else InconclusiveError
+            raise kind(failure.text, hint=failure.hint) from None
+        _say_facts(server, address, display)
+        rows = _judge_all(server, options, display)
+    _say_coverage(rows, display, options)
+    return report.exit_code(rows)
+
+
+def _checked(options: Options) -> tuple[str, capabilities.Capabilities, Timing]:
+    from fieldrig import duration
+
+    parts = urlsplit(options.url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "tcp" or not parts.hostname or port is None or parts.path:
+        raise UsageError(f"{options.url!r} is no address of a server", hint="tcp://HOST:PORT, e.g. tcp://192.0.2.7:502")
+    if not 0 <= options.unit <= 255:
+        raise UsageError(f"--unit is {options.unit}; it is a number from 0 to 255")
+    for prefix in options.only:
+        if not any(name.startswith(prefix) for name in requirements()):
+            raise UsageError(f"no requirement begins with {prefix!r}", hint="for example MBAP, PDU-07, FC03")
+    timing = Timing(answer=duration(options.answer), silence=duration(options.silence))
+    try:
+        caps = capabilities.load(options.caps) if options.caps else capabilities.Capabilities()
+    except capabilities.CapabilityError as error:
+        raise UsageError(str(error)) from None
+    return options.url, caps, timing
+
+
+def _judge_all(server: Server, options: Options, display: Display) -> list[Row]:
+    rows: list[Row] = []
+
+    def listen(row: Row) -> None:
+        rows.append(row)
+        for line in report.lines(row):
+            display.say(line)
+        display.record("row", **report.record(row))
+        display.progress(f"{len(rows)} of {len(requirements())} rows")
+
+    from fieldrig import pytest_plugin
+    from fieldrig.suites import modbus_server
+
+    suite = Path(modbus_server.__file__).parent
+    arguments = [str(suite), "-c", os.devnull, "--rootdir", str(suite), "--noconftest", "--assert=plain"]
+    arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=no"]
+    arguments += ["-o", "junit_logging=system-out", "-o", "junit_suite_name=modbus-server"]
+    arguments += [f"--junitxml={options.junit.absolute()}"] if options.junit else []
+    with _own_pytest():
+        code = pytest.main(arguments, plugins=[pytest_plugin, Conformance(server, listen, options.only)])
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise BenchError(f"pytest could not run the suite (its exit code was {int(code)})")
+    return rows
+
+
+@contextlib.contextmanager
+def _own_pytest() -> Iterator[None]:
+    """Keeps the user's pytest options, plug-ins and bench out of the run."""
+    ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": "", "FIELDRIG_BENCH": ""}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _say_facts(server: Server, address: str, display: Display) -> None:
+    facts = server.facts
+    display.say(f"{address} unit {server.unit}: function {facts.function:02} reads at address {facts.address}")
+    display.say(f"answers within {facts.latency * 1000:.1f} ms; a second connection is {_served(facts.parallel)}")
+    display.say()
+    display.record(
+        "server",
+        url=address,
+        unit=server.unit,
+        function=facts.function,
+        address=facts.address,
+        parallel=facts.parallel,
+        latency=facts.latency,
+    )
+
+
+def _served(parallel: bool) -> str:
+    return "served" if parallel else "not served while one is open"
+
+
+def _say_coverage(rows: Sequence[Row], display: Display, options: Options) -> None:
+    display.say()
+    display.table(report.coverage_table(rows), ["section", "", *VERDICTS])
+    for verdict in ("fail", "advice", "inconclusive"):
+        ids = [row.requirement.id for row in rows if row.verdict == verdict]
+        if ids:
+            display.say(f"{verdict}: {', '.join(ids)}")
+    files = {"junit": options.junit, "trace": options.out}
+    for name, path in files.items():
+        if path is not None:
+            display.say(f"{name}: {path}")
+    display.record(
+        "coverage",
+        sections=report.coverage(rows),
+        exit=report.exit_code(rows),
+        files={name: str(path) for name, path in files.items() if path is not None},
+    )

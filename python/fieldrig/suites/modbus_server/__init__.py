@@ -1,0 +1,1 @@
+"""Conformance of Modbus/TCP servers: `fieldrig conform modbus-server tcp://HOST:PORT --unit N`."""

@@ -1,0 +1,156 @@
+"""What the maker of a server declares about it (`--caps FILE`).
+
+Rows that need a capability are `not applicable` without it: neither passed nor failed. README.md lists the keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class CapabilityError(Exception):
+    """The file cannot be used; the text names the key and the remedy."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of the four tables of the data model."""
+
+    first: int | None = None
+    last: int | None = None
+    known: tuple[int, int] | None = None
+    """Address and value of a register that always reads the same."""
+    failing: int | None = None
+    """Address of a register whose read fails inside the device."""
+    changing: int | None = None
+    """First of two registers that the device always changes together, to equal values."""
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What the server does with a connection on which nothing happens."""
+
+    after: float
+    then: str
+    """`close` or `keep`."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Everything that is declared; `None` and empty mean not declared."""
+
+    unit_ids: tuple[int, ...] = ()
+    gateway: bool = False
+    max_connections: int | None = None
+    max_transactions: int | None = None
+    idle: Idle | None = None
+    outside: str | None = None
+    """A local address that is not on the server's access list."""
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+    @property
+    def holding(self) -> Table:
+        return self.tables.get("holding", Table())
+
+    def has(self, name: str) -> bool:
+        """Whether a capability named in requirements.toml (`max_connections`, `holding.last`) is declared."""
+        if name == "access":
+            return self.outside is not None
+        table, _, key = name.rpartition(".")
+        owner: object = self.tables.get(table, Table()) if table else self
+        return getattr(owner, key) is not None
+
+
+TABLES = {"holding": 3, "input": 4, "coils": 1, "discrete": 2}
+"""The tables and the functions that read them."""
+
+_TOP = ("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", *TABLES)
+_TABLE = ("first", "last", "known", "failing", "changing")
+
+
+def load(path: Path) -> Capabilities:
+    """Reads a capabilities file.
+
+    Raises `CapabilityError`: the file is missing, is no TOML, has an unknown key or a value of the wrong kind.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CapabilityError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CapabilityError(f"{path}: {error}") from error
+    try:
+        return parse(document)
+    except CapabilityError as error:
+        raise CapabilityError(f"{path}: {error}") from error
+
+
+def parse(document: Mapping[str, Any]) -> Capabilities:
+    """Makes capabilities of a parsed document. Raises `CapabilityError`."""
+    _known(document, _TOP, "")
+    tables = {name: _table(name, document[name]) for name in TABLES if name in document}
+    access = document.get("access", {})
+    _known(access, ("outside",), "access.")
+    return Capabilities(
+        unit_ids=tuple(_integer(unit, "unit_ids", 255) for unit in document.get("unit_ids", [])),
+        gateway=bool(document.get("gateway", False)),
+        max_connections=_optional(document, "max_connections", "", 65535),
+        max_transactions=_optional(document, "max_transactions", "", 65535),
+        idle=_idle(document["idle"]) if "idle" in document else None,
+        outside=access.get("outside"),
+        tables=tables,
+    )
+
+
+def _idle(table: Mapping[str, Any]) -> Idle:
+    import fieldrig
+
+    _known(table, ("after", "then"), "idle.")
+    then = table.get("then")
+    if then not in ("close", "keep"):
+        raise CapabilityError(f'idle.then is {then!r}; it is "close" or "keep"')
+    try:
+        after = fieldrig.duration(table.get("after", ""))
+    except Exception as error:
+        raise CapabilityError(f"idle.after: {error}") from error
+    return Idle(after=after, then=then)
+
+
+def _table(name: str, table: Mapping[str, Any]) -> Table:
+    _known(table, _TABLE, f"{name}.")
+    known = table.get("known")
+    if known is not None:
+        _known(known, ("address", "value"), f"{name}.known.")
+        known = (
+            _integer(known.get("address"), f"{name}.known.address", 65535),
+            _integer(known.get("value"), f"{name}.known.value", 65535),
+        )
+    numbers = {key: _optional(table, key, f"{name}.", 65535) for key in ("first", "last", "failing", "changing")}
+    if numbers["last"] is not None and (numbers["first"] or 0) > numbers["last"]:
+        raise CapabilityError(f"{name}.first is behind {name}.last")
+    return Table(known=known, **numbers)
+
+
+def _optional(table: Mapping[str, Any], key: str, prefix: str, highest: int) -> int | None:
+    return _integer(table[key], prefix + key, highest) if key in table else None
+
+
+def _integer(value: object, name: str, highest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= highest:
+        raise CapabilityError(f"{name} is {value!r}; it is a number from 0 to {highest}")
+    return value
+
+
+def _known(table: object, names: tuple[str, ...], prefix: str) -> None:
+    if not isinstance(table, Mapping):
+        raise CapabilityError(f"{prefix.rstrip('.')} is {table!r}; it is a table with {', '.join(names)}")
+    for key in table:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(names)}"
+            raise CapabilityError(f"unknown key `{prefix}{key}`{hint}")

@@ -1,0 +1,136 @@
+"""Before anything is judged: does a Modbus server answer there at all, and where can it be read?
+
+The probe only reads. What it cannot find out is never guessed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .capabilities import TABLES
+from .frames import Adu, is_normal, read_pdu
+from .server import Server, Talk
+from .wire import WireError
+
+CANDIDATES = (0, 1, 10, 100, 1000, 4096, 10000, 30000, 30001, 40000, 40001, 50000, 0x8000)
+"""Where devices that do not begin at address 0 are known to begin."""
+
+
+@dataclass(frozen=True)
+class ProbeFailure(Exception):
+    """Nothing can be judged."""
+
+    kind: Literal["bench", "inconclusive", "nothing"]
+    """The address is wrong; the server keeps silent; the server answers but nothing readable was found."""
+    text: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.text}\nhint: {self.hint}"
+
+
+def probe(server: Server, address: str) -> None:
+    """Sets `server.facts`. Raises `ProbeFailure`."""
+    latency = 0.0
+    refused: list[str] = []
+    server.facts = replace(server.facts, greeting=_greeting(server, address))
+    for function, first in _places(server):
+        answer, took = _ask(server, address, function, first, 1)
+        latency = max(latency, took)
+        if is_normal(answer, function, 1):
+            server.facts = replace(server.facts, function=function, address=first, latency=latency)
+            _explore(server, address)
+            return
+        refused.append(f"{function:02}@{first}: {answer.says()}")
+    raise ProbeFailure(
+        "nothing",
+        f"{address} speaks Modbus, but no address that can be read was found ({'; '.join(refused[:3])}, ..)",
+        "declare one in the capabilities file: [holding] first = ADDRESS",
+    )
+
+
+def _places(server: Server) -> list[tuple[int, int]]:
+    declared = [
+        (TABLES[name], table.first if table.first is not None else 0)
+        for name, table in server.capabilities.tables.items()
+        if table.first is not None or table.last is not None
+    ]
+    holding = [(3, address) for address in CANDIDATES]
+    return declared + holding + [(function, address) for function in (4, 1, 2) for address in CANDIDATES[:4]]
+
+
+def _explore(server: Server, address: str) -> None:
+    facts = server.facts
+    run = 1
+    while run < 3:
+        answer, _ = _ask(server, address, facts.function, facts.address, run + 1)
+        if not is_normal(answer, facts.function, run + 1):
+            break
+        run += 1
+    slowest = max(facts.latency, 0.001)
+    server.facts = replace(facts, run=run)
+    server.timing = replace(
+        server.timing,
+        answer=max(server.timing.answer, 10 * slowest),
+        silence=max(server.timing.silence, 5 * slowest),
+    )
+    server.begin()
+    first = server.connect()
+    first.send(server.request(server.read()))
+    served = first.answer() is not None
+    server.facts = replace(server.facts, parallel=served and server.health() == "answers")
+    server.end()
+
+
+def _greeting(server: Server, address: str) -> bytes:
+    """What the server says before it is asked."""
+    server.begin()
+    try:
+        return _connected(server, address).anything()
+    finally:
+        server.end()
+
+
+def _ask(server: Server, address: str, function: int, first: int, quantity: int) -> tuple[Adu, float]:
+    """One read on a connection of its own; the answer must look like Modbus/TCP."""
+    server.begin()
+    try:
+        talk = _connected(server, address)
+        began = time.monotonic()
+        talk.send(server.request(read_pdu(function, first, quantity)))
+        answer = talk.answer(2 * server.timing.answer)
+        took = time.monotonic() - began
+        rest = b"" if answer else talk.anything(0.0)
+        ended = talk.ended
+    finally:
+        server.end()
+    said = server.facts.greeting + rest
+    if answer is None and not said:
+        seen = f"closed the connection ({ended})" if ended else "did not answer"
+        raise ProbeFailure(
+            "inconclusive",
+            f"{address} accepts connections but {seen} when asked for one register of unit {server.unit}",
+            "is --unit right, and is this port a Modbus/TCP server (not RTU over TCP, not TLS)?",
+        )
+    if answer is None or answer.protocol > 0x00FF or answer.function & 0x7F != function:
+        raise ProbeFailure(
+            "bench",
+            f"{address} does not speak Modbus/TCP: it sent {_shown(said or (answer.raw if answer else b''))}",
+            "check the port; a Modbus/TCP server listens on 502 unless configured otherwise",
+        )
+    return answer, took
+
+
+def _connected(server: Server, address: str) -> Talk:
+    try:
+        return server.connect()
+    except WireError as error:
+        hint = "is the server running, and is this its address and port?"
+        raise ProbeFailure("bench", f"cannot connect to {address}: {error}", hint) from error
+
+
+def _shown(data: bytes) -> str:
+    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:24])
+    return f"{len(data)} bytes: {data[:12].hex(' ')} ({text!r})"

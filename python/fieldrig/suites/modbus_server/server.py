@@ -1,0 +1,302 @@
+"""The server under test, as the rows see it: connections to it, what is known about it, and what was said so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .capabilities import Capabilities
+from .frames import Adu, adu, is_normal, read_pdu, split
+from .outcome import Absent, Exchange, Missed, Undecided
+from .wire import Opener, Wire, WireError
+
+Health = Literal["answers", "silent", "refused", "unreachable"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the suite waits (seconds)."""
+
+    answer: float = 1.5
+    """For something that must come; what comes later counts as missing."""
+    silence: float = 0.3
+    """For something that must not come."""
+    settle: float = 0.1
+    """For the rest of an answer whose length field and PDU disagree."""
+
+    def patient(self) -> Timing:
+        """For the second try of a row that missed an answer."""
+        return replace(self, answer=3 * self.answer)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the probe found out, by reading only."""
+
+    function: int
+    """A function (03 if there is a choice) ..."""
+    address: int
+    """... that reads here ..."""
+    run: int
+    """... this many items, at least: 1, 2 or 3."""
+    parallel: bool
+    """A second connection is served while another is open."""
+    latency: float
+    """The slowest answer of the probe (seconds)."""
+    greeting: bytes = b""
+    """What the server says to everyone who connects. It must not (MBAP-21); the other rows step over it."""
+
+
+class Talk:
+    """One connection: requests out, answers in; everything is kept for the report."""
+
+    def __init__(self, wire: Wire, number: int, log: list[Exchange], timing: Callable[[], Timing]) -> None:
+        self._wire = wire
+        self._log = log
+        self._timing = timing
+        self._buffer = b""
+        self._answers: list[Adu] = []
+        self.number = number
+        self.cut_off = False
+        """The server ended the connection before everything was sent."""
+        self.sent_at = 0.0
+        self.arrived_at = 0.0
+        self.reads = 0
+
+    @property
+    def ended(self) -> str | None:
+        """How the server ended the connection, or `None`."""
+        return self._wire.ended or ("reset" if self.cut_off else None)
+
+    def send(self, *parts: bytes, gap: float = 0.0, note: str = "") -> None:
+        """Sends pieces `gap` seconds apart. That the server has closed meanwhile is kept in `ended`, no error."""
+        at = self._wire.send([(gap if index else 0.0, part) for index, part in enumerate(parts)])
+        self.cut_off = self.cut_off or at is None
+        self.sent_at = at if at is not None else self.sent_at
+        pieces = f"in {len(parts)} pieces, {gap * 1000:.0f} ms apart" if len(parts) > 1 and gap else ""
+        self._note("sent", b"".join(parts), "; ".join(filter(None, (note, pieces))))
+
+    def answers(self, count: int = 1, within: float | None = None) -> list[Adu]:
+        """Waits for that many answers; gives those that came, oldest first.
+
+        They are fewer if the server ended the connection, or if nothing came for the time an answer may take.
+        """
+        patience_for_each = self._timing().answer if within is None else within
+        deadline = time.monotonic() + patience_for_each
+        while len(self._answers) < count:
+            cut = len(self._answers)
+            undecided = len(self._buffer) > 8
+            left = deadline - time.monotonic()
+            before = len(self._buffer)
+            patience = min(left, self._timing().settle) if undecided else left
+            self._take(lambda new: len(split(self._buffer + new, complete=False)) >= count, max(patience, 0.0))
+            quiet = len(self._buffer) == before
+            self._cut(complete=(quiet and undecided) or self.ended is not None or left <= 0)
+            if len(self._answers) > cut:
+                deadline = time.monotonic() + patience_for_each
+            elif self.ended is not None or left <= 0:
+                break
+        given, self._answers = self._answers[:count], self._answers[count:]
+        return given
+
+    def answer(self, within: float | None = None) -> Adu | None:
+        """Waits for one answer; `None` if none came."""
+        return next(iter(self.answers(1, within)), None)
+
+    def anything(self, within: float | None = None) -> bytes:
+        """Gives whatever comes before silence lasts `within` (the silence of the timing if not given)."""
+        window = self._timing().silence if within is None else within
+        self._take(lambda new: False, window)
+        given = b"".join(answer.raw for answer in self._answers) + self._buffer
+        self._answers, self._buffer = [], b""
+        return given
+
+    def skip(self, count: int) -> None:
+        """Waits for that many bytes and forgets them: what a server says to everyone who connects."""
+        self._take(lambda new: len(self._buffer + new) >= count, self._timing().answer)
+        self._buffer = self._buffer[count:]
+
+    def ends(self, within: float | None = None) -> bool:
+        """Waits for the server to end the connection; bytes that come meanwhile are kept."""
+        if self.ended is None:
+            self._take(lambda new: False, self._timing().answer if within is None else within)
+        return self.ended is not None
+
+    def close(self, how: Literal["fin", "rst", "half"] = "fin") -> None:
+        """Ends it from our side."""
+        self._wire.close(how)
+        if how != "fin":
+            self._note("note", text={"rst": "we reset the connection", "half": "we sent FIN"}[how])
+
+    def _take(self, enough: Callable[[bytes], bool], within: float) -> None:
+        before = self._wire.ended
+        arrival = self._wire.receive(enough, within)
+        if arrival is not None and arrival.data:
+            self._buffer += arrival.data
+            self.arrived_at = arrival.last
+            self.reads += arrival.reads
+            self._log.append(Exchange(self.number, "received", arrival.last, arrival.data))
+        if self._wire.ended is not None and before is None:
+            how = {"finished": "the server closed the connection", "reset": "the server reset the connection"}
+            self._note("note", text=how[self._wire.ended])
+
+    def _cut(self, *, complete: bool) -> None:
+        cut = split(self._buffer, complete=complete)
+        self._answers += cut
+        self._buffer = self._buffer[sum(len(answer.raw) for answer in cut) :]
+
+    def _note(self, what: Literal["sent", "note"], data: bytes = b"", text: str = "") -> None:
+        at = self.sent_at if what == "sent" else self.arrived_at
+        self._log.append(Exchange(self.number, what, at, data, text))
+
+
+class Server:
+    """The server under test."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        unit: int,
+        capabilities: Capabilities,
+        timing: Timing,
+        stalled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._open = opener
+        self._stalled = stalled
+        self.unit = unit
+        self.capabilities = capabilities
+        self.timing = timing
+        self.facts = Facts(3, 0, 1, parallel=False, latency=0.0)
+        self.lost = False
+        """The server did not answer any more before the latest row."""
+        self.begin()
+        self._transaction = 0x1000
+
+    # -- one row ---------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begins a row: forgets the conversations of the one before."""
+        self.exchanges: list[Exchange] = []
+        self.notes: list[str] = []
+        self._talks: list[Talk] = []
+
+    def end(self) -> None:
+        """Closes every connection of the row."""
+        for talk in self._talks:
+            talk.close()
+        self._talks = []
+
+    def note(self, text: str) -> None:
+        """Adds to the explanation of the row."""
+        self.notes.append(text)
+
+    @property
+    def stalled(self) -> bool:
+        """This machine stood still since the row began: nothing that came late can be held against the server."""
+        return self._stalled()
+
+    # -- connections and requests ----------------------------------------------------------------------------------
+
+    def connect(self, source: str | None = None, *, greeted: bool = True) -> Talk:
+        """Opens a connection and steps over the server's greeting, if it has one. Raises `WireError`."""
+        talk = Talk(self._open(source), len(self._talks) + 1, self.exchanges, lambda: self.timing)
+        self._talks.append(talk)
+        if greeted and self.facts.greeting:
+            talk.skip(len(self.facts.greeting))
+        return talk
+
+    def next_transaction(self) -> int:
+        self._transaction = 0x1000 + (self._transaction + 1) % 0x1000
+        return self._transaction
+
+    def read(self, quantity: int = 1, address: int | None = None) -> bytes:
+        """The PDU of a read with the function that is known to work, at the address that is known to work."""
+        return read_pdu(self.facts.function, self.facts.address if address is None else address, quantity)
+
+    def request(
+        self,
+        pdu: bytes,
+        *,
+        transaction: int | None = None,
+        unit: int | None = None,
+        protocol: int = 0,
+        length: int | None = None,
+    ) -> bytes:
+        """A request with a transaction id of its own, to the unit under test."""
+        return adu(
+            pdu,
+            transaction=self.next_transaction() if transaction is None else transaction,
+            unit=self.unit if unit is None else unit,
+            protocol=protocol,
+            length=length,
+        )
+
+    # -- what rows ask ---------------------------------------------------------------------------------------------
+
+    def ask(self, talk: Talk, request: bytes, what: str = "the request", **how: float) -> Adu:
+        """Sends a request and gives its answer. Raises `Absent` if none comes."""
+        talk.send(request, **how)
+        return self.expect(talk, what)
+
+    def expect(self, talk: Talk, what: str) -> Adu:
+        """Gives the next answer on a connection. Raises `Absent` if none comes."""
+        answer = talk.answer()
+        if answer is None:
+            ending = f"the server ended the connection ({talk.ended})" if talk.ended else "nothing came"
+            raise Absent(f"{what} was not answered: {ending}")
+        if answer.exception in (5, 6):
+            raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
+        return answer
+
+    def expect_normal(self, talk: Talk, what: str, quantity: int = 1) -> Adu:
+        """Gives the next answer, which must be the normal answer to a read of `quantity` items."""
+        answer = self.expect(talk, what)
+        if not is_normal(answer, self.facts.function, quantity):
+            raise Missed(f"{what} got {answer.says()}, not the normal answer")
+        return answer
+
+    def expect_silence(self, talk: Talk, what: str, *, exception: bool = False) -> str:
+        """Nothing, or a close, must follow; `exception` tolerates an exception too. Gives what followed, in words."""
+        data = talk.anything()
+        if not data and talk.ended is None and self.facts.parallel and self.health() == "answers":
+            data = talk.anything(0.0)  # what the server did before it answered the control request is here by now
+        if not data:
+            return f"closed ({talk.ended})" if talk.ended else "no answer"
+        answer = next(iter(split(data, complete=True)), None)
+        if answer is not None and exception and answer.function & 0x80:
+            return answer.says()
+        seen = answer.says() if answer else f"{len(data)} bytes: {data[:12].hex(' ')}"
+        raise Missed(f"{what} must not be answered, but got {seen}")
+
+    def health(self) -> Health:
+        """Sends a plain read on a new connection: does the server still answer?"""
+        log, self.exchanges = self.exchanges, []
+        talk = None
+        try:
+            talk = Talk(self._open(None), 0, self.exchanges, lambda: self.timing)
+            if self.facts.greeting:
+                talk.skip(len(self.facts.greeting))
+            talk.send(self.request(self.read()))
+            return "answers" if talk.answer() is not None else "silent"
+        except WireError as error:
+            return error.kind
+        finally:
+            self.exchanges = log
+            if talk is not None:
+                talk.close()
+
+    def must_be_usable(self, after: str) -> None:
+        """A plain read on the next connection must be answered. Raises `Absent`, `Missed` or `Undecided`."""
+        health = self.health()
+        if health == "answers":
+            return
+        for _ in range(2):
+            health = self.health()
+            if health == "answers":
+                raise Absent(f"the next connection after {after} was not served, a later one was")
+        if health == "unreachable":
+            raise Undecided(f"the server cannot be reached after {after}; whose fault that is, is not known")
+        state = "connections are refused" if health == "refused" else "connections are made, requests not answered"
+        raise Missed(f"the server is not usable after {after}: {state}")

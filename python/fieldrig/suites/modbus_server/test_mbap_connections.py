@@ -1,0 +1,180 @@
+"""Connections: several at a time, too many, half closed, reset, idle, unwanted; and the latency of small answers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+
+from .outcome import Absent, Inapplicable, Missed, Undecided
+from .server import Server, Talk
+from .wire import WireError
+
+RESETS = 100
+READS_FOR_LATENCY = 80
+NAGLE = (0.035, 0.055)
+"""Where latencies gather when Nagle's algorithm meets the delayed ACK of the client (40 ms on Linux), in seconds."""
+
+
+@pytest.mark.requirement("MBAP-22")
+def test_second_connection_is_served(server: Server) -> None:
+    maximum = server.capabilities.max_connections
+    if maximum == 1:
+        raise Inapplicable("one connection is declared as the maximum")
+    first, second = server.connect(), server.connect()
+    server.ask(first, server.request(server.read()), "a read on the first connection")
+    try:
+        server.ask(second, server.request(server.read()), "a read on the second connection")
+    except Absent as absent:
+        if maximum is None:
+            raise Inapplicable(f"{absent}; max_connections is not declared") from None
+        raise
+    server.ask(first, server.request(server.read()), "a further read on the first connection")
+
+
+@pytest.mark.requirement("MBAP-23")
+def test_one_connection_too_many(server: Server) -> None:
+    maximum = server.capabilities.max_connections
+    assert maximum is not None, "the row needs it"
+    talks = [server.connect() for _ in range(maximum)]
+    for talk in talks:  # from now on the first one is the oldest unused one
+        server.ask(talk, server.request(server.read()), f"a read on connection {talk.number}")
+    refused = _refused(server)
+    closed = [talk.number for talk in talks if talk.anything(0.0) == b"" and talk.ended]
+    alive = [talk for talk in talks if talk.number not in closed]
+    for talk in alive:
+        server.ask(talk, server.request(server.read()), f"a read on connection {talk.number}, one too many open,")
+    if [number for number in closed if number != 1] or (refused and closed):
+        raise Missed(f"connection {closed} of {maximum} was closed for the extra one; unused the longest was 1")
+    if refused is None and not closed:
+        server.note(f"{maximum + 1} connections were served, {maximum} are declared")
+    else:
+        server.note(refused or "the oldest unused connection was closed")
+
+
+def _refused(server: Server) -> str | None:
+    """How one more connection is refused; `None` if it is served. Raises `Absent` if it is neither."""
+    try:
+        extra = server.connect()
+    except WireError as error:
+        return f"the extra connection was refused ({error})"
+    extra.send(server.request(server.read()))
+    if extra.answer() is not None:
+        return None
+    if not extra.ended:
+        raise Absent("the extra connection was neither refused nor closed nor served")
+    return f"the extra connection was closed ({extra.ended})"
+
+
+@pytest.mark.requirement("MBAP-24")
+def test_half_closed_connection_gets_its_answer(server: Server) -> None:
+    for _ in range(5):
+        talk = server.connect()
+        talk.send(server.request(server.read()))
+        talk.close("half")
+        server.expect_normal(talk, "a request followed by FIN")
+        if not talk.ends():
+            raise Absent("after the answer the server did not close the connection that the client had closed")
+        talk.close()
+
+
+@pytest.mark.requirement("MBAP-25")
+def test_resets_in_mid_request_leave_nothing_behind(server: Server) -> None:
+    request = server.request(server.read())
+    log = server.exchanges
+    for count in range(RESETS):
+        try:
+            talk = server.connect()
+        except WireError as error:
+            if error.kind == "refused":
+                raise Missed(f"after {count} resets connections are refused") from error
+            raise Undecided(f"after {count} resets the server cannot be reached: {error}") from error
+        talk.send(request[:9], note=f"reset {count + 1} of {RESETS}")
+        talk.close("rst")
+        del log[4:]  # all alike
+    server.must_be_usable(f"{RESETS} resets in the middle of a request")
+    server.note(f"served after {RESETS} resets")
+
+
+@pytest.mark.requirement("MBAP-26")
+def test_idle_connection_is_treated_as_declared(server: Server) -> None:
+    idle = server.capabilities.idle
+    assert idle is not None, "the row needs it"
+    talk = server.connect()
+    server.ask(talk, server.request(server.read()))
+    began = time.monotonic()
+    closed = talk.ends(idle.after if idle.then == "keep" else 1.5 * idle.after + server.timing.answer)
+    seen = f"after {time.monotonic() - began:.2f} s without a request"
+    if idle.then == "close":
+        if not closed:
+            raise Absent(f"{seen} the connection is open; declared is a close after {idle.after:g} s")
+        if time.monotonic() - began < 0.5 * idle.after:
+            raise Missed(f"{seen} the connection was closed, much before the declared {idle.after:g} s")
+        server.note(f"closed {seen}")
+    elif closed:
+        raise Missed(f"{seen} the connection was closed; declared is that it is kept")
+    else:
+        server.expect_normal(_asked(server, talk), f"a read {seen}")
+        server.note(f"still served {seen}")
+
+
+def _asked(server: Server, talk: Talk) -> Talk:
+    talk.send(server.request(server.read()))
+    return talk
+
+
+@pytest.mark.requirement("MBAP-27")
+def test_small_answers_are_not_held_back(server: Server) -> None:
+    if server.facts.latency > NAGLE[0]:
+        raise Undecided(f"the server takes {server.facts.latency * 1000:.0f} ms; a delay of 40 ms cannot be told apart")
+    for what, count in (("single answers", 1), ("the second of two answers", 2)):
+        took = sorted(_latencies(server, count))
+        if not took:
+            continue  # requests in flight are lost or refused: the business of other rows
+        p99 = took[len(took) * 99 // 100 - 1]
+        held = sum(NAGLE[0] <= latency <= NAGLE[1] for latency in took)
+        seen = f"{what}: p50 {statistics.median(took) * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms"
+        if held > len(took) // 20 and held > sum(latency > 0.010 for latency in took) // 2:
+            raise Missed(
+                f"{held} of {len(took)} took about 40 ms ({seen}): Nagle's algorithm waits for the delayed ACK; "
+                "the server should set TCP_NODELAY"
+            )
+        server.note(seen)
+
+
+def _latencies(server: Server, count: int) -> list[float]:
+    """How long the last of `count` answers took, many times; empty if not all are answered."""
+    talk = server.connect()
+    kept = len(server.exchanges) + 3 * count
+    took = []
+    for _ in range(READS_FOR_LATENCY):
+        # In one segment: a second segment of ours would carry the ACK that the held back answer waits for.
+        talk.send(b"".join(server.request(server.read()) for _ in range(count)))
+        if len(talk.answers(count)) < count:
+            if count == 1:
+                raise Absent("a read was not answered")
+            return []
+        took.append(talk.arrived_at - talk.sent_at)
+        del server.exchanges[kept:]  # all alike
+    talk.close()
+    return took
+
+
+@pytest.mark.requirement("MBAP-28")
+def test_client_outside_the_access_list_is_turned_away(server: Server) -> None:
+    outside = server.capabilities.outside
+    try:
+        talk = server.connect(outside)
+    except WireError as error:
+        if error.kind == "refused":
+            server.note(f"a connection from {outside} is refused")
+            return
+        raise Undecided(f"cannot connect from {outside}: {error}") from error
+    talk.send(server.request(server.read()))
+    answer = talk.answer()
+    if answer is not None:
+        raise Missed(f"a read from {outside}, which is not on the access list, got {answer.says()}")
+    if not talk.ends():
+        raise Absent(f"the connection from {outside} was neither answered nor closed")
+    server.note(f"the connection from {outside} was closed without an answer ({talk.ended})")

@@ -1,0 +1,170 @@
+"""PDUs: function codes, exceptions and their order, addresses at the edges."""
+
+from __future__ import annotations
+
+import pytest
+
+from .capabilities import TABLES
+from .frames import LONGEST_PDU, Adu, data_bytes, is_normal, read_pdu
+from .outcome import Inapplicable, Missed, Undecided
+from .server import Server
+
+UNASSIGNED = 0x26
+"""A public function code that was never assigned, not even in older devices: asking for it is safe."""
+
+
+def exchange(server: Server, pdu: bytes, what: str) -> Adu:
+    """One request on a connection of its own."""
+    talk = server.connect()
+    answer = server.ask(talk, server.request(pdu), what)
+    talk.close()
+    return answer
+
+
+def exception_must_be(server: Server, code: int, pdu: bytes, what: str) -> None:
+    """The request must give this exception."""
+    answer = exchange(server, pdu, what)
+    if not answer.function & 0x80 or answer.exception != code:
+        raise Missed(f"{what} got {answer.says()}, not exception {code:02X}")
+
+
+@pytest.mark.requirement("PDU-01")
+def test_function_code_comes_back(server: Server) -> None:
+    normal = []
+    for name, function in TABLES.items():
+        first = server.capabilities.tables[name].first if name in server.capabilities.tables else None
+        first = (server.facts.address if function == server.facts.function else 0) if first is None else first
+        answer = exchange(server, read_pdu(function, first, 1), f"a read with function {function:02}")
+        if answer.function & 0x7F != function:
+            raise Missed(f"a request with function {function:02} got function {answer.function:02X}")
+        if not answer.function & 0x80:
+            normal.append(function)
+    server.note(f"normal answers: function {', '.join(f'{function:02}' for function in sorted(normal))}")
+
+
+@pytest.mark.requirement("PDU-02")
+def test_exception_is_two_bytes(server: Server) -> None:
+    provoked = 0
+    function = server.facts.function
+    for what, pdu in (
+        ("quantity 0", server.read(0)),
+        ("quantity FFFF", server.read(0xFFFF)),
+        ("address FFFF, quantity 2", server.read(2, 0xFFFF)),
+        ("an unassigned function", bytes([UNASSIGNED])),
+    ):
+        talk = server.connect()
+        talk.send(server.request(pdu))
+        answer = talk.answer()
+        if answer is not None and not (answer.function == function and is_normal(answer, function, 1)):
+            provoked += 1
+            _check_exception(answer, pdu[0], what, talk.anything(server.timing.settle))
+        talk.close()
+    if not provoked:
+        raise Undecided("no error could be provoked")
+    server.note(f"{provoked} errors provoked")
+
+
+def _check_exception(answer: Adu, function: int, what: str, more: bytes) -> None:
+    if not answer.function & 0x80:
+        return  # whether this had to be refused is the business of other rows
+    if answer.function != function | 0x80:
+        raise Missed(f"{what}: the exception has function code {answer.function:02X}, not {function | 0x80:02X}")
+    if len(answer.pdu) != 2 or more:
+        pdu = answer.pdu + more
+        raise Missed(f"{what}: the exception PDU has {len(pdu)} bytes ({pdu[:8].hex(' ').upper()}), not 2")
+
+
+@pytest.mark.requirement("PDU-03")
+def test_registers_are_big_endian(server: Server) -> None:
+    known = server.capabilities.holding.known
+    assert known is not None, "the row needs it"
+    address, value = known
+    answer = exchange(server, read_pdu(3, address, 1), f"a read of register {address}")
+    if not is_normal(answer, 3, 1):
+        raise Missed(f"a read of register {address} got {answer.says()}")
+    seen = int.from_bytes(answer.pdu[2:4], "big")
+    if seen != value:
+        swapped = ", its bytes swapped" if seen == (value & 0xFF) << 8 | value >> 8 else ""
+        raise Missed(f"register {address} is declared as {value:04X} and reads {seen:04X}{swapped}")
+
+
+@pytest.mark.requirement("PDU-04")
+def test_largest_answers_come_whole(server: Server) -> None:
+    whole, absent = [], []
+    for name, function, quantity in (("holding", 3, 125), ("coils", 1, 2000)):
+        declared = server.capabilities.tables.get(name)
+        first = declared.first if declared and declared.first is not None else 0
+        if declared is None and function == server.facts.function:
+            first = server.facts.address
+        what = f"a read of {quantity} with function {function:02}"
+        answer = exchange(server, read_pdu(function, first, quantity), what)
+        if answer.exception in (1, 2) and not _must_exist(declared and declared.last, first, quantity):
+            absent.append(f"{quantity} {name}: {answer.says()}")
+            continue
+        if len(answer.pdu) > LONGEST_PDU:
+            raise Missed(f"{what} got a PDU of {len(answer.pdu)} bytes")
+        if not is_normal(answer, function, quantity):
+            size = 2 + data_bytes(function, quantity)
+            raise Missed(f"{what} got {answer.says()}; the normal answer has {size} PDU bytes")
+        whole.append(f"{quantity} {name}")
+    if not whole:
+        raise Inapplicable(f"no range that long was found ({'; '.join(absent)})")
+    server.note(f"whole: {', '.join(whole)}")
+
+
+def _must_exist(last: int | None, first: int, quantity: int) -> bool:
+    return last is not None and first + quantity - 1 <= last
+
+
+def declared_edges(server: Server) -> list[tuple[str, int, int, int]]:
+    """Table, function, first and last address of every table whose last address is declared."""
+    return [
+        (name, TABLES[name], table.first or 0, table.last)
+        for name, table in server.capabilities.tables.items()
+        if table.last is not None
+    ]
+
+
+@pytest.mark.requirement("PDU-05")
+def test_first_and_last_address_can_be_read(server: Server) -> None:
+    for name, function, first, last in declared_edges(server):
+        for address in (first, last):
+            answer = exchange(server, read_pdu(function, address, 1), f"a read of {name} {address}")
+            if not is_normal(answer, function, 1):
+                raise Missed(f"{name} {address} is declared and gave {answer.says()}")
+        server.note(f"{name} {first} and {last}")
+
+
+@pytest.mark.requirement("PDU-06")
+def test_nothing_behind_the_last_address(server: Server) -> None:
+    for name, function, _, last in declared_edges(server):
+        answer = exchange(server, read_pdu(function, last, 1), f"a read of {name} {last}")
+        if not is_normal(answer, function, 1):
+            raise Missed(f"{name} {last} is the declared last one and gave {answer.says()}")
+        exception_must_be(server, 2, read_pdu(function, last, 2), f"a read of {name} {last} and the one behind it")
+        server.note(f"{name} ends at {last}")
+
+
+@pytest.mark.requirement("PDU-07")
+def test_addresses_do_not_wrap(server: Server) -> None:
+    for quantity in (2, 125):
+        exception_must_be(server, 2, server.read(quantity, 0xFFFF), f"a read of {quantity} from address FFFF")
+
+
+@pytest.mark.requirement("PDU-08")
+def test_quantity_is_judged_before_address(server: Server) -> None:
+    for quantity in (0, 0xFFFF):
+        exception_must_be(server, 3, server.read(quantity, 0xFFFF), f"quantity {quantity} at address FFFF")
+
+
+@pytest.mark.requirement("PDU-09")
+def test_function_is_judged_before_data(server: Server) -> None:
+    for what, data in (("data that fits nothing", b"\xff" * 5), ("no data at all", b"")):
+        exception_must_be(server, 1, bytes([UNASSIGNED]) + data, f"function {UNASSIGNED:02X} with {what}")
+
+
+@pytest.mark.requirement("PDU-10")
+def test_inner_failure_is_exception_04(server: Server) -> None:
+    address = server.capabilities.holding.failing
+    assert address is not None, "the row needs it"
+    exception_must_be(server, 4, read_pdu(3, address, 1), f"a read of register {address}, which fails inside,")
