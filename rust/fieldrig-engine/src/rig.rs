@@ -291,9 +291,10 @@ fn kind_of(binding: &Binding) -> LinkKind {
         Some(settings) => format!("{} {settings}", binding.port),
         None => binding.port.to_string(),
     };
-    // Four characters of silence surely end a message on a wire; not less than 5 ms, since the host delays bytes.
+    // Silence that surely ends a message on a wire. USB adapters hand over every 16 ms and a busy host adds its own, so it
+    // is long: all it does is keep one disturbed message from spoiling how the trace cuts the next ones.
     let silence = line.filter(|_| binding.protocol.is_some());
-    let silence = silence.map(|settings| (settings.character_time() * 4).max(Duration::from_millis(5)));
+    let silence = silence.map(|settings| (settings.character_time() * 4).max(Duration::from_millis(100)));
     LinkKind { protocol: binding.protocol, we_are: binding.we_are, description, silence }
 }
 
