@@ -177,7 +177,7 @@ impl Core {
         let forgiven = (habits.end_off_by_one && quantity > 1 && self.bank.covers(table, address, quantity - 1))
             || (habits.wrap_addresses && end > 0x1_0000)
             || (habits.invent_missing && end <= 0x1_0000 && !self.bank.has(table, address));
-        if habits.address_zero_missing && address == 0 {
+        if habits.address_zero_missing && address == 0 && quantity == 1 {
             return Err(Exception::ILLEGAL_DATA_ADDRESS);
         }
         if !forgiven && !self.bank.covers(table, address, quantity) {
@@ -283,7 +283,7 @@ impl Core {
 
     fn store(&mut self, table: Table, address: u16, values: &[u16], scene: &mut Scene<'_>) -> Result<(), u8> {
         let address = self.address(address);
-        let missing = self.habits.address_zero_missing && address == 0;
+        let missing = self.habits.address_zero_missing && address == 0 && values.len() == 1;
         if missing || !self.bank.covers(table, address, values.len()) {
             if self.habits.write_before_check {
                 let there = (0..values.len()).take_while(|index| self.bank.has(table, address + index)).count();

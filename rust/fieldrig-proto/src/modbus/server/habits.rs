@@ -313,7 +313,7 @@ habits! {
         breaks ["PDU-03", "FC03-01"], with Sample::On;
     max_bits: i64 = crate::modbus::pdu::MAX_READ_BITS as i64, "largest quantity of a read of coils or discrete inputs",
         breaks ["PDU-04", "FC01-01", "FC02-01"], with Sample::Int(1999);
-    address_zero_missing: bool = false, "has no address 0 in any table",
+    address_zero_missing: bool = false, "has no address 0 in any table when it is asked for alone",
         breaks ["PDU-05"], with Sample::On;
     address_offset: i64 = 0, "is added to every address: off by one",
         breaks ["PDU-05", "PDU-06"], with Sample::Int(1);

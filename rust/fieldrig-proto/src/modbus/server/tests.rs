@@ -1,1 +1,7 @@
-//! Tests.
+//! The server, byte by byte: what it does by default, and what each habit makes of it.
+
+mod bench;
+mod defaults;
+mod habits;
+mod points;
+mod serial;
