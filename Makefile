@@ -36,6 +36,7 @@ test-loom: $(STAMPS)/rust ## Model check of the hand-over of a port between the 
 	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --quiet --release --target-dir target/loom -p fieldrig-engine --lib loom
 
 test-toy: $(STAMPS)/rust ## A protocol from outside the workspace, on the engine as it is
+	@cp Cargo.lock tests/toy_protocol/Cargo.lock
 	$(CARGO) test --quiet --manifest-path tests/toy_protocol/Cargo.toml --target-dir target/toy
 
 fuzz-smoke: $(STAMPS)/rust ## 10 million random and mutated inputs into everything that reads bytes
