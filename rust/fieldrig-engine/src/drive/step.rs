@@ -192,6 +192,8 @@ impl<E: Endpoint> Driver<E> {
         self.wires.begin_pass();
         self.wires.look_for_arrivals();
         let mut busy = self.wires.has_work(ready);
+        // A port that was opened before this pass may have bytes already: `Opened` comes before them.
+        self.tell_news()?;
         for ready in ready {
             self.take_ready(*ready)?;
         }
