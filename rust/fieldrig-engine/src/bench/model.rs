@@ -132,8 +132,10 @@ impl Model {
 
     /// The place of what a constructor refused.
     pub(super) fn refused(&self, face: &str, error: SettingError, user: &Place) -> BenchFileError {
-        let place = match self.face(face) {
+        let first = error.key.split('.').next().unwrap_or_default();
+        let place = match self.face(face).and_then(|node| node.entry(first)) {
             Some(_) => self.tree.locate(&format!("face.{face}.{}", error.key)),
+            // It came from the bench file.
             None => user.clone(),
         };
         place.error(format!("`{}` in [face.{face}]: {}", error.key, error.problem)).maybe_hint(error.hint)

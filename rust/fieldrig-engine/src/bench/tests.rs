@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::trace::tests::Folder;
+use fieldrig_proto::line::CONSOLE;
+use fieldrig_proto::{modbus, mqtt};
 use std::path::{Path, PathBuf};
+
+static PROTOCOLS: [&Protocol; 5] = [&modbus::TCP, &modbus::RTU, &mqtt::V311, &mqtt::V5, &CONSOLE];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
@@ -156,79 +160,28 @@ fn a_bench_file_that_is_not_there_is_told_plainly() {
     assert_eq!((error.line, error.message.as_str()), (0, "there is no such file"));
 }
 
-mod stand_in {
-    use fieldrig_proto::device::{Emission, Face, Heard, PointStore};
-    use fieldrig_proto::dissect::{Dissection, Sender};
-    use fieldrig_proto::endpoint::{Action, Input};
-    use fieldrig_proto::protocol::*;
-    use fieldrig_proto::record::{Record, Value};
-    use fieldrig_proto::time::Time;
-
-    pub(super) struct Quiet(String);
-
-    impl Face for Quiet {
-        fn name(&self) -> &str {
-            &self.0
-        }
-        fn handle(&mut self, _: Time, _: Input<'_>, _: &mut PointStore) {}
-        fn handle_timeout(&mut self, _: Time, _: &mut PointStore) {}
-        fn poll_timeout(&self) -> Option<Time> {
-            None
-        }
-        fn store_changed(&mut self, _: Time, _: &PointStore) {}
-        fn emit(&mut self, _: Time, _: &Emission) {}
-        fn poll_heard(&mut self) -> Option<Heard> {
-            None
-        }
-        fn poll_action(&mut self, _: &mut Vec<u8>) -> Option<Action> {
-            None
-        }
-        fn poll_event(&mut self) -> Option<Record> {
-            None
-        }
-        fn power(&mut self, _: Time, _: bool, _: &PointStore) {}
-        fn set_habit(&mut self, _: &str, _: &Value) -> Result<(), String> {
-            Ok(())
+fn bench_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && !["target", "bench-errors"].contains(&&*name) {
+            bench_files(&path, found);
+        } else if name == "bench.toml" {
+            found.push(path);
         }
     }
-
-    fn quiet(name: &str, settings: &Settings) -> Result<Built, SettingError> {
-        if let Some(Value::Table(map)) = setting(settings, "map") {
-            for (point, place) in map {
-                if let Some(address) = place.entry("address").and_then(Value::as_i64).filter(|a| *a > 65535) {
-                    let key = format!("map.{point}.address");
-                    return Err(SettingError { key, problem: format!("{address} is above 65535"), hint: None });
-                }
-            }
-        }
-        Ok(Built::Face(Box::new(Quiet(name.to_owned()))))
-    }
-
-    fn summary(_: &[u8], _: Sender) -> Dissection {
-        Dissection::new("toy")
-    }
-    const fn key(name: &'static str, required: bool) -> BenchKey {
-        BenchKey { name, what: "which point is where", required }
-    }
-    const DEVICE: Constructor =
-        Constructor { role: Role::Device, keys: &[key("map", true), key("unit", false)], build: quiet };
-    const CONSOLE: Constructor = Constructor { role: Role::Device, keys: &[], build: quiet };
-    const fn toy(
-        name: &'static str,
-        schemes: &'static [&'static str],
-        constructors: &'static [Constructor],
-    ) -> Protocol {
-        Protocol {
-            name,
-            schemes,
-            dissect: summary,
-            message_length: |bytes, _| Some(bytes.len()),
-            capture_tag: "data",
-            constructors,
-        }
-    }
-    pub(super) static RTU: Protocol = toy("modbus-rtu", &["rtu"], &[DEVICE]);
-    pub(super) static MQTT: Protocol =
-        toy("mqtt5", &["mqtt"], &[CONSOLE, Constructor { role: Role::Broker, keys: &[], build: quiet }]);
 }
-static PROTOCOLS: [&fieldrig_proto::protocol::Protocol; 2] = [&stand_in::RTU, &stand_in::MQTT];
+
+#[test]
+fn every_bench_file_of_this_repository_can_be_loaded() {
+    let root = fixtures().join("..");
+    let mut found = Vec::new();
+    for folder in ["tests", "examples", "python", "fixtures"] {
+        bench_files(&root.join(folder), &mut found);
+    }
+    assert!(!found.is_empty());
+    for path in found {
+        let loaded = load(&path, &Profiles::default(), &|name| Some(name.to_lowercase()), &PROTOCOLS);
+        assert!(loaded.is_ok(), "{}", loaded.err().map(|error| error.to_string()).unwrap_or_default());
+    }
+}
