@@ -1,5 +1,6 @@
 //! A protocol that the engine has never heard of runs on it as it is.
 
+use fieldrig_engine::bench::{self, Profiles};
 use fieldrig_engine::trace::Level;
 use fieldrig_engine::{Binding, Node, PortSpec, Rig, RigOptions};
 use fieldrig_proto::device::{Access, Device, NoModel, PointDefinition, PointKind, PointStore};
@@ -44,7 +45,8 @@ fn an_emulated_device_answers_and_its_frames_are_captured() {
     let folder = folder("device");
     let options = RigOptions { folder: Some(folder.clone()), level: Level::Full, ..RigOptions::default() };
     let rig = Rig::start(options).expect("a rig");
-    let device = rig.open("meter", meter(), vec![binding("tcp-listen://127.0.0.1:0", Sender::Server)]).expect("listens");
+    let device =
+        rig.open("meter", meter(), vec![binding("tcp-listen://127.0.0.1:0", Sender::Server)]).expect("listens");
     device.with(|device, now| device.power_on(now)).expect("the device works");
     let address = device.address("toy").expect("an address");
     let asker = binding(&format!("tcp://{address}"), Sender::Client);
@@ -66,4 +68,20 @@ fn an_emulated_device_answers_and_its_frames_are_captured() {
     };
     assert_eq!((sent("?voltage"), sent("?current"), sent("=230.4")), (1, 1, 1), "each message once, cut where it ends");
     std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
+#[test]
+fn a_bench_file_names_it_and_its_mistakes_have_places() {
+    let file = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bench").join(name);
+    let plan = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[&TOY]).expect("a good bench");
+    let rig = Rig::start(RigOptions::default()).expect("a rig");
+    let running = bench::bring_up(&rig, &plan).expect("the bench comes up");
+    running.device("meter").expect("the meter").with(|device, now| device.power_on(now)).expect("the device works");
+    let url = &running.resolve("meter", "toy").expect("the link").url;
+    let client = rig.open("tester", Asker::default(), vec![binding(url, Sender::Client)]).expect("connects");
+    assert_eq!(next(&client, &rig).text, "hello");
+    rig.stop();
+
+    let error = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[]).expect_err("nobody knows it");
+    assert!(error.to_string().contains("bench.toml:5:12"), "{error}");
 }
