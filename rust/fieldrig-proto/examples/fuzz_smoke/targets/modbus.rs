@@ -2,13 +2,18 @@
 
 use super::{Eater, Target, decoder};
 use crate::endpoints::{Driver, Link};
+use fieldrig_proto::device::{Device, NoModel, PointStore};
+use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Stamps};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::modbus::client::{Client, Config};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::{self, LineRules, Traffic};
-use fieldrig_proto::modbus::tcp;
+use fieldrig_proto::modbus::server::HABITS;
+use fieldrig_proto::modbus::{RTU as RTU_PROTOCOL, TCP as TCP_PROTOCOL, tcp};
+use fieldrig_proto::protocol::{Built, Protocol, Role};
+use fieldrig_proto::record::Value;
 use fieldrig_proto::time::{Duration, Stamp, Time};
 use std::hint::black_box;
 
@@ -37,7 +42,56 @@ pub(super) fn targets() -> Vec<Target> {
             samples: RTU,
             make: || Driver::eater(&[Link::wire("modbus")], || Client::new(Config::rtu_on(&line())), ask),
         },
+        Target {
+            name: "modbus: server, TCP",
+            samples: TCP,
+            make: || Driver::eater(&[Link::connection("modbus"); 3], || server(&TCP_PROTOCOL), disturb),
+        },
+        Target {
+            name: "modbus: server, RTU",
+            samples: RTU,
+            make: || Driver::eater(&[Link::wire("modbus")], || server(&RTU_PROTOCOL), disturb),
+        },
+        Target { name: "modbus: dissection", samples: TCP, make: || decoder(dissect) },
     ]
+}
+
+fn dissect(bytes: &[u8]) {
+    for protocol in [&TCP_PROTOCOL, &RTU_PROTOCOL] {
+        for sender in [Sender::Client, Sender::Server] {
+            black_box((protocol.message_length)(bytes, sender));
+            black_box((protocol.dissect)(bytes, sender).render(bytes));
+        }
+    }
+}
+
+/// A device of unit 1 with a few of everything, running.
+fn server(protocol: &Protocol) -> Device {
+    let raw = |table: &str| (table.to_owned(), Value::List(vec![Value::Int(1); 20]));
+    let mut settings: Vec<_> = ["coils", "discrete", "holding", "input"].map(raw).into();
+    settings.push(("unit".to_owned(), Value::Int(1)));
+    let build = protocol.constructor(Role::Device).expect("Modbus has devices").build;
+    let Ok(Built::Face(face)) = build("modbus", &settings) else { panic!("the settings are right") };
+    let mut device = Device::new("fuzz", PointStore::new(Vec::new()), Box::new(NoModel), vec![face]);
+    device.power_on(Time::default());
+    device
+}
+
+/// What a test does to a device.
+fn disturb(device: &mut Device, now: Time, chance: &mut Chance) {
+    match chance.below(16) {
+        0 => device.power_cycle(now, Duration::from_millis(1)),
+        1..6 => {
+            let habit = &HABITS[chance.below(HABITS.len() as u64) as usize];
+            let value = match chance.below(3) {
+                0 => Value::Bool(true),
+                1 => Value::Int(chance.below(300) as i64),
+                _ => Value::Text("1ms".to_owned()),
+            };
+            drop(device.set_habit("modbus", habit.name, &value));
+        }
+        _ => {}
+    }
 }
 
 fn line() -> LineSettings {

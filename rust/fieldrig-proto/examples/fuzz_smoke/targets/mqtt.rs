@@ -3,7 +3,9 @@
 use super::{Eater, Target, decoder, text};
 use crate::endpoints::{Driver, Link};
 use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::endpoint::How;
 use fieldrig_proto::fault::Chance;
+use fieldrig_proto::mqtt::broker::{Broker, BrokerConfig};
 use fieldrig_proto::mqtt::client::{Client, ClientConfig};
 use fieldrig_proto::mqtt::{Deframer, QoS, Version, decode, dissect_v5, dissect_v311, encode, message_length, topic};
 use fieldrig_proto::time::Time;
@@ -17,8 +19,24 @@ pub(super) fn targets() -> Vec<Target> {
         Target { name: "mqtt: dissection", samples: V5, make: || decoder(dissect) },
         Target { name: "mqtt: client, 3.1.1", samples: V311, make: || client(Version::V311) },
         Target { name: "mqtt: client, 5.0", samples: V5, make: || client(Version::V5) },
+        Target { name: "mqtt: broker, 3.1.1", samples: V311, make: broker },
+        Target { name: "mqtt: broker, 5.0", samples: V5, make: broker },
         Target { name: "mqtt: topics and filters", samples: TOPICS, make: || text(topics) },
     ]
+}
+
+fn broker() -> Eater {
+    Driver::eater(&[Link::connection("mqtt"); 4], || Broker::new(BrokerConfig::default()), own)
+}
+
+/// What the owner of a broker does.
+fn own(broker: &mut Broker, now: Time, chance: &mut Chance) {
+    match chance.below(8) {
+        0 => broker.clear_retained(),
+        1 => drop(broker.publish(now, "a/b", b"owner", QoS::AtLeastOnce, chance.below(2) == 0)),
+        2 => drop(broker.disconnect(now, "meter", How::Rst, None)),
+        _ => {}
+    }
 }
 
 fn client(version: Version) -> Eater {
