@@ -33,7 +33,7 @@ test-rust: $(STAMPS)/rust ## Unit, pair and property tests of the Rust crates
 	$(CARGO) test --locked --quiet
 
 test-loom: $(STAMPS)/rust ## Model check of the hand-over of a port between the reactor and a caller
-	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --quiet --release --target-dir target/loom -p fieldrig-engine --lib loom
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --quiet --release --target-dir target/loom -p fieldrig-engine --test loom_lease
 
 test-toy: $(STAMPS)/rust ## A protocol from outside the workspace, on the engine as it is
 	@cp Cargo.lock tests/toy_protocol/Cargo.lock

@@ -164,16 +164,14 @@ impl<T: Tenant, G: Gate> Lease<T, G> {
                 turn.queue.pop_front();
                 return Ok(turn);
             }
-            let (back, result) = self.changed.wait_timeout(turn, SLICE).unwrap_or_else(PoisonError::into_inner);
-            turn = back;
-            if result.timed_out() {
-                drop(turn);
-                let go_on = go_on();
-                turn = self.turn();
-                if !go_on {
-                    self.leave_queue(turn, ticket);
-                    return Err(Refusal::Interrupted);
-                }
+            let (woken, _) = self.changed.wait_timeout(turn, SLICE).unwrap_or_else(PoisonError::into_inner);
+            // Asked without the lock: the answer may take its time.
+            drop(woken);
+            let go_on = go_on();
+            turn = self.turn();
+            if !go_on {
+                self.leave_queue(turn, ticket);
+                return Err(Refusal::Interrupted);
             }
         }
     }

@@ -100,6 +100,12 @@ impl<E: Endpoint> Driver<E> {
         busy
     }
 
+    /// One look at everything, for an owner that looks every so often.
+    pub(crate) fn tick(&mut self) {
+        self.wires.look_at_edges();
+        self.wait_and_pass(std::time::Duration::ZERO);
+    }
+
     /// The connection that spoke last often speaks next: one read finds out, without asking epoll which one it is.
     /// Now and then epoll is asked all the same, so that others are not kept waiting.
     fn favourite_has_bytes(&mut self) -> bool {

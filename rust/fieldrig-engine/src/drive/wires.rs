@@ -474,6 +474,14 @@ impl Wires {
         }
     }
 
+    /// The next pass looks at ports whose changes are no events (a pty that was closed and opened again).
+    pub(super) fn look_at_edges(&mut self) {
+        for channel in self.channels.values_mut().filter(|channel| channel.port.edge()) {
+            channel.unread = true;
+            self.looked_at = true;
+        }
+    }
+
     /// Connections whose bytes epoll does not tell of.
     pub(super) fn unwatched(&self) -> Vec<Conn> {
         let unwatched = self.channels.iter().filter(|(_, channel)| channel.unread || channel.port.fd().is_none());

@@ -51,6 +51,8 @@ impl Serial {
         // SAFETY: `into_raw_fd` gave up ownership.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         set_nonblocking(fd.as_raw_fd()).map_err(|error| open_error(&url, &error))?;
+        // What arrived before we opened it, with whatever settings, is not for us.
+        termios::flush_input(fd.as_raw_fd());
         Ok(Serial { fd, settings })
     }
 }

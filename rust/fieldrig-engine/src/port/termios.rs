@@ -25,13 +25,25 @@ pub(super) fn reset(fd: RawFd) -> io::Result<()> {
     let mut termios = read(fd)?;
     termios.c_iflag = 0;
     termios.c_oflag = 0;
-    // ECHOE and ECHOK do nothing without ECHO. A client that clears them changes something, which keeps the C library
-    // from answering EINVAL when a pty refuses nothing but the parity it asks for.
-    termios.c_lflag = libc::ECHOE | libc::ECHOK;
+    termios.c_lflag = MARK;
     termios.c_cflag = libc::CS8 | libc::CREAD | libc::B38400;
     termios.c_ispeed = 38_400;
     termios.c_ospeed = 38_400;
     write(fd, &termios)
+}
+
+/// ECHOE and ECHOK do nothing without ECHO. A client that clears them changes something, which keeps the C library from
+/// answering EINVAL when a pty refuses nothing but the parity it asks for.
+const MARK: libc::tcflag_t = libc::ECHOE | libc::ECHOK;
+
+/// Sets the mark on the settings that a client made, for the next client.
+pub(super) fn mark(fd: RawFd) -> io::Result<()> {
+    let mut termios = read(fd)?;
+    if termios.c_lflag & (MARK | libc::ECHO | libc::ICANON) == 0 {
+        termios.c_lflag |= MARK;
+        write(fd, &termios)?;
+    }
+    Ok(())
 }
 
 /// Sets speed and format.
@@ -60,4 +72,16 @@ pub(super) fn configure(fd: RawFd, settings: &LineSettings) -> io::Result<()> {
 pub(super) fn flush(fd: RawFd) {
     // SAFETY: takes no pointers. A port that refuses has nothing to throw away.
     unsafe { libc::tcflush(fd, libc::TCIOFLUSH) };
+}
+
+/// Throws away what was written and not yet read on the other side.
+pub(super) fn flush_output(fd: RawFd) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::tcflush(fd, libc::TCOFLUSH) };
+}
+
+/// Throws away what arrived and was not yet read.
+pub(super) fn flush_input(fd: RawFd) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::tcflush(fd, libc::TCIFLUSH) };
 }
