@@ -10,6 +10,7 @@
 //!    or `None`, else the driver reports `EndpointStuck`.
 //! 5. A `Conn` is unknown before its `Opened` and dead after its last `Closed`. `Closed(conn, Why::Finished)` means the
 //!    other side will send nothing more; we still may, until we `Close`. Every other reason ends both directions.
+//!    `Closed(conn, Why::Local)` is the last word after our `Fin` or `Rst`, and after both sides have ended theirs.
 //! 6. Input for an unknown connection is ignored; no input makes an endpoint panic.
 //! 7. Commands (`client.read(..)`) are inherent methods that queue actions; they enter only through the driver.
 //! 8. Flow control is counting, so that both sides know the same without asking: driver and endpoint count the bytes

@@ -157,6 +157,8 @@ fn after_our_half_close_bytes_still_come() {
     peer.send("still here");
     let pattern = regex("still here");
     stream.wait(secs(1), |stream, _| stream.search(&pattern, 0).expect("kept"));
+    peer.close(How::HalfOpen);
+    stream.wait(secs(1), |stream, _| (*stream.state() == State::Closed(Why::Local)).then_some(()));
 }
 
 #[test]

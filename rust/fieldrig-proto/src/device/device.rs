@@ -356,9 +356,8 @@ impl Device {
         if let Why::Refused { via, .. } = why {
             return self.faces.iter().position(|face| face.name() == via);
         }
-        let attached = self.conns.get(&conn)?;
-        let face = attached.face;
-        if *why != Why::Finished || attached.closing {
+        let face = self.conns.get(&conn)?.face;
+        if *why != Why::Finished {
             self.conns.remove(&conn);
         }
         Some(face)

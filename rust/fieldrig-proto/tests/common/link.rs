@@ -354,7 +354,7 @@ impl Inner {
         let wire = joint.path.line.is_some();
         let said_before = !joint.sides[from].can_write;
         joint.sides[from].can_write = false;
-        if both {
+        if both || !joint.sides[from].can_read {
             joint.sides[from].cut();
             self.after(now, Event::Arrive(link, from, Arrival::Closed(Why::Local)));
         }
@@ -430,10 +430,10 @@ impl Inner {
                 Arrival::Closed(why) => {
                     let dead = !side.can_write;
                     side.can_read = false;
-                    if dead {
-                        self.ends[end].conns.remove(&conn);
-                    }
                     self.give(end, Input::Closed(conn, why));
+                    if dead {
+                        self.end_connection(link, to, Why::Local);
+                    }
                 }
                 Arrival::Bytes(bytes, stamps) => {
                     side.unread -= bytes.len();
