@@ -5,17 +5,14 @@ The suites are pytest tests; they run in this process, with nothing of the user'
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import pytest
-
-from fieldrig.errors import BenchError, FieldrigError, InconclusiveError, PortError, UsageError
+from fieldrig import own_pytest
+from fieldrig.errors import FieldrigError, InconclusiveError, PortError, UsageError
 from fieldrig.suites.modbus_server import capabilities, report
 from fieldrig.suites.modbus_server.outcome import VERDICTS, Row, requirements
 from fieldrig.suites.modbus_server.plugin import Conformance
@@ -129,37 +126,13 @@ def _judge_all(server: Server, options: Options, display: Display) -> list[Row]:
         display.record("row", **report.record(row))
         display.progress(f"{len(rows)} of {len(requirements())} rows")
 
-    from fieldrig import pytest_plugin
     from fieldrig.suites import modbus_server
 
+    settings = ["--assert=plain", "-o", "junit_logging=system-out", "-o", "junit_suite_name=modbus-server"]
+    settings += [f"--junitxml={options.junit.absolute()}"] if options.junit else []
     suite = Path(modbus_server.__file__).parent
-    arguments = [str(suite), "-c", os.devnull, "--rootdir", str(suite), "--noconftest", "--assert=plain"]
-    arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=no"]
-    arguments += ["-o", "junit_logging=system-out", "-o", "junit_suite_name=modbus-server"]
-    arguments += [f"--junitxml={options.junit.absolute()}"] if options.junit else []
-    with _own_pytest():
-        code = pytest.main(arguments, plugins=[pytest_plugin, Conformance(server, listen, options.only)])
-    if code == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise BenchError(f"pytest could not run the suite (its exit code was {int(code)})")
+    own_pytest.run(suite, settings, [Conformance(server, listen, options.only)])
     return rows
-
-
-@contextlib.contextmanager
-def _own_pytest() -> Iterator[None]:
-    """Keeps the user's pytest options, plug-ins and bench out of the run."""
-    ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": "", "FIELDRIG_BENCH": ""}
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _say_facts(server: Server, address: str, display: Display) -> None:

@@ -30,7 +30,7 @@ def run(suite: Path, options: Sequence[str], plugins: Sequence[object]) -> pytes
     from . import pytest_plugin
 
     root = suite if suite.is_dir() else suite.parent
-    arguments = [str(suite), "-c", os.devnull, "--rootdir", str(root), "--noconftest", "--import-mode=importlib"]
+    arguments = [str(suite), "-c", os.devnull, "--rootdir", str(root), "--noconftest"]
     with _no_user_options():
         code = pytest.ExitCode(pytest.main([*arguments, *_QUIET, *options], plugins=[pytest_plugin, *plugins]))
     if code == pytest.ExitCode.INTERRUPTED:
