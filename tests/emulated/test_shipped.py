@@ -1,0 +1,49 @@
+"""What people copy works: the README's first test, the example bench, the demo's suite."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """pytest, as a user runs it in a folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "FIELDRIG"))}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
+    return subprocess.run([*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_first_test_of_the_readme_passes(tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(# test_meter\.py\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "test_meter.py").write_text(code)
+    ended = run_pytest(tmp_path, "--bench", "builtin", "test_meter.py")
+    assert ended.returncode == 0, ended.stdout
+    assert "meter=emulated" in ended.stdout
+
+
+@pytest.mark.parametrize("example", [path.name for path in (ROOT / "examples").iterdir() if path.is_dir()])
+def test_an_example_passes(example: str, tmp_path: Path) -> None:
+    folder = ROOT / "examples" / example
+    ended = run_pytest(folder, "--bench", "bench.toml", "--fieldrig-out", str(tmp_path))
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_the_snippet_of_the_docs_runs() -> None:
+    [code] = re.findall(
+        r"```python\n(from fieldrig import modbus\n.*?)```", (ROOT / "docs/writing-tests.md").read_text(), re.S
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_bench_of_the_docs_is_the_example() -> None:
+    text = (ROOT / "docs" / "writing-tests.md").read_text()
+    example = (ROOT / "examples" / "thermostat" / "bench.toml").read_text()
+    [shown] = re.findall(r"```toml\n# bench\.toml\n(.*?)```", text, re.DOTALL)
+    assert shown.strip() == example.partition("\n")[2].strip()
