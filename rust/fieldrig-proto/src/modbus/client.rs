@@ -35,6 +35,7 @@ const REMEMBERED: usize = 64;
 pub struct Client {
     config: Config,
     link: Link,
+    connecting: bool,
     /// Not sent yet.
     waiting: VecDeque<Call>,
     /// Sent and not answered.
@@ -94,6 +95,7 @@ impl Client {
         Client {
             config,
             link: Link::Awaited,
+            connecting: false,
             waiting: VecDeque::new(),
             flying: Vec::new(),
             ended: VecDeque::new(),
@@ -154,14 +156,23 @@ impl Client {
                 self.events.push_back(ClientEvent::Lost(call.end(Vec::new(), Stamp::exact(now)), why));
             }
             Link::Gone(_) => {
-                self.link = Link::Awaited;
-                self.steps.push_back(Step::Connect);
+                self.connect(now);
                 self.waiting.push_back(call);
             }
             Link::Awaited | Link::Open(_) => self.waiting.push_back(call),
         }
         self.pump(now);
         Ok(ticket)
+    }
+
+    /// Connects now, if there is no connection and [`Config::reconnect`] says where to. A request does so by itself once
+    /// a connection was lost.
+    pub fn connect(&mut self, _now: Time) {
+        if self.config.reconnect.is_some() && !self.is_connected() && !self.connecting {
+            self.connecting = true;
+            self.link = Link::Awaited;
+            self.steps.push_back(Step::Connect);
+        }
     }
 
     /// Gives a request up without an event; an answer that still comes is `Late`.
@@ -351,6 +362,7 @@ impl Client {
         self.steps.retain(|step| !matches!(step, Step::Send(_) | Step::SendBytes(_)));
         self.events.push_back(ClientEvent::Disconnected(now, why.clone()));
         self.link = Link::Gone(why);
+        self.connecting = false;
     }
 
     fn expire_calls(&mut self, now: Time) {
@@ -406,6 +418,7 @@ impl Endpoint for Client {
         match (input, &self.link) {
             (Input::Opened(conn, _), Link::Awaited | Link::Gone(_)) => {
                 self.link = Link::Open(conn);
+                self.connecting = false;
                 self.framer.clear();
                 self.events.push_back(ClientEvent::Connected(now));
             }
