@@ -1,8 +1,10 @@
 //! What an event looks like once it leaves its protocol: the run log and reports know no other shape.
 
+use crate::dissect::hex;
 use crate::endpoint::Conn;
 use crate::time::Stamp;
 use std::borrow::Cow;
+use std::fmt;
 
 /// A value of a record, a setting or a point.
 #[derive(Clone, PartialEq, Debug)]
@@ -77,6 +79,27 @@ impl Value {
     }
 }
 
+impl fmt::Display for Value {
+    /// As a person would write it in a bench file: `85.0`, `"text"`, `0a 0b`, `[1, 2]`, `{ a = 1 }`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Int(value) => write!(f, "{value}"),
+            Value::Float(value) => write!(f, "{value:?}"),
+            Value::Text(text) => write!(f, "{text:?}"),
+            Value::Bytes(bytes) => f.write_str(&hex(bytes)),
+            Value::List(values) => {
+                let values: Vec<String> = values.iter().map(Value::to_string).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
+            Value::Table(entries) => {
+                let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                write!(f, "{{ {} }}", entries.join(", "))
+            }
+        }
+    }
+}
+
 /// An event in the shape of the run log.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Record {
@@ -122,5 +145,18 @@ impl Record {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_as_people_write_them() {
+        let list = Value::List(vec![Value::Int(1), Value::Float(2.0), Value::from("a\"b")]);
+        let table = Value::Table(vec![("list".to_owned(), list), ("bytes".to_owned(), Value::Bytes(vec![10, 11]))]);
+        assert_eq!(table.to_string(), r#"{ list = [1, 2.0, "a\"b"], bytes = 0a 0b }"#);
+        assert_eq!(Value::Bool(true).to_string(), "true");
     }
 }

@@ -4,7 +4,7 @@
 //! so that a test can be listening before they boot; peers are switched on.
 
 use super::build;
-use super::{BenchFileError, DeviceLink, DevicePlan, Link, Model, Owner, Plan, Reached};
+use super::{BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, Model, Owner, Plan, Reached};
 use crate::{Binding, EngineError, Node, PortSpec, Rig};
 use fieldrig_proto::device::Device;
 use fieldrig_proto::dissect::Sender;
@@ -103,7 +103,8 @@ impl Running {
         self.brokers.iter().find(|(known, _)| known == link).map(|(_, node)| node)
     }
 
-    /// Where the tester's end of a link of a device is; `None` if there is no such link, or the device is not run.
+    /// Where the tester's end of a link of a device is; `None` if there is no such link, if the device is not run, or if
+    /// the device is the client there and peers answer it.
     #[must_use]
     pub fn resolve(&self, device: &str, link: &str) -> Option<&Resolved> {
         self.resolved.iter().find(|resolved| resolved.device == device && resolved.link == link)
@@ -117,8 +118,8 @@ impl Running {
 
     fn start(&mut self, rig: &Rig, plan: &Plan) -> Result<(), BringUpError> {
         for link in &plan.links {
-            if let Some(listen) = &link.broker {
-                self.brokers.push((link.name.clone(), start_broker(rig, link, listen)?));
+            if let Some(broker) = &link.broker {
+                self.brokers.push((link.name.clone(), start_broker(rig, link, broker)?));
             }
         }
         for device in &plan.devices {
@@ -141,7 +142,7 @@ impl Running {
     }
 
     fn resolve_links(&mut self, device: &DevicePlan) {
-        for used in &device.links {
+        for used in device.links.iter().filter(|used| used.is_tested_directly()) {
             let node = self.device(&device.name);
             let url = match &used.reached {
                 Reached::Port(url) | Reached::Broker(url) => Some(url.clone()),
@@ -180,7 +181,7 @@ fn failed(device: &str) -> impl Fn(EngineError) -> BringUpError {
     move |error| BringUpError::Engine { what: what.clone(), error }
 }
 
-fn start_broker(rig: &Rig, link: &Link, listen: &str) -> Result<BrokerNode, BringUpError> {
+fn start_broker(rig: &Rig, link: &Link, broker: &BrokerPlan) -> Result<BrokerNode, BringUpError> {
     let what = || format!("the embedded broker of link `{}`", link.name);
     let failed = |error| BringUpError::Engine { what: what(), error };
     let refused = |problem: String| {
@@ -188,14 +189,14 @@ fn start_broker(rig: &Rig, link: &Link, listen: &str) -> Result<BrokerNode, Brin
     };
     let constructor =
         link.protocol.constructor(Role::Broker).ok_or_else(|| refused("it has no constructor for one".to_owned()))?;
-    let endpoint = match (constructor.build)(&link.name, &[]) {
+    let endpoint = match (constructor.build)(&link.name, &broker.settings) {
         Ok(Built::Endpoint(endpoint)) => endpoint,
         Ok(Built::Face(_)) => return Err(refused("its constructor makes a face".to_owned())),
         Err(error) => return Err(refused(error.to_string())),
     };
     let binding = Binding {
         via: link.name.clone(),
-        port: PortSpec::TcpListen(listen.to_owned()),
+        port: PortSpec::TcpListen(broker.listen.clone()),
         protocol: Some(link.protocol),
         we_are: Sender::Server,
     };

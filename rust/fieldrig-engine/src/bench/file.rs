@@ -5,7 +5,8 @@ use super::place::{Outcome, Place, did_you_mean};
 use super::section::{Located, Section};
 use super::tree::{Data, Entry, Node};
 use fieldrig_proto::line::LineSettings;
-use fieldrig_proto::protocol::Protocol;
+use fieldrig_proto::protocol::{Constructor, Protocol, Role};
+use fieldrig_proto::record::Value;
 use fieldrig_proto::time::Duration;
 
 /// How a DUT is provided.
@@ -108,6 +109,8 @@ pub(super) struct Provided {
     pub(super) listen: Option<Located<String>>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
+    /// Settings of the embedded broker, by the keys of its constructor.
+    pub(super) settings: Vec<(String, Value)>,
 }
 
 /// `[dut.NAME]` or `[peer.NAME]`.
@@ -243,17 +246,33 @@ fn role(section: &mut Section<'_>) -> Outcome<Option<LinkRole>> {
 fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> Outcome<Option<Provided>> {
     let Some(mut section) = outer.section(key)? else { return Ok(None) };
     let mut provided = Provided::default();
-    if super::has_broker(protocol) {
+    if let Some(constructor) = protocol.constructor(Role::Broker) {
         provided.broker = section.text("broker")?;
         provided.listen = section.text("listen")?;
         provided.username = section.text("username")?.map(|text| text.value);
         provided.password = section.text("password")?.map(|text| text.value);
+        provided.settings = broker_settings(&mut section, constructor)?;
     } else if key == "real" {
         provided.port = section.text("port")?;
         provided.belongs_to = section.word("belongs_to", &OWNERS)?;
     }
     section.finish()?;
     Ok(Some(provided))
+}
+
+/// What the constructor of the broker understands. It is tried at once, so that what it refuses is told at its place.
+fn broker_settings(section: &mut Section<'_>, constructor: &Constructor) -> Outcome<Vec<(String, Value)>> {
+    let mut settings = Vec::new();
+    for key in constructor.keys {
+        settings.extend(section.node(key.name).map(|node| (key.name.to_owned(), node.value())));
+    }
+    match (constructor.build)("broker", &settings) {
+        Ok(_) => Ok(settings),
+        Err(error) => {
+            let place = section.locate(error.key.split('.').next().unwrap_or_default());
+            Err(place.error(format!("`{}` in {}: {}", error.key, section.name, error.problem)).maybe_hint(error.hint))
+        }
+    }
 }
 
 fn device(entry: &Entry, title: String, judged: bool) -> Outcome<DeviceEntry> {

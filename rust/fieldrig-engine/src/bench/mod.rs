@@ -27,7 +27,7 @@ pub use bring_up::{BringUpError, BrokerNode, Resolved, Running, bring_up, emulat
 pub use file::{LinkRole, Owner, Power, Profile};
 pub use model::Model;
 pub use place::{BenchFileError, Place};
-pub use plan::{DeviceLink, DevicePlan, Link, Plan, ProfileError, Profiles, Reached, load};
+pub use plan::{BrokerPlan, DeviceLink, DevicePlan, Link, Plan, ProfileError, Profiles, Reached, load};
 pub use tree::Environment;
 
 use fieldrig_proto::protocol::{Protocol, Role};

@@ -34,7 +34,7 @@ impl Model {
         Model::read(tree::read(path, environment)?)
     }
 
-    fn read(tree: Node) -> Outcome<Model> {
+    pub(super) fn read(tree: Node) -> Outcome<Model> {
         let mut file = Section::of(&tree, "the file")?;
         let header = file.section("model")?;
         let mut header = file.require("model", header)?;

@@ -77,8 +77,17 @@ pub struct Link {
     pub role: LinkRole,
     /// A real device is on it.
     pub real: bool,
-    /// Where its embedded broker listens, if it has one: `127.0.0.1:0`.
-    pub broker: Option<String>,
+    /// Its embedded broker, if it has one.
+    pub broker: Option<BrokerPlan>,
+}
+
+/// An embedded broker.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BrokerPlan {
+    /// Where it listens: `127.0.0.1:0`.
+    pub listen: String,
+    /// Its settings.
+    pub settings: Vec<(String, Value)>,
 }
 
 /// A DUT or a peer.
@@ -109,6 +118,8 @@ pub struct DeviceLink {
     pub name: String,
     /// What is spoken.
     pub protocol: &'static Protocol,
+    /// What the device is there.
+    pub role: LinkRole,
     /// Speed and format, if it is a wire.
     pub line: Option<LineSettings>,
     /// What stands for `{base}`.
@@ -179,12 +190,19 @@ impl DevicePlan {
 }
 
 impl DeviceLink {
+    /// The tester is at the other end: not so where the device is the one that asks, without a broker in between.
+    #[must_use]
+    pub fn is_tested_directly(&self) -> bool {
+        self.role == LinkRole::Devices || has_broker(self.protocol)
+    }
+
     /// A link for a device without a bench: the face has the name of the link, and nothing else is known.
     #[must_use]
     pub fn new(name: &str, protocol: &'static Protocol, reached: Reached) -> DeviceLink {
         DeviceLink {
             name: name.to_owned(),
             protocol,
+            role: LinkRole::Devices,
             line: None,
             base: None,
             unit: None,
@@ -257,8 +275,9 @@ impl Planner<'_> {
         let mut uses = devices.iter().flat_map(|device| &device.links).filter(|used| used.name == link.name);
         let embedded = uses.any(|used| used.reached == Reached::EmbeddedBroker);
         let real = self.is_real(link);
-        let listen = self.provided(link).listen.as_ref().map_or("127.0.0.1:0", |listen| &listen.value);
-        let broker = embedded.then(|| listen.to_owned());
+        let provided = self.provided(link);
+        let listen = provided.listen.as_ref().map_or("127.0.0.1:0", |listen| &listen.value).to_owned();
+        let broker = embedded.then(|| BrokerPlan { listen, settings: provided.settings.clone() });
         Link { name: link.name.clone(), protocol: link.protocol, role: link.role, real, broker }
     }
 
@@ -323,7 +342,10 @@ impl Planner<'_> {
         let Some(link) = self.bench.links.iter().find(|link| link.name == used.link) else {
             return Err(used.place.error(format!("there is no [link.{}]", used.link)));
         };
-        if used.role == Some(LinkRole::Client) && profile == Profile::Emulated && !has_broker(link.protocol) {
+        let fieldrig_answers = device.judged && link.role == LinkRole::Devices;
+        let asks = has_broker(link.protocol) || fieldrig_answers;
+        let role = used.role.unwrap_or(if asks { LinkRole::Client } else { LinkRole::Devices });
+        if role == LinkRole::Client && profile == Profile::Emulated && !has_broker(link.protocol) {
             let message = format!("an emulated device cannot be a client of `{}` yet", link.protocol.name);
             return Err(used.place.error(message).hint("write \"devices\", or give the DUT the profile `real`"));
         }
@@ -342,6 +364,7 @@ impl Planner<'_> {
         Ok(DeviceLink {
             name: link.name.clone(),
             protocol: link.protocol,
+            role,
             line,
             base: link.base.clone(),
             unit: used.unit,
@@ -383,7 +406,8 @@ impl Planner<'_> {
     fn check_wires(&self, devices: &[DevicePlan]) -> Outcome<()> {
         let mut taken: Vec<(&str, &DevicePlan)> = Vec::new();
         for device in devices {
-            for used in device.links.iter().filter(|used| used.line.is_some() && !has_broker(used.protocol)) {
+            let answers = |used: &&DeviceLink| used.line.is_some() && used.role == LinkRole::Devices;
+            for used in device.links.iter().filter(answers) {
                 let other = taken
                     .iter()
                     .find(|(name, other)| *name == used.name && (device.is_emulated() || other.is_emulated()));

@@ -104,7 +104,8 @@ fn an_emulated_bench_has_ptys_and_an_embedded_broker() {
     );
     let gateway = plan.device("gateway").unwrap();
     assert_eq!((gateway.not_run.as_deref(), gateway.is_emulated()), (Some("it has no model"), false));
-    assert_eq!(plan.link("uplink").unwrap().broker.as_deref(), Some("127.0.0.1:0"));
+    let broker = plan.link("uplink").unwrap().broker.clone().unwrap();
+    assert_eq!((broker.listen.as_str(), broker.settings.len()), ("127.0.0.1:0", 0));
     assert_eq!(plan.duts().count(), 2);
 }
 
@@ -183,5 +184,64 @@ fn every_bench_file_of_this_repository_can_be_loaded() {
     for path in found {
         let loaded = load(&path, &Profiles::default(), &|name| Some(name.to_lowercase()), &PROTOCOLS);
         assert!(loaded.is_ok(), "{}", loaded.err().map(|error| error.to_string()).unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_peer_answers_on_the_real_wire_and_a_dut_may_have_a_port_of_its_own() {
+    let bench = r#"
+[bench]
+name = "gateway"
+profile = "real"
+[link.bus]
+protocol = "modbus-rtu"
+line = "9600 8E1"
+role = "devices"
+real = { port = "/dev/ttyUSB0" }
+[link.uplink]
+protocol = "mqtt5"
+emulated = { server_keep_alive = 5 }
+real = { broker = "embedded", listen = "127.0.0.1:18830", server_keep_alive = 7 }
+[dut.gateway]
+links = { bus = "client", uplink = "client", console = { port = "/dev/ttyACM0", line = "115200 8N1", belongs_to = "dut" } }
+[peer.meter]
+model = "m.toml"
+link = "bus"
+unit = 2
+"#;
+    let folder = folder("plan-peer", &[("bench.toml", bench), ("m.toml", MODEL)]);
+    let plan = plan(&folder, &[]).unwrap();
+    assert_eq!(reached(&plan, "meter"), [Reached::Port("serial:///dev/ttyUSB0?line=9600+8E1".to_owned())]);
+    let meter = plan.device("meter").unwrap();
+    assert_eq!((meter.judged, meter.is_emulated(), meter.links[0].unit), (false, true, Some(2)));
+    let console = &plan.device("gateway").unwrap().links[2];
+    assert_eq!(console.reached, Reached::Port("serial:///dev/ttyACM0?line=115200+8N1".to_owned()));
+    assert_eq!((console.belongs_to, console.protocol.name), (Owner::Dut, "console"));
+    let broker = plan.link("uplink").unwrap().broker.clone().unwrap();
+    assert_eq!(broker.listen, "127.0.0.1:18830");
+    assert_eq!(broker.settings, [("server_keep_alive".to_owned(), fieldrig_proto::record::Value::Int(7))]);
+    assert_eq!(plan.link("bus").unwrap().role, LinkRole::Devices);
+}
+
+proptest::proptest! {
+    /// Whatever a file holds: it is read, or the error stands at a place within it.
+    #[test]
+    fn no_text_is_feared(at in 0usize..900, cut in 0usize..40, put in "[\\[\\]{}=\"'$#.a-z0-9\n -]{0,12}") {
+        for whole in [BENCH, MODEL] {
+            let whole: Vec<char> = whole.chars().collect();
+            let at = at % whole.len();
+            let rest = &whole[(at + cut).min(whole.len())..];
+            let text: String = whole[..at].iter().copied().chain(put.chars()).chain(rest.iter().copied()).collect();
+            let name: std::sync::Arc<str> = std::sync::Arc::from("f");
+            let lines = text.matches('\n').count() as u32 + 1;
+            let tree = tree::parse(&name, &text, &|_| None);
+            let errors = [
+                tree.clone().and_then(|tree| file::read(&tree, &PROTOCOLS).map(drop)).err(),
+                tree.and_then(|tree| model::Model::read(tree).map(drop)).err(),
+            ];
+            for error in errors.into_iter().flatten() {
+                proptest::prop_assert!((1..=lines).contains(&error.line), "{error}");
+            }
+        }
     }
 }

@@ -279,7 +279,7 @@ impl Face for ConsoleFace {
 
     fn set_habit(&mut self, name: &str, value: &Value) -> Result<(), String> {
         let truth = || value.as_i64().filter(|number| (0..=1).contains(number)).map(|number| number == 1);
-        let wrong = |expected: &str| format!("habit `{name}` takes {expected}, {value:?} is none");
+        let wrong = |expected: &str| format!("habit `{name}` takes {expected}, {value} is none");
         match name {
             "mute" => self.mute = truth().ok_or_else(|| wrong("true or false"))?,
             "deaf" => self.deaf = truth().ok_or_else(|| wrong("true or false"))?,

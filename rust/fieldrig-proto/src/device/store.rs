@@ -80,7 +80,7 @@ pub enum PointError {
     #[error("there is no point `{0}`")]
     Unknown(String),
     /// The value is of another kind.
-    #[error("point `{name}` holds {kind:?} values, {value:?} is none")]
+    #[error("point `{name}` holds {kind:?} values, {value} is none")]
     Kind {
         /// Point.
         name: String,

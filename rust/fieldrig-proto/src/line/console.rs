@@ -36,7 +36,7 @@ fn build(name: &str, settings: &Settings) -> Result<Built, SettingError> {
     for (key, value) in settings {
         set(&mut console, key, value).map_err(|expected| SettingError {
             key: key.clone(),
-            problem: format!("`{key}` takes {expected}, {value:?} is none"),
+            problem: format!("`{key}` takes {expected}, {value} is none"),
             hint: KEYS.iter().find(|known| known.name == key).map(|known| known.what.to_owned()),
         })?;
     }
@@ -94,7 +94,7 @@ mod tests {
             Err(error) => error.problem,
             Ok(_) => panic!("`{key}` was taken"),
         };
-        assert_eq!(wrong("limit", Value::Int(0)), "`limit` takes a positive number of bytes, Int(0) is none");
+        assert_eq!(wrong("limit", Value::Int(0)), "`limit` takes a positive number of bytes, 0 is none");
         assert_eq!(wrong("echo", "yes".into()), "`echo` takes true or false, Text(\"yes\") is none");
         assert!(build("console", &[("ending".into(), "lf".into()), ("limit".into(), Value::Int(80))]).is_ok());
     }

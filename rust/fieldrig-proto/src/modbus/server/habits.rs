@@ -204,7 +204,7 @@ macro_rules! habits {
                     $(stringify!($name) => {
                         self.$name = if undo { $default } else {
                             <$type as Knob>::read(value).ok_or_else(|| {
-                                format!("habit `{name}` takes {}, not {value:?}", <$type as Knob>::TAKES)
+                                format!("habit `{name}` takes {}, not {value}", <$type as Knob>::TAKES)
                             })?
                         };
                     })*
@@ -386,7 +386,7 @@ mod tests {
         let error = habits.set("length_deltta", &Value::Int(1)).expect_err("unknown");
         assert!(error.starts_with("there is no habit `length_deltta`; there are transaction_ids, protocol_id"));
         let error = habits.set("delay_answer", &Value::Int(40)).expect_err("a bare number");
-        assert_eq!(error, "habit `delay_answer` takes a duration such as \"40ms\", not Int(40)");
+        assert_eq!(error, "habit `delay_answer` takes a duration such as \"40ms\", not 40");
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn text<'a>(settings: &'a Settings, key: &str) -> Read<Option<&'a str>> {
 }
 
 fn as_text<'a>(key: &str, value: &'a Value) -> Read<&'a str> {
-    value.as_str().map_or_else(|| wrong(key, format!("{value:?} is no text")), Ok)
+    value.as_str().map_or_else(|| wrong(key, format!("{value} is no text")), Ok)
 }
 
 fn truth(key: &str, value: &Value) -> Read<bool> {
@@ -258,7 +258,7 @@ fn qos(key: &str, value: &Value) -> Read<QoS> {
 
 /// The entries of a table, all of them known.
 fn table<'a>(key: &str, value: &'a Value, known: &[&str]) -> Read<&'a [(String, Value)]> {
-    let Value::Table(entries) = value else { return wrong(key, format!("{value:?} is no table")) };
+    let Value::Table(entries) = value else { return wrong(key, format!("{value} is no table")) };
     match entries.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) => {
             let hint = Some(format!("known are {}", known.join(", ")));
@@ -356,7 +356,7 @@ fn period(key: &str, value: &Value) -> Read<Duration> {
 }
 
 fn texts(key: &str, value: &Value) -> Read<Vec<String>> {
-    let Value::List(items) = value else { return wrong(key, format!("{value:?} is no list of texts")) };
+    let Value::List(items) = value else { return wrong(key, format!("{value} is no list of texts")) };
     items.iter().map(|item| as_text(key, item).map(str::to_owned)).collect()
 }
 
