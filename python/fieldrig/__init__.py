@@ -14,14 +14,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fieldrig import device, errors, modbus, mqtt, serial, stream
+    from fieldrig import bench, device, errors, modbus, mqtt, serial, stream
     from fieldrig._core import Rig, Span, Stamp, duration
+    from fieldrig.bench import Bench, BenchPlan
     from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
+    from fieldrig.expect import near
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bench",
     "BenchError",
+    "BenchPlan",
     "DutError",
     "FieldrigError",
     "InconclusiveError",
@@ -30,11 +34,13 @@ __all__ = [
     "Stamp",
     "UsageError",
     "__version__",
+    "bench",
     "device",
     "duration",
     "errors",
     "modbus",
     "mqtt",
+    "near",
     "serial",
     "stream",
 ]
@@ -45,6 +51,9 @@ _HOMES = {
     "Span": "fieldrig._core",
     "Stamp": "fieldrig._core",
     "duration": "fieldrig._core",
+    "Bench": "fieldrig.bench",
+    "BenchPlan": "fieldrig.bench",
+    "near": "fieldrig.expect",
     "BenchError": "fieldrig.errors",
     "DutError": "fieldrig.errors",
     "FieldrigError": "fieldrig.errors",

@@ -1,8 +1,25 @@
 """The native core: time, rigs, and one submodule for each protocol."""
 
-from typing import Final, Literal, Protocol, final, type_check_only
+from os import PathLike
+from types import TracebackType
+from typing import Final, Literal, Protocol, Self, final, type_check_only
 
-__all__ = ["Span", "Stamp", "__version__", "duration", "duration_ns"]
+from fieldrig._core import device, modbus, mqtt, stream
+
+__all__ = [
+    "Dissection",
+    "Field",
+    "Rig",
+    "Span",
+    "Stamp",
+    "__version__",
+    "device",
+    "duration",
+    "duration_ns",
+    "modbus",
+    "mqtt",
+    "stream",
+]
 
 __version__: Final[str]
 
@@ -79,3 +96,77 @@ def duration(value: str | Span, /) -> float:
 
 def duration_ns(value: str | Span, /) -> int:
     """Like `duration`, in nanoseconds."""
+
+@final
+class Rig:
+    """What objects share: one clock, one reactor, one run log, one capture.
+
+    Args:
+        folder: where run log and capture go; without one they are not written.
+        trace: what is kept of the traffic: all of it ("full"), the last 16 MiB ("ring"), or numbers only ("counts").
+        name: a name for people.
+
+    Raises:
+        BenchError: the folder cannot be written.
+    """
+
+    def __new__(
+        cls,
+        *,
+        folder: str | PathLike[str] | None = None,
+        trace: Literal["full", "ring", "counts"] = "full",
+        name: str = "",
+    ) -> Rig: ...
+    def now(self) -> Stamp:
+        """The current instant."""
+    def log(self, kind: str, /, **fields: object) -> None:
+        """Writes a line into the run log; fields are bools, numbers, texts, bytes, lists and dicts of these."""
+    def stalls(self, since: HasInstant, /) -> tuple[Span, ...]:
+        """The times for which the host did not let us run, since an instant."""
+    def sleep(self, duration: str | Span, /) -> None:
+        """Waits."""
+    def files(self) -> dict[str, str]:
+        """What the run leaves behind: kind ("log", "trace") and path."""
+    def stop(self) -> None:
+        """Closes everything that runs on it, ends every thread, completes the files; stopping twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class Dissection:
+    """A message, taken apart."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def summary(self) -> str:
+        """The message in one line."""
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
+    def render(self) -> str:
+        """Lines for people: offset, bytes, name, value, note."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Field:
+    """One field of a message."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def name(self) -> str:
+        """Its name in the words of the standard."""
+    @property
+    def value(self) -> str: ...
+    @property
+    def note(self) -> str | None:
+        """What is wrong with it, if something is: `says 6, 4 bytes follow`."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...

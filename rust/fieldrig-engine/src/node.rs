@@ -184,7 +184,7 @@ where
     ) -> Result<Option<R>, EngineError> {
         let inner = self.inner();
         let held = inner.enter(go_on)?;
-        inner.drive(held, Until { deadline, polite: true }, &mut check, go_on)
+        inner.drive(held, Until { deadline, polite: true, sent: false }, &mut check, go_on)
     }
 
     /// A command and the wait for what comes of it, under one lease: the quick way of a blocking request. `within` counts
@@ -213,8 +213,32 @@ where
         let deadline = begun + within;
         let mut check =
             |endpoint: &mut E, events: &mut VecDeque<E::Event>, now: Time| check(&ticket, endpoint, events, now);
-        let outcome = inner.drive_watching(held, Until { deadline, polite: false }, &mut check, go_on, &mut sent)?;
+        let outcome =
+            inner.drive_watching(held, Until { deadline, polite: false, sent: false }, &mut check, go_on, &mut sent)?;
         Ok(Ok(Called { outcome, sent }))
+    }
+
+    /// A command and the wait until the first send that it causes has happened, under one lease. `within` counts from the
+    /// command; when it is over, the send still waits (`returned` is `None`). `None`: the command caused no send.
+    ///
+    /// # Errors
+    /// Those of the command (inner), and those of [`Node::wait`].
+    pub fn send<X>(
+        &self,
+        command: impl FnOnce(&mut E, Time) -> Result<(), X>,
+        within: Duration,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Result<Option<Sent>, X>, EngineError> {
+        let inner = self.inner();
+        let mut held = inner.enter(go_on)?;
+        let begun = held.wires_now();
+        if let Err(refused) = held.command(command).ok_or_else(|| inner.stuck(&held))? {
+            return Ok(Err(refused));
+        }
+        let mut sent = held.wires.watched_send();
+        let until = Until { deadline: begun + within, polite: false, sent: true };
+        inner.drive_watching(held, until, &mut |_, _, _| None::<()>, go_on, &mut sent)?;
+        Ok(Ok(sent))
     }
 
     /// The last timed sends, oldest first: when each was due and when it happened.
@@ -251,6 +275,8 @@ where
 struct Until {
     deadline: Time,
     polite: bool,
+    /// It ends with the send that is watched.
+    sent: bool,
 }
 
 impl<E: Endpoint> Driver<E> {
@@ -314,7 +340,12 @@ where
                 return Err(self.stuck(&held));
             }
             let now = held.wires_now();
-            if found.is_some() || now >= until.deadline {
+            let left = until.sent && sent.is_none_or(|sent| sent.returned.is_some());
+            if found.is_some() || left || now >= until.deadline {
+                if until.sent {
+                    // Seen empty right after the send: what comes from here on surely came after it.
+                    held.wait_and_pass(Duration::ZERO);
+                }
                 held.log_events(&self.log, &self.name);
                 return Ok(found);
             }

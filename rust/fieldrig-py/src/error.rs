@@ -1,32 +1,73 @@
 //! Raising the exceptions of `fieldrig/errors.py`. They are defined in Python, because exceptions made here could not be
 //! pickled; each class is looked up once.
 
+use fieldrig_engine::EngineError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-/// A class of `fieldrig/errors.py`.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// The call is wrong.
-    Usage,
-    /// An object from before a fork was used in the child.
-    Fork,
+macro_rules! kinds {
+    ($($kind:ident = $class:literal),* $(,)?) => {
+        /// A class of `fieldrig/errors.py`.
+        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+        pub(crate) enum Kind { $($kind),* }
+
+        impl Kind {
+            fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+                match self {
+                    $(Kind::$kind => {
+                        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+                        CLASS.import(py, "fieldrig.errors", $class)
+                    })*
+                }
+            }
+        }
+    };
+}
+kinds! {
+    Bench = "BenchError", BenchFile = "BenchFileError", ConnectionLost = "ConnectionLost", Stuck = "EndpointStuck",
+    ExceptionAnswer = "ExceptionAnswer", Fork = "ForkError", NoAnswer = "NoAnswer", Port = "PortError",
+    PortLost = "PortLost", Protocol = "ProtocolError", Reentered = "Reentered", Refused = "Refused",
+    Stopped = "Stopped", Unanswered = "Unanswered", Usage = "UsageError",
 }
 
-impl Kind {
-    fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-        macro_rules! class {
-            ($name:literal) => {{
-                static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-                CLASS.import(py, "fieldrig.errors", $name)
-            }};
-        }
-        match self {
-            Kind::Usage => class!("UsageError"),
-            Kind::Fork => class!("ForkError"),
+/// Whose port it is: decides who is to blame when it goes away.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// Our adapter, our network.
+    Bench,
+    /// The device's own (its USB port, its console).
+    Dut,
+}
+
+impl Owner {
+    /// From `"bench"` or `"dut"`.
+    ///
+    /// # Errors
+    /// `UsageError` for anything else.
+    pub(crate) fn parse(py: Python<'_>, text: &str) -> PyResult<Owner> {
+        match text {
+            "bench" => Ok(Owner::Bench),
+            "dut" => Ok(Owner::Dut),
+            _ => Err(error(py, Kind::Usage, format!("belongs_to is \"bench\" or \"dut\", not {text:?}"))),
         }
     }
+}
+
+/// What the engine could not do on a port of this owner, as an exception.
+pub(crate) fn engine_error(py: Python<'_>, problem: &EngineError, owner: Owner) -> PyErr {
+    let kind = match problem {
+        EngineError::Port { .. } => Kind::Port,
+        EngineError::Lost { .. } if owner == Owner::Dut => Kind::ConnectionLost,
+        EngineError::Lost { .. } => Kind::PortLost,
+        EngineError::Stuck { .. } => Kind::Stuck,
+        EngineError::Reentered { .. } => Kind::Reentered,
+        EngineError::Stopped { .. } => Kind::Stopped,
+        // Nobody raised in `go_on`, so the interpreter is going away.
+        EngineError::Interrupted => Kind::Stopped,
+        EngineError::NoProgress { .. } | EngineError::Machine { .. } => Kind::Bench,
+    };
+    hinted(py, kind, problem.to_string(), problem.hint())
 }
 
 /// An exception with its message.

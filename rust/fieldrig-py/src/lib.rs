@@ -1,15 +1,28 @@
 //! The binding: conversion, releasing the GIL, exceptions. No logic.
 //!
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
-//! - `time`: `Stamp`, `Span`, durations.
+//! - `time`, `value`, `place`, `dissect`: conversions.
+//! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
+//! - `rig`, `stream`, `modbus`, `mqtt`, `device`: the classes. One Rust module is one Python submodule.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
 
 use pyo3::prelude::*;
 
+mod device;
+mod dissect;
 mod error;
+mod handle;
+mod life;
+mod modbus;
+mod mqtt;
+mod place;
+mod rig;
+mod stream;
 mod time;
+mod value;
+mod wait;
 
 /// The native core of fieldrig.
 #[pymodule]
@@ -18,11 +31,73 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::dissect::{Dissection, Field};
+    #[pymodule_export]
+    use crate::rig::Rig;
+    #[pymodule_export]
     use crate::time::{Span, Stamp, duration, duration_ns};
+
+    /// Modbus: client, emulated device, ADUs as bytes.
+    #[pymodule]
+    mod modbus {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::modbus::{Answer, Client, Device, Reading, adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::modbus::add_habits(module)?;
+            crate::importable(module, "modbus")
+        }
+    }
+
+    /// MQTT: client, watches, embedded broker.
+    #[pymodule]
+    mod mqtt {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::mqtt::{Broker, Client, Message, Published, Watch};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "mqtt")
+        }
+    }
+
+    /// Raw byte conversations.
+    #[pymodule]
+    mod stream {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::stream::{Line, Match, Received, Sent, Stream};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "stream")
+        }
+    }
+
+    /// Emulated devices.
+    #[pymodule]
+    mod device {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::device::Change;
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "device")
+        }
+    }
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         refuse_sub_interpreters()?;
+        crate::life::register(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 
@@ -35,4 +110,11 @@ mod _core {
         }
         Err(PyImportError::new_err("fieldrig works in the main interpreter only, not in a sub-interpreter"))
     }
+}
+
+/// Lets `import fieldrig._core.NAME` find a submodule, which has no file of its own.
+fn importable(module: &Bound<'_, PyModule>, name: &str) -> PyResult<()> {
+    let full = format!("fieldrig._core.{name}");
+    module.setattr("__name__", &full)?;
+    module.py().import("sys")?.getattr("modules")?.set_item(full, module)
 }

@@ -123,13 +123,19 @@ impl Span {
         (self.0.earliest, self.0.latest)
     }
     fn __str__(&self) -> String {
+        self.text()
+    }
+    fn __repr__(&self) -> String {
+        format!("Span({})", self.text())
+    }
+}
+
+impl Span {
+    pub(crate) fn text(&self) -> String {
         if self.0.earliest == self.0.latest {
             return time::human(self.0.latest);
         }
         format!("{} to {}", time::human(self.0.earliest), time::human(self.0.latest))
-    }
-    fn __repr__(&self) -> String {
-        format!("Span({})", self.__str__())
     }
 }
 

@@ -25,6 +25,7 @@
 pub mod client;
 mod dissect;
 pub mod pdu;
+pub mod point;
 pub mod rtu;
 pub mod server;
 pub mod tcp;

@@ -132,6 +132,12 @@ impl Request {
         )
     }
 
+    /// It can cause behaviour: everything but the plain reads (functions 01 to 04).
+    #[must_use]
+    pub fn is_stimulus(&self) -> bool {
+        !(f::READ_COILS..=f::READ_INPUT_REGISTERS).contains(&self.function())
+    }
+
     /// Appends the PDU. Counts are cut to their fields; what [`Request::check`] accepts is encoded without loss.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.function());

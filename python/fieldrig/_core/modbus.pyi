@@ -1,0 +1,264 @@
+"""Modbus: client, emulated device, ADUs as bytes."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final, Literal, Protocol, Self, final, type_check_only
+
+from fieldrig._core import Dissection, HasInstant, Rig, Span, Stamp
+from fieldrig._core.device import Change
+
+__all__ = [
+    "HABITS",
+    "Answer",
+    "Client",
+    "Device",
+    "Reading",
+    "adu_rtu",
+    "adu_tcp",
+    "crc16",
+    "dissect_rtu",
+    "dissect_tcp",
+]
+
+HABITS: Final[tuple[tuple[str, str], ...]]
+"""Name and meaning of every habit of an emulated device: each breaks one statement of the standard."""
+
+@type_check_only
+class Timeline(Protocol):
+    """Who wants to know when something was done that can cause behaviour."""
+
+    def stimulus(self, at: Stamp, /) -> object: ...
+
+@final
+class Answer:
+    """The answer to one request."""
+
+    def __new__(cls, pdu: bytes, quantity: int, at: Stamp, done: Stamp, request: bytes, response: bytes) -> Answer: ...
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Registers as unsigned 16-bit numbers; coils and discrete inputs as bools; empty after a write."""
+    @property
+    def at(self) -> Stamp:
+        """When the request was issued."""
+    @property
+    def done(self) -> Stamp:
+        """When the last byte of the answer arrived."""
+    @property
+    def latency(self) -> Span:
+        """From the issue of the request to the arrival of the answer."""
+    @property
+    def function(self) -> int:
+        """The function code."""
+    @property
+    def pdu(self) -> bytes:
+        """The PDU of the answer: function code and data."""
+    @property
+    def request(self) -> bytes:
+        """The request as it went over the wire."""
+    @property
+    def response(self) -> bytes:
+        """The answer as it came over the wire; empty after a broadcast."""
+    def until(self, later: HasInstant, /) -> Span:
+        """The span from the issue of the request to a later event."""
+    def __getnewargs__(self) -> tuple[bytes, int, Stamp, Stamp, bytes, bytes]: ...
+
+@final
+class Reading:
+    """The value of a point, as read from the device."""
+
+    def __new__(cls, point: str, value: float | bool, unit: str, answer: Answer) -> Reading: ...
+    @property
+    def point(self) -> str: ...
+    @property
+    def value(self) -> float | bool:
+        """Scaled, in `unit`; bool for coils and discrete inputs and for points of type bool."""
+    @property
+    def unit(self) -> str: ...
+    @property
+    def at(self) -> Stamp:
+        """When the request was issued."""
+    @property
+    def done(self) -> Stamp:
+        """When the last byte of the answer arrived."""
+    @property
+    def answer(self) -> Answer:
+        """The whole exchange."""
+    def until(self, later: HasInstant, /) -> Span: ...
+    def __getnewargs__(self) -> tuple[str, float | bool, str, Answer]: ...
+
+@final
+class Client:
+    """A Modbus client with one connection or line; connected when the constructor returns.
+
+    Args:
+        url: `tcp://host:port`, `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
+        unit: unit id of the device, unless a call names another.
+        timeout: how long an answer may take, unless a call says otherwise; one second if not given.
+        points: where named points are: `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1}}`,
+            as in `[face.modbus.map]` of a model file; `unit` may name the unit of the value.
+        rig: the rig to share; without one, the client has its own.
+        timeline: told the instant of every write.
+        name: what failure texts call it; the URL if not given.
+        belongs_to: whose port it is: decides who is to blame when it goes away.
+
+    Raises:
+        PortError: the port is missing, busy, or nobody listens there.
+        UsageError: a malformed URL, duration or point.
+
+    All requests raise `ExceptionAnswer` (the device answered with an exception), `ProtocolError` (with something that
+    is no answer), `NoAnswer` (silence on a path that has worked), `Unanswered` (silence on a path that never has),
+    `ConnectionLost` (the device closed the connection), `PortLost`, and `UsageError` for what the standard does not
+    allow to ask (`raw_pdu` does).
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        unit: int = 1,
+        timeout: str | Span | None = None,
+        points: Mapping[str, Mapping[str, object]] | None = None,
+        rig: Rig | None = None,
+        timeline: Timeline | None = None,
+        name: str | None = None,
+        belongs_to: Literal["bench", "dut"] = "bench",
+    ) -> Client: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def unit(self) -> int: ...
+    def read_coils(
+        self, address: int, count: int = 1, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """01 (0x01) Read Coils: 1 to 2000 of them."""
+    def read_discrete_inputs(
+        self, address: int, count: int = 1, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """02 (0x02) Read Discrete Inputs: 1 to 2000 of them."""
+    def read_holding(
+        self, address: int, count: int = 1, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """03 (0x03) Read Holding Registers: 1 to 125 of them."""
+    def read_input(
+        self, address: int, count: int = 1, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """04 (0x04) Read Input Registers: 1 to 125 of them."""
+    def write_coil(
+        self, address: int, value: bool, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """05 (0x05) Write Single Coil."""
+    def write_register(
+        self, address: int, value: int, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """06 (0x06) Write Single Register."""
+    def write_coils(
+        self, address: int, values: Sequence[bool], *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """15 (0x0F) Write Multiple Coils: 1 to 1968 of them."""
+    def write_registers(
+        self, address: int, values: Sequence[int], *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """16 (0x10) Write Multiple Registers: 1 to 123 of them."""
+    def mask_write(
+        self,
+        address: int,
+        *,
+        and_mask: int,
+        or_mask: int,
+        unit: int | None = None,
+        timeout: str | Span | None = None,
+    ) -> Answer:
+        """22 (0x16) Mask Write Register: value = (value AND and_mask) OR (or_mask AND NOT and_mask)."""
+    def read_write_registers(
+        self,
+        read_address: int,
+        count: int,
+        write_address: int,
+        values: Sequence[int],
+        *,
+        unit: int | None = None,
+        timeout: str | Span | None = None,
+    ) -> Answer:
+        """23 (0x17) Read/Write Multiple Registers: writes first; reads 1 to 125, writes 1 to 121."""
+    def raw_pdu(self, pdu: bytes, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
+        """Sends any PDU as it is; the answer is what came, in `.pdu`. An exception answer raises here, too."""
+    def read(self, point: str, *, timeout: str | Span | None = None) -> Reading:
+        """Reads a point by name. Raises `UsageError` for a point that `points` does not name."""
+    def write(self, point: str, value: float | bool, *, timeout: str | Span | None = None) -> Answer:
+        """Writes a point by name; the value is in the unit of the point.
+
+        Raises `UsageError` for an unknown point, one in a table that cannot be written, a value that does not fit.
+        """
+    def close(self) -> None:
+        """Closes the connection; closing twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class Device:
+    """An emulated Modbus device, running when the constructor returns.
+
+    Args:
+        url: where it listens: `tcp://127.0.0.1:0` (a free port), `pty://?line=9600+8E1` (a new pty),
+            `rtu:///dev/ttyUSB0?line=9600+8E1`.
+        unit: the unit id it answers to, 1 if not given; None: to every one.
+        holding, input: registers, by first address: `{0: [1, 2, 3], 100: [7]}`.
+        coils, discrete: bits, by first address.
+        rig: the rig to share; without one, the device has its own.
+
+    Raises:
+        PortError: the address cannot be listened on.
+        UsageError: a malformed URL or table.
+    """
+
+    def __new__(
+        cls,
+        url: str = "tcp://127.0.0.1:0",
+        *,
+        unit: int | None = ...,
+        holding: Mapping[int, Sequence[int]] | None = None,
+        input: Mapping[int, Sequence[int]] | None = None,
+        coils: Mapping[int, Sequence[bool]] | None = None,
+        discrete: Mapping[int, Sequence[bool]] | None = None,
+        rig: Rig | None = None,
+    ) -> Device: ...
+    @property
+    def url(self) -> str:
+        """Where a client reaches it: `tcp://127.0.0.1:40233`, `rtu:///dev/pts/7?line=9600+8E1`."""
+    def get(self, table: str, address: int, count: int = 1) -> tuple[int, ...]:
+        """What stands in a table ("holding", "input", "coils", "discrete"). Raises `UsageError` outside its ranges."""
+    def set(self, table: str, address: int, values: Sequence[int] | int) -> Change:
+        """Puts values into a table. Raises `UsageError` outside its ranges."""
+    def habit(self, name: str, value: object = None) -> None:
+        """Changes how the device behaves on the wire; the names are in `HABITS`. Without a value it is switched on,
+        `"default"` is the standard's way.
+
+        Raises `UsageError` for an unknown name (the text lists all) or a value that does not fit.
+        """
+    def power_on(self) -> Stamp:
+        """Switches it on; it answers when the call returns."""
+    def power_off(self) -> Stamp:
+        """Switches it off: connections break, the wire falls silent."""
+    def close(self) -> None:
+        """Ends it and closes its port; closing twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+def adu_tcp(transaction: int, unit: int, pdu: bytes, *, protocol: int = 0, length: int | None = None) -> bytes:
+    """An ADU of Modbus/TCP; the length field is the right one unless given."""
+
+def adu_rtu(unit: int, pdu: bytes, *, crc: int | None = None) -> bytes:
+    """An ADU of Modbus RTU; the CRC is the right one unless given."""
+
+def crc16(data: bytes, /) -> int:
+    """The CRC of Modbus RTU; on the wire its low byte comes first."""
+
+def dissect_tcp(adu: bytes, /, sender: Literal["client", "server"] = "client") -> Dissection:
+    """Takes an ADU of Modbus/TCP apart; any bytes will do, what is wrong becomes a note."""
+
+def dissect_rtu(adu: bytes, /, sender: Literal["client", "server"] = "client") -> Dissection:
+    """Takes an ADU of Modbus RTU apart; any bytes will do, what is wrong becomes a note."""

@@ -1,0 +1,162 @@
+"""Raw byte conversations: what was sent, and every byte that came with its stamp."""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Literal, Self, final
+
+from fieldrig._core import HasInstant, Rig, Span, Stamp
+
+__all__ = ["Line", "Match", "Received", "Sent", "Stream"]
+
+@final
+class Sent:
+    """Something that was sent."""
+
+    def __new__(cls, at: Stamp, done: Stamp, data: bytes) -> Sent: ...
+    @property
+    def at(self) -> Stamp:
+        """When it was issued: not before the call, not after the port took it."""
+    @property
+    def done(self) -> Stamp:
+        """When the port had taken all of it."""
+    @property
+    def data(self) -> bytes: ...
+    def until(self, later: HasInstant, /) -> Span:
+        """The span from the issue to a later event."""
+    def __getnewargs__(self) -> tuple[Stamp, Stamp, bytes]: ...
+
+@final
+class Received:
+    """What `Stream.receive` took."""
+
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def at(self) -> Stamp:
+        """When the last byte arrived; without bytes, when the wait ended."""
+    @property
+    def stamps(self) -> tuple[tuple[int, Stamp], ...]:
+        """Where each piece begins (offset in `data`) and when it arrived."""
+    @property
+    def closed(self) -> Literal["finished", "reset", "hung up", "local"] | None:
+        """How the other side ended the conversation, if it did."""
+
+@final
+class Match:
+    """Where a pattern was found."""
+
+    def __new__(cls, start: int, at: Stamp, groups: Sequence[bytes | None], names: Sequence[str | None]) -> Match: ...
+    @property
+    def start(self) -> int:
+        """Offset of the first byte, counted from the opening of the stream."""
+    @property
+    def end(self) -> int:
+        """Offset behind the last byte."""
+    @property
+    def at(self) -> Stamp:
+        """When the last byte arrived."""
+    @property
+    def text(self) -> str:
+        """What matched, as text."""
+    @property
+    def data(self) -> bytes:
+        """What matched."""
+    @property
+    def groups(self) -> tuple[str | None, ...]:
+        """The groups of the pattern, in order."""
+    @property
+    def named(self) -> dict[str, str | None]:
+        """The named groups of the pattern."""
+    def __getitem__(self, group: int | str, /) -> str | None:
+        """A group by number (0 is the whole match) or name; None if it took no part in the match.
+
+        Raises IndexError or KeyError for a group that the pattern does not have.
+        """
+    def group(self, group: int | str | None = None, /) -> str | None:
+        """The same; without an argument the whole match."""
+    def until(self, later: HasInstant, /) -> Span:
+        """The span from the match to a later event."""
+    def describe(self) -> str: ...
+    def __getnewargs__(self) -> tuple[int, Stamp, list[bytes | None], list[str | None]]: ...
+
+@final
+class Line:
+    """A line of text that came in."""
+
+    def __new__(cls, text: str, at: Stamp) -> Line: ...
+    @property
+    def at(self) -> Stamp: ...
+    @property
+    def text(self) -> str: ...
+    def describe(self) -> str: ...
+    def __getnewargs__(self) -> tuple[str, Stamp]: ...
+
+@final
+class Stream:
+    """One raw byte conversation. Every byte that comes is kept with its stamp (the last 16 MiB).
+
+    Args:
+        url: `tcp://host:port`, `serial:///dev/ttyUSB0?line=115200+8N1`, `pty://?line=..` (a new one), `unix:///path`.
+        rig: the rig to share; without one, the stream has its own.
+        name: what failure texts call it; the URL if not given.
+        source: the local address to connect from (TCP).
+        belongs_to: whose port it is: decides who is to blame when it goes away.
+
+    Raises:
+        PortError: the port is missing, busy, or nobody listens there.
+        UsageError: a malformed URL.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        rig: Rig | None = None,
+        name: str | None = None,
+        belongs_to: Literal["bench", "dut"] = "bench",
+    ) -> Stream: ...
+    @property
+    def url(self) -> str:
+        """The address of the port: of a pty, the device node that the other side opens."""
+    @property
+    def closed(self) -> Literal["finished", "reset", "hung up", "local"] | None:
+        """How the conversation was ended: by the other side (FIN, RST, hang-up) or by us; None while it lasts."""
+    @property
+    def length(self) -> int:
+        """How many bytes came so far."""
+    def send(self, data: bytes, /, *, gap: str | Span | None = None) -> Sent:
+        """Sends bytes, after the line was silent for `gap` if one is given. Returns when the port took them.
+
+        Raises `ConnectionLost` or `PortLost` if the conversation has ended.
+        """
+    def send_parts(self, parts: Sequence[tuple[str | Span | None, bytes]], /) -> Sent:
+        """Sends pieces, each so long after the one before it; timed by the rig, not by Python."""
+    def receive(
+        self, until: int | Callable[[bytes], bool] | None = None, *, within: str | Span | None = None
+    ) -> Received:
+        """Takes what came since the last `receive`.
+
+        Args:
+            until: wait for this many bytes, or until a function of the bytes is content; None: for the end of the
+                time or of the conversation.
+            within: how long to wait, one second if not given. When time is up, what came is returned, be it nothing.
+        """
+    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int, /) -> Match | None:
+        """The first match that begins at offset `start` or behind it, at a byte that surely came after `after`.
+
+        Waits for it until the deadline of the run clock; a deadline of 0 looks only at what is there.
+        """
+    def offset_after(self, at: Stamp, /) -> tuple[int, int]:
+        """The offset of the first byte that may have come after an instant, and of the first that surely did."""
+    def alive(self) -> str | None:
+        """Why the stream can no longer be believed (closed, overrun, bytes dropped), or None."""
+    def lines(self, since: Stamp | None = None, /) -> tuple[Line, ...]:
+        """The lines that came, from an instant on."""
+    def now(self) -> Stamp: ...
+    def stalls(self, since: Stamp, /) -> tuple[Span, ...]: ...
+    def close(self, how: Literal["fin", "rst", "half"] = "fin") -> None:
+        """Ends the conversation; "half": we send nothing more but go on reading. Closing twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...

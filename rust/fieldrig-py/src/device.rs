@@ -1,0 +1,140 @@
+//! `Device`: an emulated device, its points and its power.
+
+use crate::error::{Kind, error};
+use crate::handle::Handle;
+use crate::time::{Span, Stamp, instant};
+use crate::value::{from_python, to_python};
+use fieldrig_proto::device::{self, Power};
+use fieldrig_proto::record::Value;
+use fieldrig_proto::time;
+use pyo3::prelude::*;
+
+/// A value that was set.
+#[pyclass(frozen, eq, module = "fieldrig.device")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Change {
+    point: String,
+    value: Value,
+    at: time::Stamp,
+}
+
+impl Change {
+    pub(crate) fn of(point: String, value: Value, at: time::Stamp) -> Change {
+        Change { point, value, at }
+    }
+}
+
+#[pymethods]
+impl Change {
+    #[new]
+    fn new(point: String, value: &Bound<'_, PyAny>, at: Stamp) -> PyResult<Change> {
+        Ok(Change { point, value: from_python(value)?, at: at.0 })
+    }
+    #[getter]
+    fn point(&self) -> &str {
+        &self.point
+    }
+    #[getter]
+    fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.value)
+    }
+    #[getter]
+    fn at(&self) -> Stamp {
+        Stamp(self.at)
+    }
+    /// The span from the change to a later event.
+    #[pyo3(signature = (later, /))]
+    fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
+        Ok(Span(self.at.until(instant(later)?)))
+    }
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(&str, Bound<'py, PyAny>, Stamp)> {
+        Ok((&self.point, self.value(py)?, Stamp(self.at)))
+    }
+    fn __repr__(&self) -> String {
+        format!("<Change {} = {:?}>", self.point, self.value)
+    }
+}
+
+/// What every emulated device can do, whatever its faces are.
+pub(crate) struct Emulated {
+    pub(crate) handle: Handle<device::Device>,
+}
+
+impl Emulated {
+    /// Sets a point in the name of the test.
+    ///
+    /// # Errors
+    /// `UsageError` for an unknown point and a value that does not fit.
+    pub(crate) fn set(&self, py: Python<'_>, point: &str, value: &Bound<'_, PyAny>) -> PyResult<Change> {
+        let value = from_python(value)?;
+        let wanted = value.clone();
+        let (outcome, _) = self.handle.with(py, |device, now| device.set(now, point, wanted))?;
+        let change = outcome.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
+        Ok(Change { point: point.to_owned(), value: change.to, at: time::Stamp::exact(change.at) })
+    }
+
+    /// The value of a point.
+    ///
+    /// # Errors
+    /// `UsageError` for an unknown point.
+    pub(crate) fn get<'py>(&self, py: Python<'py>, point: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (value, _) = self.handle.with(py, |device, _| device.get(point).cloned())?;
+        match value {
+            Some(value) => to_python(py, &value),
+            None => Err(error(py, Kind::Usage, format!("there is no point `{point}`"))),
+        }
+    }
+
+    /// Switches it on; gives the instant.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn power_on(&self, py: Python<'_>) -> PyResult<Stamp> {
+        let (at, _) = self.handle.with(py, |device, now| {
+            device.power_on(now);
+            now
+        })?;
+        Ok(Stamp(time::Stamp::exact(at)))
+    }
+
+    /// Switches it off; gives the instant.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn power_off(&self, py: Python<'_>) -> PyResult<Stamp> {
+        let (at, _) = self.handle.with(py, |device, now| {
+            device.power_off(now);
+            now
+        })?;
+        Ok(Stamp(time::Stamp::exact(at)))
+    }
+
+    /// "off", "boot" or "run".
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn power(&self, py: Python<'_>) -> PyResult<&'static str> {
+        let (power, _) = self.handle.with(py, |device, _| device.power())?;
+        Ok(match power {
+            Power::Off => "off",
+            Power::Boot => "boot",
+            Power::Run => "run",
+        })
+    }
+
+    /// Changes how a face behaves.
+    ///
+    /// # Errors
+    /// `UsageError` with the names there are.
+    pub(crate) fn habit(
+        &self,
+        py: Python<'_>,
+        face: &str,
+        name: &str,
+        value: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let value = value.map_or(Ok(Value::Bool(true)), from_python)?;
+        let (outcome, _) = self.handle.with(py, |device, _| device.set_habit(face, name, &value))?;
+        outcome.map_err(|problem| error(py, Kind::Usage, problem))
+    }
+}

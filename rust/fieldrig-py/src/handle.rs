@@ -1,0 +1,172 @@
+//! A node of the engine as Python objects hold it: who may use it, how it is waited for, how it ends.
+
+use crate::error::{Kind, Owner, error};
+use crate::life::{Alive, Shared};
+use crate::rig::{Rig, shared_or_private};
+use crate::time::{Span, Stamp};
+use crate::wait::blocking;
+use fieldrig_engine::{Binding, Called, Node, Sent};
+use fieldrig_proto::endpoint::Endpoint;
+use fieldrig_proto::time::{self, Duration, Time};
+use pyo3::prelude::*;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A node, the rig it runs on, and whose ports it has.
+pub(crate) struct Handle<E: Endpoint + Send + 'static>
+where
+    E::Event: Clone + Send,
+{
+    // Before the rig: dropped first.
+    node: Alive<Node<E>>,
+    shared: Arc<Shared>,
+    /// The rig is this object's own and ends with it.
+    private: bool,
+    pub(crate) owner: Owner,
+}
+
+impl<E: Endpoint + Send + 'static> Handle<E>
+where
+    E::Event: Clone + Send,
+{
+    /// Opens a node on the rig that was given, or on a private one.
+    ///
+    /// # Errors
+    /// `PortError`, and those of starting a rig.
+    pub(crate) fn open(
+        py: Python<'_>,
+        rig: Option<&Bound<'_, Rig>>,
+        name: &str,
+        endpoint: E,
+        bindings: Vec<Binding>,
+        owner: Owner,
+    ) -> PyResult<Handle<E>> {
+        let private = rig.is_none();
+        let shared = shared_or_private(py, rig)?;
+        let rig = shared.rig(py)?.clone();
+        let node = blocking(py, owner, move |go_on| rig.open_with(name, endpoint, bindings, go_on))?;
+        Ok(Handle { node: Alive::new(node), shared, private, owner })
+    }
+
+    /// The node.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    #[inline]
+    pub(crate) fn node(&self, py: Python<'_>) -> PyResult<&Node<E>> {
+        self.node.get(py)
+    }
+
+    /// The clock.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn now(&self, py: Python<'_>) -> PyResult<Time> {
+        Ok(self.shared.rig(py)?.now())
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn with<R: Send>(
+        &self,
+        py: Python<'_>,
+        command: impl FnOnce(&mut E, Time) -> R + Send,
+    ) -> PyResult<(R, Option<Sent>)> {
+        let node = self.node(py)?;
+        blocking(py, self.owner, |_go_on| node.with(command))
+    }
+
+    /// A command and the wait for what comes of it, under one lease.
+    ///
+    /// # Errors
+    /// The engine's, and what a signal handler raised; inner: the command's.
+    pub(crate) fn call<T: Send, X: Send, R: Send>(
+        &self,
+        py: Python<'_>,
+        command: impl FnOnce(&mut E, Time) -> Result<T, X> + Send,
+        within: Duration,
+        check: impl FnMut(&T, &mut E, &mut VecDeque<E::Event>, Time) -> Option<R> + Send,
+    ) -> PyResult<Result<Called<R>, X>> {
+        let node = self.node(py)?;
+        blocking(py, self.owner, |go_on| node.call(command, within, check, go_on))
+    }
+
+    /// A command and the wait until the first send that it causes has happened.
+    ///
+    /// # Errors
+    /// The engine's, and what a signal handler raised; inner: the command's.
+    pub(crate) fn send<X: Send>(
+        &self,
+        py: Python<'_>,
+        command: impl FnOnce(&mut E, Time) -> Result<(), X> + Send,
+        within: Duration,
+    ) -> PyResult<Result<Option<Sent>, X>> {
+        let node = self.node(py)?;
+        blocking(py, self.owner, |go_on| node.send(command, within, go_on))
+    }
+
+    /// Drives the node until `check` gives something, or the deadline (`None`).
+    ///
+    /// # Errors
+    /// The engine's, and what a signal handler raised.
+    pub(crate) fn wait<R: Send>(
+        &self,
+        py: Python<'_>,
+        deadline: Time,
+        check: impl FnMut(&mut E, &mut VecDeque<E::Event>, Time) -> Option<R> + Send,
+    ) -> PyResult<Option<R>> {
+        let node = self.node(py)?;
+        blocking(py, self.owner, |go_on| node.wait(deadline, check, go_on))
+    }
+
+    /// The current instant, for Python.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn now_stamp(&self, py: Python<'_>) -> PyResult<Stamp> {
+        Ok(Stamp(time::Stamp::exact(self.now(py)?)))
+    }
+
+    /// The stalls of the host, for Python.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn stalls(&self, py: Python<'_>, since: time::Stamp) -> PyResult<Vec<Span>> {
+        Ok(crate::rig::stalls(self.shared.rig(py)?, since))
+    }
+
+    /// Closes the node, and the rig if it is private.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let (node, rig) = (self.node(py)?, self.shared.rig(py)?);
+        py.detach(|| {
+            node.close();
+            if self.private {
+                rig.stop();
+            }
+        });
+        Ok(())
+    }
+
+    /// Where a port stands, as the other side finds it.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process; `Stopped` if it is closed.
+    pub(crate) fn address(&self, py: Python<'_>, via: &str) -> PyResult<String> {
+        let closed = || error(py, Kind::Stopped, "it is closed");
+        self.node(py)?.address(via).ok_or_else(closed)
+    }
+}
+
+/// The instant of an issue: not before the command, not after the port took the bytes. A send that still waits in the
+/// output was issued when it was handed out.
+pub(crate) fn issued(sent: Option<Sent>, now: Time) -> time::Stamp {
+    match sent {
+        Some(sent) => sent.at().unwrap_or_else(|| time::Stamp::exact(sent.scheduled)),
+        None => time::Stamp::exact(now),
+    }
+}

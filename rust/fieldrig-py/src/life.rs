@@ -1,0 +1,143 @@
+//! How long native things live: forks, interpreter exit, private and shared rigs.
+//!
+//! Rules of this file:
+//! - What was made before an `os.fork()` is dead in the child: its threads do not exist there and its locks may be held
+//!   by nobody. [`Alive`] gives it out only in the process that made it and never drops it anywhere else.
+//! - Every rig is stopped at interpreter exit, before Python goes away; stopping joins all its threads.
+//! - A rig is shared by reference: the last object that uses it stops it.
+
+use crate::error::{Kind, Owner, engine_error, hinted};
+use fieldrig_engine::{Rig, RigOptions};
+use pyo3::prelude::*;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Counts the forks between the first process and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Something with threads or ports behind it, usable only in the process that made it.
+pub(crate) struct Alive<T> {
+    inner: ManuallyDrop<T>,
+    generation: u32,
+}
+
+impl<T> Alive<T> {
+    pub(crate) fn new(inner: T) -> Alive<T> {
+        Alive { inner: ManuallyDrop::new(inner), generation: GENERATION.load(Ordering::Relaxed) }
+    }
+
+    fn here(&self) -> bool {
+        self.generation == GENERATION.load(Ordering::Relaxed)
+    }
+
+    /// The thing itself.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    #[inline]
+    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<&T> {
+        if self.here() {
+            return Ok(&self.inner);
+        }
+        Err(hinted(
+            py,
+            Kind::Fork,
+            "this object was made before os.fork(); its ports and threads belong to the parent process",
+            Some("make the object in the child, or start the process with the spawn method"),
+        ))
+    }
+}
+
+impl<T> Drop for Alive<T> {
+    fn drop(&mut self) {
+        if self.here() {
+            // SAFETY: dropped only here, once, and never used again.
+            unsafe { ManuallyDrop::drop(&mut self.inner) };
+        }
+    }
+}
+
+/// A rig that is stopped with its last user.
+pub(crate) struct Shared {
+    rig: Alive<Rig>,
+}
+
+impl Shared {
+    /// Starts a rig and sees to it that it is stopped at interpreter exit.
+    ///
+    /// # Errors
+    /// Those of [`Rig::start`], as Python exceptions.
+    pub(crate) fn start(py: Python<'_>, options: RigOptions) -> PyResult<Arc<Shared>> {
+        let rig = py.detach(|| Rig::start(options)).map_err(|problem| engine_error(py, &problem, Owner::Bench))?;
+        let shared = Arc::new(Shared { rig: Alive::new(rig) });
+        let mut all = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        Ok(shared)
+    }
+
+    /// The rig.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn rig(&self, py: Python<'_>) -> PyResult<&Rig> {
+        self.rig.get(py)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.rig.here() {
+            let rig = &self.rig.inner;
+            // Stopping joins threads; other Python threads may go on meanwhile.
+            if Python::try_attach(|py| py.detach(|| rig.stop())).is_none() {
+                rig.stop();
+            }
+        }
+    }
+}
+
+static RIGS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// Stops every rig of this process; registered with `atexit`.
+#[pyfunction]
+pub(crate) fn _stop_all(py: Python<'_>) {
+    let all: Vec<Arc<Shared>> = {
+        let mut rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
+        rigs.drain(..).filter_map(|known| known.upgrade()).collect()
+    };
+    py.detach(|| {
+        for shared in &all {
+            if shared.rig.here() {
+                shared.rig.inner.stop();
+            }
+        }
+    });
+}
+
+/// Runs in the child of `os.fork()`.
+#[pyfunction]
+pub(crate) fn _after_fork_in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    // The list's lock may have been held by another thread of the parent: then the list is lost, which is harmless,
+    // because what it holds is dead here anyway.
+    if let Ok(mut rigs) = RIGS.try_lock() {
+        rigs.clear();
+    }
+}
+
+/// Registers both hooks.
+///
+/// # Errors
+/// Those of Python's import.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let stop = pyo3::wrap_pyfunction!(_stop_all, module)?;
+    py.import("atexit")?.call_method1("register", (stop,))?;
+    let forked = pyo3::wrap_pyfunction!(_after_fork_in_child, module)?;
+    let hooks = pyo3::types::PyDict::new(py);
+    hooks.set_item("after_in_child", forked)?;
+    py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
+    Ok(())
+}

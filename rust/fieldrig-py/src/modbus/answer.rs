@@ -1,0 +1,108 @@
+//! `Answer`: what one request got.
+
+use crate::error::{Kind, error};
+use crate::time::{Span, Stamp, instant};
+use fieldrig_proto::modbus::pdu::Response;
+use fieldrig_proto::time;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyTuple};
+
+/// An answer to one request. What Python sees is made when it looks.
+#[pyclass(frozen, module = "fieldrig.modbus")]
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) at: time::Stamp,
+    pub(crate) done: time::Stamp,
+    pub(crate) request: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
+}
+
+/// What an answer is pickled as: PDU, how many bits, issue, arrival, request, response.
+type AnswerParts<'py> = (Bound<'py, PyBytes>, usize, Stamp, Stamp, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+impl Answer {
+    /// The span from the issue of the request to a later event.
+    ///
+    /// # Errors
+    /// `UsageError` if the other is no event.
+    pub(super) fn until_event(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
+        Ok(Span(self.at.until(instant(later)?)))
+    }
+}
+
+#[pymethods]
+impl Answer {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        pdu: &[u8],
+        quantity: usize,
+        at: Stamp,
+        done: Stamp,
+        request: Vec<u8>,
+        response: Vec<u8>,
+    ) -> PyResult<Answer> {
+        let parsed = Response::parse(pdu).map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
+        let parsed = match parsed {
+            Response::Bits { function, mut values } => {
+                values.truncate(quantity);
+                Response::Bits { function, values }
+            }
+            other => other,
+        };
+        Ok(Answer { response: parsed, at: at.0, done: done.0, request, raw: response })
+    }
+    #[getter]
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        match &self.response {
+            Response::Registers { values, .. } => PyTuple::new(py, values),
+            Response::Bits { values, .. } => PyTuple::new(py, values.iter().map(|bit| PyBool::new(py, *bit))),
+            _ => Ok(PyTuple::empty(py)),
+        }
+    }
+    #[getter]
+    fn at(&self) -> Stamp {
+        Stamp(self.at)
+    }
+    #[getter]
+    fn done(&self) -> Stamp {
+        Stamp(self.done)
+    }
+    #[getter]
+    fn latency(&self) -> Span {
+        Span(self.at.until(self.done))
+    }
+    #[getter]
+    fn function(&self) -> u8 {
+        self.response.function()
+    }
+    #[getter]
+    fn pdu<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let mut pdu = Vec::new();
+        self.response.encode(&mut pdu);
+        PyBytes::new(py, &pdu)
+    }
+    #[getter]
+    fn request<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.request)
+    }
+    #[getter]
+    fn response<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.raw)
+    }
+    /// The span from the issue of the request to a later event.
+    #[pyo3(signature = (later, /))]
+    fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
+        self.until_event(later)
+    }
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> AnswerParts<'py> {
+        let quantity = match &self.response {
+            Response::Bits { values, .. } => values.len(),
+            _ => 0,
+        };
+        (self.pdu(py), quantity, self.at(), self.done(), self.request(py), self.response(py))
+    }
+    fn __repr__(&self) -> String {
+        format!("Answer({:?}, latency {})", self.response, self.latency().text())
+    }
+}

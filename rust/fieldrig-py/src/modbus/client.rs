@@ -1,0 +1,325 @@
+//! `Client`: one blocking call for each request; the hot path of the binding.
+
+use super::answer::Answer;
+use super::outcome::{Asked, outcome};
+use super::point::{Points, Reading};
+use super::url;
+use crate::error::{Kind, Owner, error};
+use crate::handle::{Handle, issued};
+use crate::place;
+use crate::rig::Rig;
+use crate::time::{Stamp, limit_or};
+use crate::value::{from_python, octets};
+use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::modbus::client::{self, ClientEvent, RequestError, Ticket};
+use fieldrig_proto::modbus::pdu::Request;
+use fieldrig_proto::time::{Duration, Time};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+
+/// A Modbus client with one connection or line.
+#[pyclass(frozen, module = "fieldrig.modbus")]
+pub(crate) struct Client {
+    handle: Handle<client::Client>,
+    name: String,
+    url: String,
+    unit: u8,
+    timeout: Duration,
+    points: Points,
+    timeline: Option<Py<PyAny>>,
+    /// The path was seen to work: silence is the device's fault from then on.
+    answered: AtomicBool,
+}
+
+impl Client {
+    /// One request and its answer.
+    fn ask(&self, py: Python<'_>, request: Request, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        let unit = unit.map_or(Ok(self.unit), |unit| field(py, "unit", unit))?;
+        let timeout = limit_or(timeout, self.timeout)?;
+        let stimulus = self.timeline.as_ref().filter(|_| request.is_stimulus());
+        let mut begun = (None, Time::ZERO);
+        let called = self.handle.call(
+            py,
+            |client, now| {
+                let ticket = client.request(now, unit, request, timeout)?;
+                begun = (Some(ticket), now);
+                Ok::<Ticket, RequestError>(ticket)
+            },
+            // The client itself ends every request; on a line, others may come first.
+            Duration::MAX,
+            |ticket, _, events, _| {
+                let index = events.iter().position(|event| event.ticket() == Some(*ticket))?;
+                events.remove(index)
+            },
+        );
+        let called = match called {
+            Ok(outcome) => outcome.map_err(|problem| error(py, Kind::Usage, format!("{}: {problem}", self.name)))?,
+            Err(interrupted) => {
+                self.forget(py, begun.0);
+                return Err(interrupted);
+            }
+        };
+        let at = issued(called.sent, begun.1);
+        if let Some(timeline) = stimulus {
+            timeline.call_method1(py, intern!(py, "stimulus"), (Stamp(at),))?;
+        }
+        let Some(event) = called.outcome else {
+            return Err(error(py, Kind::Bench, format!("{}: the request never ended", self.name)));
+        };
+        let path_works = self.answered.load(Ordering::Relaxed);
+        if !path_works && matches!(event, ClientEvent::Answered(..) | ClientEvent::Exception(..)) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        outcome(py, event, &Asked { name: &self.name, owner: self.handle.owner, path_works, at })
+    }
+
+    /// Nobody waits for the answer any more; the node may be gone, too.
+    fn forget(&self, py: Python<'_>, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            let _ = self.handle.with(py, |client, now| client.cancel(now, ticket));
+        }
+    }
+}
+
+/// A field of a request.
+///
+/// # Errors
+/// `UsageError` for what does not fit.
+fn field<T: TryFrom<i64>>(py: Python<'_>, name: &str, value: i64) -> PyResult<T> {
+    T::try_from(value).map_err(|_| {
+        let most = if size_of::<T>() == 1 { 0xff } else { 0xffff };
+        error(py, Kind::Usage, format!("{name} is 0 to {most}, not {value}"))
+    })
+}
+
+fn registers(py: Python<'_>, values: &[i64]) -> PyResult<Vec<u16>> {
+    values.iter().map(|value| field(py, "a register value", *value)).collect()
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (url, *, unit = 1, timeout = None, points = None, rig = None, timeline = None, name = None,
+        belongs_to = "bench"))]
+    #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
+    fn new(
+        py: Python<'_>,
+        url: &str,
+        unit: i64,
+        timeout: Given<'_, '_>,
+        points: Given<'_, '_>,
+        rig: Option<&Bound<'_, Rig>>,
+        timeline: Option<Py<PyAny>>,
+        name: Option<String>,
+        belongs_to: &str,
+    ) -> PyResult<Client> {
+        let owner = Owner::parse(py, belongs_to)?;
+        let unit = field(py, "unit", unit)?;
+        let timeout = limit_or(timeout, Duration::from_secs(1))?;
+        let points = Points::parse(points)?;
+        let place = url::parse(py, url)?;
+        let name = name.unwrap_or_else(|| url.to_owned());
+        let endpoint = client::Client::new(place.config());
+        let binding = place::binding("modbus", place.port, Some(place.protocol), Sender::Client);
+        let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
+        let answered = AtomicBool::new(false);
+        Ok(Client { handle, name, url: url.to_owned(), unit, timeout, points, timeline, answered })
+    }
+
+    #[getter]
+    fn url(&self) -> &str {
+        &self.url
+    }
+    #[getter]
+    fn unit(&self) -> u8 {
+        self.unit
+    }
+
+    #[pyo3(signature = (address, count = 1, *, unit = None, timeout = None))]
+    fn read_coils(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        count: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (address, quantity) = (field(py, "address", address)?, field(py, "count", count)?);
+        let request = Request::ReadCoils { address, quantity };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, count = 1, *, unit = None, timeout = None))]
+    fn read_discrete_inputs(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        count: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (address, quantity) = (field(py, "address", address)?, field(py, "count", count)?);
+        let request = Request::ReadDiscreteInputs { address, quantity };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, count = 1, *, unit = None, timeout = None))]
+    fn read_holding(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        count: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (address, quantity) = (field(py, "address", address)?, field(py, "count", count)?);
+        let request = Request::ReadHoldingRegisters { address, quantity };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, count = 1, *, unit = None, timeout = None))]
+    fn read_input(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        count: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (address, quantity) = (field(py, "address", address)?, field(py, "count", count)?);
+        let request = Request::ReadInputRegisters { address, quantity };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, value, *, unit = None, timeout = None))]
+    fn write_coil(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        value: bool,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let request = Request::WriteSingleCoil { address: field(py, "address", address)?, on: value };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, value, *, unit = None, timeout = None))]
+    fn write_register(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        value: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (address, value) = (field(py, "address", address)?, field(py, "value", value)?);
+        let request = Request::WriteSingleRegister { address, value };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, values, *, unit = None, timeout = None))]
+    fn write_coils(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        values: Vec<bool>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let request = Request::WriteMultipleCoils { address: field(py, "address", address)?, values };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, values, *, unit = None, timeout = None))]
+    fn write_registers(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        values: Vec<i64>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (address, values) = (field(py, "address", address)?, registers(py, &values)?);
+        let request = Request::WriteMultipleRegisters { address, values };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (address, *, and_mask, or_mask, unit = None, timeout = None))]
+    #[allow(clippy::too_many_arguments)] // the fields of function 22
+    fn mask_write(
+        &self,
+        py: Python<'_>,
+        address: i64,
+        and_mask: i64,
+        or_mask: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (and, or) = (field(py, "and_mask", and_mask)?, field(py, "or_mask", or_mask)?);
+        let request = Request::MaskWriteRegister { address: field(py, "address", address)?, and, or };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (read_address, count, write_address, values, *, unit = None, timeout = None))]
+    #[allow(clippy::too_many_arguments)] // the fields of function 23
+    fn read_write_registers(
+        &self,
+        py: Python<'_>,
+        read_address: i64,
+        count: i64,
+        write_address: i64,
+        values: Vec<i64>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let request = Request::ReadWriteMultipleRegisters {
+            read_address: field(py, "read_address", read_address)?,
+            read_quantity: field(py, "count", count)?,
+            write_address: field(py, "write_address", write_address)?,
+            values: registers(py, &values)?,
+        };
+        self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (pdu, *, unit = None, timeout = None))]
+    fn raw_pdu(
+        &self,
+        py: Python<'_>,
+        pdu: &Bound<'_, PyAny>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        self.ask(py, Request::raw(&octets(pdu)?), unit, timeout)
+    }
+
+    /// Reads a point by name.
+    #[pyo3(signature = (point, *, timeout = None))]
+    fn read(&self, py: Python<'_>, point: &str, timeout: Given<'_, '_>) -> PyResult<Reading> {
+        let point = self.points.find(py, point)?;
+        let answer = self.ask(py, point.mapping.read_request(), None, timeout)?;
+        Reading::decode(py, point, answer)
+    }
+
+    /// Writes a point by name.
+    #[pyo3(signature = (point, value, *, timeout = None))]
+    fn write(&self, py: Python<'_>, point: &str, value: &Bound<'_, PyAny>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        let request = self.points.find(py, point)?.mapping.write_request(&from_python(value)?);
+        let request = request.map_err(|problem| error(py, Kind::Usage, format!("{}: {problem}", self.name)))?;
+        self.ask(py, request, None, timeout)
+    }
+
+    /// Closes the connection.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.handle.close(py)
+    }
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+    #[pyo3(signature = (_kind, _error, _trace, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: Given<'_, '_>,
+        _error: Given<'_, '_>,
+        _trace: Given<'_, '_>,
+    ) -> PyResult<()> {
+        self.close(py)
+    }
+    fn __repr__(&self) -> String {
+        format!("<modbus.Client {}>", self.url)
+    }
+}

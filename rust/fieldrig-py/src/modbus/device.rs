@@ -1,0 +1,148 @@
+//! `Device`: an emulated Modbus device with raw tables.
+
+use super::url;
+use crate::device::{Change, Emulated};
+use crate::error::{Kind, Owner, error, hinted};
+use crate::handle::Handle;
+use crate::place;
+use crate::rig::Rig;
+use crate::time::Stamp;
+use crate::value::from_python;
+use fieldrig_engine::PortSpec;
+use fieldrig_proto::device::{self, NoModel, PointStore};
+use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::modbus::server::{ServerFace, Table};
+use fieldrig_proto::protocol::{Built, Role};
+use fieldrig_proto::record::Value;
+use fieldrig_proto::time;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+
+/// The name of its one face.
+const FACE: &str = "modbus";
+
+/// An emulated Modbus device.
+#[pyclass(frozen, module = "fieldrig.modbus")]
+pub(crate) struct Device {
+    emulated: Emulated,
+    url: String,
+}
+
+fn table(py: Python<'_>, name: &str) -> PyResult<Table> {
+    Table::NAMES.iter().find(|(known, _)| *known == name).map(|(_, table)| *table).ok_or_else(|| {
+        let names: Vec<&str> = Table::NAMES.iter().map(|(name, _)| *name).collect();
+        error(py, Kind::Usage, format!("there is no table `{name}`; there are {}", names.join(", ")))
+    })
+}
+
+fn missing(py: Python<'_>, name: &str, address: u16, count: usize) -> PyErr {
+    error(py, Kind::Usage, format!("{name}: {count} values from address {address} are not all there"))
+}
+
+#[pymethods]
+impl Device {
+    #[new]
+    #[pyo3(signature = (url = "tcp://127.0.0.1:0", *, unit = Some(1), holding = None, input = None, coils = None,
+        discrete = None, rig = None))]
+    #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
+    fn new(
+        py: Python<'_>,
+        url: &str,
+        unit: Option<i64>,
+        holding: Given<'_, '_>,
+        input: Given<'_, '_>,
+        coils: Given<'_, '_>,
+        discrete: Given<'_, '_>,
+        rig: Option<&Bound<'_, Rig>>,
+    ) -> PyResult<Device> {
+        let place = url::parse(py, url)?;
+        let mut settings: Vec<(String, Value)> = Vec::new();
+        let texts = [("line", place.line.map(|line| Value::Text(line.to_string()))), ("unit", unit.map(Value::Int))];
+        settings.extend(texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        for (key, given) in [("holding", holding), ("input", input), ("coils", coils), ("discrete", discrete)] {
+            if let Some(given) = given {
+                settings.push((key.to_owned(), from_python(given)?));
+            }
+        }
+        let refused = |problem: fieldrig_proto::protocol::SettingError| {
+            hinted(py, Kind::Usage, format!("`{}`: {problem}", problem.key), problem.hint.as_deref())
+        };
+        let constructor = place.protocol.constructor(Role::Device);
+        let built = constructor.map(|constructor| (constructor.build)(FACE, &settings)).transpose().map_err(refused)?;
+        let Some(Built::Face(face)) = built else {
+            return Err(error(py, Kind::Bench, format!("{} has no devices", place.protocol.name)));
+        };
+        // A device is found where a client would connect to.
+        let port = match place.port {
+            PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
+            other => other,
+        };
+        let shown = port.clone();
+        let binding = place::binding(FACE, port, Some(place.protocol), Sender::Server);
+        let device = device::Device::new(FACE, PointStore::default(), Box::new(NoModel), vec![face]);
+        let handle = Handle::open(py, rig, url, device, vec![binding], Owner::Bench)?;
+        let url = place::reached(&shown, &handle.address(py, FACE)?);
+        let device = Device { emulated: Emulated { handle }, url };
+        device.power_on(py)?;
+        Ok(device)
+    }
+    #[getter]
+    fn url(&self) -> &str {
+        &self.url
+    }
+    #[pyo3(signature = (table, address, count = 1))]
+    fn get<'py>(&self, py: Python<'py>, table: &str, address: u16, count: usize) -> PyResult<Bound<'py, PyTuple>> {
+        let which = self::table(py, table)?;
+        let (values, _) = self.emulated.handle.with(py, |device, _| {
+            let face = device.face_as::<ServerFace>(FACE)?;
+            face.bank().raw(which, address, count).map(<[u16]>::to_vec)
+        })?;
+        PyTuple::new(py, values.ok_or_else(|| missing(py, table, address, count))?)
+    }
+    #[pyo3(signature = (table, address, values))]
+    fn set(&self, py: Python<'_>, table: &str, address: u16, values: &Bound<'_, PyAny>) -> PyResult<Change> {
+        let which = self::table(py, table)?;
+        let list: Vec<u16> = match values.extract::<u16>() {
+            Ok(one) => vec![one],
+            Err(_) => values.extract()?,
+        };
+        let (at, _) = self.emulated.handle.with(py, |device, now| {
+            let set = device.face_as::<ServerFace>(FACE).is_some_and(|f| f.bank_mut().set_raw(which, address, &list));
+            set.then_some(now)
+        })?;
+        let at = at.ok_or_else(|| missing(py, table, address, list.len()))?;
+        let values = Value::List(list.into_iter().map(Value::from).collect());
+        Ok(Change::of(format!("{table}[{address}]"), values, time::Stamp::exact(at)))
+    }
+    #[pyo3(signature = (name, value = None))]
+    fn habit(&self, py: Python<'_>, name: &str, value: Given<'_, '_>) -> PyResult<()> {
+        self.emulated.habit(py, FACE, name, value)
+    }
+    fn power_on(&self, py: Python<'_>) -> PyResult<Stamp> {
+        self.emulated.power_on(py)
+    }
+    fn power_off(&self, py: Python<'_>) -> PyResult<Stamp> {
+        self.emulated.power_off(py)
+    }
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.emulated.handle.close(py)
+    }
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+    #[pyo3(signature = (_kind, _error, _trace, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: Given<'_, '_>,
+        _error: Given<'_, '_>,
+        _trace: Given<'_, '_>,
+    ) -> PyResult<()> {
+        self.close(py)
+    }
+    fn __repr__(&self) -> String {
+        format!("<modbus.Device {}>", self.url)
+    }
+}

@@ -1,0 +1,27 @@
+//! Modbus: client, emulated device, ADUs as bytes.
+
+mod adu;
+mod answer;
+mod client;
+mod device;
+mod outcome;
+mod point;
+mod url;
+
+pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp};
+pub(crate) use answer::Answer;
+pub(crate) use client::Client;
+pub(crate) use device::Device;
+pub(crate) use point::Reading;
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// Puts the names and meanings of the habits into the module.
+///
+/// # Errors
+/// Those of making the tuple.
+pub(crate) fn add_habits(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let habits = fieldrig_proto::modbus::server::HABITS.iter().map(|habit| (habit.name, habit.what));
+    module.add("HABITS", PyTuple::new(module.py(), habits)?)
+}

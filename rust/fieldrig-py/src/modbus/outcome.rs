@@ -1,0 +1,100 @@
+//! How a request ended, as an answer or an exception.
+
+use super::answer::Answer;
+use crate::error::{Kind, Owner, build};
+use crate::time::Span;
+use fieldrig_proto::endpoint::Why;
+use fieldrig_proto::modbus::client::{ClientEvent, Exchange, why_text};
+use fieldrig_proto::modbus::pdu::{Response, exception_name, function_name};
+use fieldrig_proto::time::{Stamp, human};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// What the texts of exceptions need to know beside the event.
+pub(crate) struct Asked<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) owner: Owner,
+    /// An earlier request was answered: the path is known to work.
+    pub(crate) path_works: bool,
+    /// When the request was issued.
+    pub(crate) at: Stamp,
+}
+
+/// The answer, or the exception that says why there is none.
+///
+/// # Errors
+/// Everything but an answer.
+pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> PyResult<Answer> {
+    match event {
+        ClientEvent::Answered(exchange, response) => Ok(answer(exchange, response, asked.at)),
+        ClientEvent::Broadcast(exchange) => {
+            let function = exchange.asked.function();
+            Ok(answer(exchange, Response::Raw { function, data: Vec::new() }, asked.at))
+        }
+        ClientEvent::Exception(exchange, exception) => {
+            let code = exception.code;
+            let what = format!("answered with exception {code:#04x} ({})", exception_name(code));
+            Err(failure(py, Kind::ExceptionAnswer, &what, None, &exchange, asked, Some(code)))
+        }
+        ClientEvent::Malformed(exchange, reason) => {
+            let what = format!("did not get a proper answer: {reason}");
+            Err(failure(py, Kind::Protocol, &what, None, &exchange, asked, None))
+        }
+        ClientEvent::TimedOut(exchange, after) => {
+            let (kind, hint) = match asked.path_works {
+                true => (Kind::NoAnswer, None),
+                false => {
+                    (Kind::Unanswered, Some("is it the right unit, line and address? nothing was ever answered here"))
+                }
+            };
+            let waited = human(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
+            Err(failure(py, kind, &format!("was not answered within {waited}"), hint, &exchange, asked, None))
+        }
+        ClientEvent::Lost(exchange, why) => {
+            let kind = match (&why, asked.owner) {
+                (Why::Finished | Why::Reset, _) | (Why::HungUp, Owner::Dut) => Kind::ConnectionLost,
+                (Why::HungUp, Owner::Bench) => Kind::PortLost,
+                (Why::Refused { .. }, _) => Kind::Port,
+                (Why::Local, _) => Kind::Stopped,
+            };
+            Err(failure(py, kind, &format!("was not answered: {}", why_text(&why)), None, &exchange, asked, None))
+        }
+        other => {
+            // `ClientEvent::ticket` gave a ticket for it, so it is one of the above.
+            debug_assert!(false, "{other:?} ends no request");
+            Err(crate::error::error(py, Kind::Bench, format!("{}: {other:?} ends no request", asked.name)))
+        }
+    }
+}
+
+fn answer(exchange: Exchange, response: Response, at: Stamp) -> Answer {
+    Answer { response, at, done: exchange.at, request: exchange.request, raw: exchange.answer }
+}
+
+fn failure(
+    py: Python<'_>,
+    kind: Kind,
+    what: &str,
+    hint: Option<&str>,
+    exchange: &Exchange,
+    asked: &Asked<'_>,
+    code: Option<u8>,
+) -> PyErr {
+    let function = exchange.asked.function();
+    let message =
+        format!("{}: {} ({function:#04x}) to unit {} {what}", asked.name, function_name(function), exchange.unit);
+    let made = || -> PyResult<PyErr> {
+        let mut facts = vec![
+            ("unit", exchange.unit.into_pyobject(py)?.into_any()),
+            ("function", function.into_pyobject(py)?.into_any()),
+            ("request", PyBytes::new(py, &exchange.request).into_any()),
+            ("received", PyBytes::new(py, &exchange.answer).into_any()),
+            ("waited", Span(asked.at.until(exchange.at)).into_pyobject(py)?.into_any()),
+        ];
+        if let Some(code) = code {
+            facts.push(("code", code.into_pyobject(py)?.into_any()));
+        }
+        Ok(build(py, kind, &message, hint, &facts))
+    };
+    made().unwrap_or_else(|problem| problem)
+}

@@ -1,0 +1,52 @@
+//! URLs of Modbus: the scheme says which framing.
+
+use crate::error::{Kind, error};
+use crate::place;
+use fieldrig_engine::PortSpec;
+use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::modbus::client::Config;
+use fieldrig_proto::modbus::rtu::LineRules;
+use fieldrig_proto::modbus::{RTU, TCP};
+use fieldrig_proto::protocol::Protocol;
+use pyo3::prelude::*;
+
+/// Where, and in which framing.
+pub(super) struct Place {
+    pub(super) port: PortSpec,
+    pub(super) protocol: &'static Protocol,
+    /// The line, if it is one.
+    pub(super) line: Option<LineSettings>,
+}
+
+impl Place {
+    /// How a client talks there.
+    pub(super) fn config(&self) -> Config {
+        match (&self.line, self.protocol.name == RTU.name) {
+            (Some(line), _) => Config::rtu_on(line),
+            (None, true) => Config::rtu(LineRules::over_tcp()),
+            (None, false) => Config::tcp(),
+        }
+    }
+}
+
+/// Reads `tcp://`, `rtu://` (also `serial://`), `rtu+tcp://`, `pty://`.
+///
+/// # Errors
+/// `UsageError` with what it should look like.
+pub(super) fn parse(py: Python<'_>, url: &str) -> PyResult<Place> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (protocol, port) = match scheme {
+        "tcp" | "tcp-listen" => (&TCP, url.to_owned()),
+        "rtu+tcp" => (&RTU, format!("tcp://{rest}")),
+        "rtu" => (&RTU, format!("serial://{rest}")),
+        "serial" | "pty" => (&RTU, url.to_owned()),
+        _ => {
+            let examples = "tcp://127.0.0.1:502, rtu:///dev/ttyUSB0?line=9600+8E1, rtu+tcp://127.0.0.1:4001";
+            let message = format!("`{url}` is no place for Modbus: write it like {examples}");
+            return Err(error(py, Kind::Usage, message));
+        }
+    };
+    let port = place::port(py, &port)?;
+    let line = port.line();
+    Ok(Place { port, protocol, line })
+}

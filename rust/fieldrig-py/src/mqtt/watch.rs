@@ -1,0 +1,144 @@
+//! `Watch`: the messages of one subscription, and the proof that they still arrive.
+
+use super::client::Session;
+use super::message::Message;
+use fieldrig_proto::mqtt::{PacketType, QoS};
+use fieldrig_proto::mqtt::{client, topic};
+use fieldrig_proto::time::Time;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Witness messages go here; watches do not show them.
+const WITNESS: &str = "fieldrig/witness/";
+
+/// What a watch has taken out of the inbox of its client.
+struct Taken {
+    messages: Vec<Message>,
+    /// Sequence number of the first message of the client not looked at.
+    next: u64,
+    /// Messages of the client that fell out of its inbox before they were looked at.
+    missed: u64,
+}
+
+/// The messages of one subscription, numbered from 0.
+#[pyclass(frozen, module = "fieldrig._core.mqtt")]
+pub(crate) struct Watch {
+    session: Arc<Session>,
+    filter: String,
+    granted: u8,
+    taken: Mutex<Taken>,
+    closed: AtomicBool,
+}
+
+impl Watch {
+    /// Subscribes and waits for the answer.
+    ///
+    /// # Errors
+    /// A filter that is none, a subscription that is not granted, no answer.
+    pub(super) fn subscribe(py: Python<'_>, session: Arc<Session>, filter: &str, qos: QoS) -> PyResult<Watch> {
+        let mut next = 0;
+        let (codes, _, _) = session.command(py, "a subscription", |client, now| {
+            // Retained messages may come before the SUBACK.
+            next = client.cursor();
+            client.subscribe(now, filter, qos)
+        })?;
+        let granted = codes.first().copied().unwrap_or(0x80);
+        if granted >= 0x80 {
+            let what = format!("the subscription to `{filter}`");
+            return Err(session.turned_down(py, PacketType::SubAck, &what, granted));
+        }
+        let taken = Mutex::new(Taken { messages: Vec::new(), next, missed: 0 });
+        Ok(Watch { session, filter: filter.to_owned(), granted, taken, closed: AtomicBool::new(false) })
+    }
+
+    /// Takes what is new out of the inbox; gives what stands at number `index` and behind.
+    fn look(&self, client: &client::Client, index: usize) -> Option<Vec<Message>> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.missed += client.messages_lost().saturating_sub(taken.next);
+        for message in client.messages_since(taken.next) {
+            if topic::matches(&self.filter, &message.topic) && !message.topic.starts_with(WITNESS) {
+                taken.messages.push(message.into());
+            }
+        }
+        taken.next = client.cursor();
+        taken.messages.get(index..).filter(|new| !new.is_empty()).map(<[Message]>::to_vec)
+    }
+
+    /// Subscribes to a topic of our own, publishes to it and waits for it to come back.
+    fn witness(&self, py: Python<'_>) -> PyResult<bool> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let session = &self.session;
+        let id = session.handle.with(py, |client, _| client.client_id().to_owned())?.0;
+        let marker = format!("{WITNESS}{id}/{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let qos = QoS::from_bits(self.granted).unwrap_or_default();
+        let mut from = 0;
+        session.command(py, "the subscription of the witness", |client, now| {
+            from = client.cursor();
+            client.subscribe(now, &marker, qos)
+        })?;
+        session.command(py, "the witness", |client, now| client.publish(now, &marker, b"", qos, false))?;
+        let deadline = session.handle.now(py)? + session.timeout;
+        let back = session.handle.wait(py, deadline, |client, _, _| {
+            client.messages_since(from).any(|message| *message.topic == *marker).then_some(())
+        })?;
+        session.command(py, "the end of the witness", |client, now| client.unsubscribe(now, &marker))?;
+        Ok(back.is_some())
+    }
+}
+
+#[pymethods]
+impl Watch {
+    #[getter]
+    fn filter(&self) -> &str {
+        &self.filter
+    }
+    #[getter]
+    fn granted(&self) -> u8 {
+        self.granted
+    }
+    #[pyo3(signature = (index, deadline_ns, /))]
+    fn wait<'py>(&self, py: Python<'py>, index: usize, deadline_ns: u64) -> PyResult<Bound<'py, PyTuple>> {
+        let deadline = Time::from_nanos(deadline_ns);
+        let handle = &self.session.handle;
+        let found = handle.wait(py, deadline, |client, _, _| {
+            self.look(client, index).or_else(|| (!client.is_connected()).then(Vec::new))
+        })?;
+        if let Some(messages) = found.filter(|messages| !messages.is_empty()) {
+            return PyTuple::new(py, messages);
+        }
+        // The deadline, or the end of the connection: what has arrived is read once more.
+        let (last, connected) = handle.with(py, |client, _| (self.look(client, index), client.is_connected()))?.0;
+        match last {
+            Some(messages) => PyTuple::new(py, messages),
+            None if connected => Ok(PyTuple::empty(py)),
+            None => Err(self.session.lost(py, "the connection is gone")),
+        }
+    }
+    fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let all = self.session.handle.with(py, |client, _| self.look(client, 0))?.0;
+        PyTuple::new(py, all.unwrap_or_default())
+    }
+    fn alive(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        match self.witness(py) {
+            Ok(false) => return Ok(Some("a marker message did not come back".to_owned())),
+            Ok(true) => {}
+            Err(problem) if problem.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) => return Err(problem),
+            Err(problem) => return Ok(Some(problem.value(py).str()?.to_str()?.to_owned())),
+        }
+        let missed = self.taken.lock().unwrap_or_else(PoisonError::into_inner).missed;
+        Ok((missed > 0).then(|| format!("{missed} messages fell out of the inbox before anybody looked")))
+    }
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let connected = self.session.handle.with(py, |client, _| client.is_connected());
+        if connected.is_ok_and(|(connected, _)| connected) {
+            self.session
+                .command(py, "the end of a subscription", |client, now| client.unsubscribe(now, &self.filter))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! `Rig`: the clock, the threads, the run log and the capture that objects share.
+
+use crate::error::{Kind, Owner, error};
+use crate::life::Shared;
+use crate::time::{Span, Stamp, instant, limit};
+use crate::value::from_python;
+use crate::wait::blocking;
+use fieldrig_engine::RigOptions;
+use fieldrig_engine::trace::Level;
+use fieldrig_proto::record::Record;
+use fieldrig_proto::time::{self, Duration};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How much of the traffic `trace="ring"` keeps.
+const RING: usize = 16 << 20;
+
+/// What objects share: one clock, one reactor, one run log, one capture.
+#[pyclass(frozen, module = "fieldrig")]
+pub(crate) struct Rig {
+    pub(crate) shared: Arc<Shared>,
+    name: String,
+}
+
+/// The rig that was given, or a private one.
+///
+/// # Errors
+/// Those of starting one.
+pub(crate) fn shared_or_private(py: Python<'_>, given: Option<&Bound<'_, Rig>>) -> PyResult<Arc<Shared>> {
+    match given {
+        Some(rig) => Ok(Arc::clone(&rig.get().shared)),
+        None => Shared::start(py, RigOptions { level: Level::Counts, ..RigOptions::default() }),
+    }
+}
+
+/// The stalls of the host since an instant.
+pub(crate) fn stalls(rig: &fieldrig_engine::Rig, since: time::Stamp) -> Vec<Span> {
+    let length = |length: Duration| i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
+    let stalls = rig.sentinel_stalls(since.earliest());
+    stalls.iter().map(|stall| Span(time::Span::exact(length(stall.length())))).collect()
+}
+
+#[pymethods]
+impl Rig {
+    #[new]
+    #[pyo3(signature = (*, folder = None, trace = "full", name = ""))]
+    fn new(py: Python<'_>, folder: Option<PathBuf>, trace: &str, name: &str) -> PyResult<Rig> {
+        let level = match trace {
+            "full" => Level::Full,
+            "ring" => Level::Ring { bytes: RING },
+            "counts" => Level::Counts,
+            _ => {
+                let message = format!("trace is \"full\", \"ring\" or \"counts\", not {trace:?}");
+                return Err(error(py, Kind::Usage, message));
+            }
+        };
+        let options = RigOptions { folder, level, name: name.to_owned(), ..RigOptions::default() };
+        Ok(Rig { shared: Shared::start(py, options)?, name: name.to_owned() })
+    }
+    /// The current instant.
+    fn now(&self, py: Python<'_>) -> PyResult<Stamp> {
+        Ok(Stamp(time::Stamp::exact(self.shared.rig(py)?.now())))
+    }
+    /// Writes a line into the run log.
+    #[pyo3(signature = (kind, /, **fields))]
+    fn log(&self, py: Python<'_>, kind: String, fields: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let rig = self.shared.rig(py)?;
+        let mut record = Record::new(kind).at(time::Stamp::exact(rig.now()));
+        for (name, value) in fields.into_iter().flatten() {
+            record.fields.push((name.extract::<String>()?.into(), from_python(&value)?));
+        }
+        rig.log().write(&record);
+        Ok(())
+    }
+    /// The stalls of the host since an instant.
+    #[pyo3(signature = (since, /))]
+    fn stalls<'py>(&self, py: Python<'py>, since: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, stalls(self.shared.rig(py)?, instant(since)?))
+    }
+    /// Waits; on virtual time, moves it.
+    #[pyo3(signature = (duration, /))]
+    fn sleep(&self, py: Python<'_>, duration: &Bound<'_, PyAny>) -> PyResult<()> {
+        let duration = limit(duration)?;
+        let rig = self.shared.rig(py)?;
+        blocking(py, Owner::Bench, |go_on| rig.sleep(duration, go_on))
+    }
+    /// What the run leaves behind: kind and path.
+    fn files<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let rig = self.shared.rig(py)?;
+        let files = PyDict::new(py);
+        for (kind, path) in [("log", rig.log().path()), ("trace", rig.capture().path())] {
+            if let Some(path) = path {
+                files.set_item(kind, path.to_string_lossy())?;
+            }
+        }
+        Ok(files)
+    }
+    /// Closes everything that runs on it, ends every thread, completes the files.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let rig = self.shared.rig(py)?;
+        py.detach(|| rig.stop());
+        Ok(())
+    }
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+    #[pyo3(signature = (_kind, _error, _trace, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: Option<&Bound<'_, PyAny>>,
+        _error: Option<&Bound<'_, PyAny>>,
+        _trace: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.stop(py)
+    }
+    fn __repr__(&self) -> String {
+        format!("<Rig {}>", self.name)
+    }
+}

@@ -1,0 +1,35 @@
+//! Waiting without the GIL, and without making Ctrl-C wait.
+
+use crate::error::{Owner, engine_error};
+use fieldrig_engine::EngineError;
+use pyo3::prelude::*;
+
+/// Runs a blocking engine call with the GIL released. The engine asks `go_on` at least every 20 ms; there the signal
+/// handlers of Python run (only the main thread has any), and what they raise ends the call on a way on which the
+/// engine re-arms the port.
+///
+/// # Errors
+/// What a signal handler raised; else the engine's error as an exception.
+pub(crate) fn blocking<T: Send>(
+    py: Python<'_>,
+    owner: Owner,
+    call: impl FnOnce(&mut dyn FnMut() -> bool) -> Result<T, EngineError> + Send,
+) -> PyResult<T> {
+    let mut raised: Option<PyErr> = None;
+    let outcome = py.detach(|| {
+        let mut go_on = || match Python::try_attach(|py| py.check_signals()) {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                raised = Some(error);
+                false
+            }
+            // The interpreter is going away.
+            None => false,
+        };
+        call(&mut go_on)
+    });
+    match raised {
+        Some(error) => Err(error),
+        None => outcome.map_err(|problem| engine_error(py, &problem, owner)),
+    }
+}
