@@ -4,10 +4,11 @@ mod common;
 
 use common::{Node, Path, Peer, World, at, ms, secs, us};
 use fieldrig_proto::device::{
-    Access, BootLine, BootPlan, Command, ConsoleFace, ConsoleSettings, Device, Emission, Face, Heard, Payload,
-    Periodic, PlannedAction, PointDefinition, PointKind, PointStore, Power, Rule, RuleModel, RuleSet, What,
+    Access, BootLine, BootPlan, Change, Command, ConsoleFace, ConsoleSettings, Device, Emission, Face, Heard, Model,
+    ModelContext, Origin, Payload, Periodic, PlannedAction, PointDefinition, PointKind, PointStore, Power, Rule,
+    RuleModel, RuleSet, What,
 };
-use fieldrig_proto::endpoint::{Action, Conn, How, Input, Why};
+use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Why};
 use fieldrig_proto::line::{LineCommand, LineEvent};
 use fieldrig_proto::record::{Record, Value};
 use fieldrig_proto::time::{Duration, Stamp, Time};
@@ -39,7 +40,7 @@ impl Face for ToyFace {
         match input {
             Input::Opened(conn, _) => self.conns.push(conn),
             Input::Bytes(_, [b'W', value, ..], _) => {
-                let by = fieldrig_proto::device::Origin::Face("toy".into());
+                let by = Origin::Face("toy".into());
                 store.set(now, "setpoint", f64::from(*value), by).expect("a value in range");
             }
             Input::Closed(conn, _) => self.conns.retain(|known| *known != conn),
@@ -372,6 +373,29 @@ fn a_loop_of_rules_is_an_event_not_a_hang() {
     device.with(|device, now| device.set(now, "setpoint", 5.0).map(|_| ())).expect("in range");
 }
 
+/// Answers every change by another one, in the name of the test, so that it hears of it again.
+struct Restless;
+
+impl Model for Restless {
+    fn changed(&mut self, context: &mut ModelContext<'_>, change: &Change) {
+        let next = if change.to == Value::Float(1.0) { 2.0 } else { 1.0 };
+        context.store.set(context.now, "setpoint", next, Origin::Test).expect("in range");
+    }
+}
+
+#[test]
+fn a_model_that_never_rests_is_an_event_not_a_hang() {
+    let console = ConsoleFace::new("console", ConsoleSettings::default());
+    let mut device = Device::new("meter", PointStore::new(points()), Box::new(Restless), vec![Box::new(console)]);
+    device.power_on(Time::ZERO);
+    device.set(at(ms(1)), "setpoint", 1.0).expect("in range");
+    let events: Vec<Record> = std::iter::from_fn(|| device.poll_event()).collect();
+    let found = events.iter().find(|record| record.kind == "device.loop").expect("an event");
+    assert_eq!(found.at, Some(exact(ms(1))));
+    assert!(device.face_as::<ConsoleFace>("console").is_some());
+    assert!(device.face_as::<ToyFace>("console").is_none());
+}
+
 #[test]
 fn periodic_actions_keep_their_slots_while_their_condition_holds() {
     let periodic = |when: Option<&str>, first, what| Periodic {
@@ -441,12 +465,12 @@ fn messages_are_commands_too() {
     };
     let mut model = RuleModel::compile(&rules, &points(), &["console"]).expect("rules");
     let (mut store, mut emissions, mut reports) = (PointStore::new(points()), Vec::new(), Vec::new());
-    let mut context = fieldrig_proto::device::ModelContext::new(Time::ZERO, &mut store, &mut emissions, &mut reports);
+    let mut context = ModelContext::new(Time::ZERO, &mut store, &mut emissions, &mut reports);
     for (topic, payload) in
         [("site/8/set", "{\"setpoint\": 1}"), ("site/7/set", "1"), ("site/7/set", "{\"setpoint\": 42}")]
     {
         let heard = Heard::Message { topic: topic.into(), payload: payload.into() };
-        fieldrig_proto::device::Model::heard(&mut model, &mut context, "mqtt", &heard);
+        Model::heard(&mut model, &mut context, "mqtt", &heard);
     }
     assert_eq!(store.value("setpoint"), Some(&Value::Float(42.0)));
     assert_eq!(emissions, [("console".to_owned(), Emission::Line("site/7/set 42".into()))]);

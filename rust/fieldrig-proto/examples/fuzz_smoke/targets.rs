@@ -2,6 +2,7 @@
 
 use fieldrig_proto::fault::Chance;
 
+mod device;
 mod line;
 mod modbus;
 mod mqtt;
@@ -21,7 +22,7 @@ pub(crate) struct Target {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Target> {
-    [line::targets(), modbus::targets(), mqtt::targets()].into_iter().flatten().collect()
+    [device::targets(), line::targets(), modbus::targets(), mqtt::targets()].into_iter().flatten().collect()
 }
 
 /// A decoder without state.
