@@ -1,14 +1,17 @@
 //! Any bytes, and round trips: properties of the Modbus codecs.
 
+#[path = "modbus/torture.rs"]
+mod torture;
+
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::Stamps;
 use fieldrig_proto::modbus::pdu::{Exception, Length, Request, Response, request_length, response_length};
 use fieldrig_proto::modbus::rtu::{self, Assembler, LineRules, Traffic};
 use fieldrig_proto::modbus::tcp::{self, Found, Framer};
-use fieldrig_proto::modbus::torture::torture;
 use fieldrig_proto::modbus::{dissect_rtu, dissect_tcp};
 use fieldrig_proto::time::{Stamp, Time};
 use proptest::prelude::*;
+use torture::torture;
 
 /// A request that the standard allows.
 fn request() -> impl Strategy<Value = Request> {

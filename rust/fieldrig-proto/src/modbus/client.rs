@@ -7,7 +7,7 @@
 //!   fields; else it is `Malformed`, with the reason.
 //! - The time-out counts from the moment the request is handed to the driver; without a connection, from the call.
 //! - On TCP several requests may be in flight; transaction ids of requests in flight, and of those recently ended, are
-//!   not used again. On a line one request is in flight at a time ([`rtu_side`] has the rules for late answers there).
+//!   not used again. On a line one request is in flight at a time (`rtu_side.rs` has the rules for late answers there).
 
 mod config;
 mod event;

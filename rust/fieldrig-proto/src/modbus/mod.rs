@@ -29,7 +29,6 @@ pub mod point;
 pub mod rtu;
 pub mod server;
 pub mod tcp;
-pub mod torture;
 
 pub use dissect::{dissect_rtu, dissect_tcp};
 

@@ -15,7 +15,9 @@ mod execute;
 mod face;
 mod habits;
 mod map;
+mod rtu_side;
 mod settings;
+mod tcp_side;
 #[cfg(test)]
 mod tests;
 

@@ -94,7 +94,7 @@ impl RtuSide {
 
     pub(super) fn gave_up(&mut self, now: Time, config: &Config, call: &Call) {
         self.quiet_until = now + config.quiet_after_timeout;
-        self.quiet_limit = now + config.quiet_after_timeout * LONGEST_QUIET;
+        self.quiet_limit = now + config.quiet_after_timeout.saturating_mul(LONGEST_QUIET);
         self.stale = Some(Stale { unit: call.unit, request: call.request.clone() });
     }
 

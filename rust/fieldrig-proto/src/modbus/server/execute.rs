@@ -141,7 +141,7 @@ impl Core {
         let delta = if pdu[0] == f::READ_HOLDING_REGISTERS { self.habits.byte_count_delta } else { 0 };
         // Only with the habit that lets it overflow are there more than 125.
         let count = (quantity * 2) as u8;
-        out.push((i64::from(count) + delta) as u8);
+        out.push(i64::from(count).wrapping_add(delta) as u8);
         self.put_registers(usize::from(count) / 2, out);
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Core {
         if self.habits.address_offset == 0 {
             return usize::from(wire);
         }
-        usize::from((i64::from(wire) + self.habits.address_offset) as u16)
+        usize::from(i64::from(wire).wrapping_add(self.habits.address_offset) as u16)
     }
 
     /// Reads into `scratch`. Beyond 0xFFFF (only with a habit) it goes on at 0.

@@ -1,26 +1,19 @@
-//! The server as a face of a device: connections, framing, units, time.
+//! The server as a face of a device: connections, half-open closes, answers that wait for their time.
 //!
 //! Rules of this file:
-//! - TCP (MG 4.4.2): an ADU whose protocol id is not 0, or without a PDU, is discarded. After a length field that cannot
-//!   be gone by the connection is closed. Every ADU of a segment is answered, in order. A client that closes its
-//!   direction still gets its answers, then the connection is closed.
-//! - Units: on TCP a server with a unit answers to it, to 255 and to 0 (MG 4.4.2.2); without one, to all. On a line it
-//!   answers to its own, does what broadcasts say without answering, and is silent to all others (SL 2.1, 2.2).
-//! - RTU: a frame with a wrong CRC, or spoiled on the line, is counted and not answered (SL 2.4.2). Answers wait for t3.5.
+//! - A client that closes its direction still gets its answers, then the connection is closed (MG 4.2.2).
+//! - Power-off forgets connections, waiting answers and counts; raw tables keep their values, habits stay.
+//! - What is discarded is a record with the reason and the first bytes.
 
 use super::bank::Writer;
 use super::connection::{Connection, Malformed};
 use super::execute::{Core, Scene};
-use super::habits::{BeyondMaximum, Habits, OtherUnits, TransactionIds};
+use super::habits::{BeyondMaximum, Habits};
 use super::{Counters, ServerConfig, Transport};
-use crate::checksum::crc16_modbus;
 use crate::device::{Emission, Face, Heard, PointStore};
 use crate::dissect::hex;
 use crate::endpoint::{Action, Conn, How, Input, Peer, Stamps, Why};
 use crate::line::LineEvent;
-use crate::line::silence::Frame;
-use crate::modbus::pdu::Exception;
-use crate::modbus::{rtu, tcp};
 use crate::record::{Record, Value};
 use crate::time::{Duration, Stamp, Time};
 use std::collections::VecDeque;
@@ -33,41 +26,35 @@ const SHOWN: usize = 64;
 /// The Modbus server of an emulated device.
 #[derive(Debug)]
 pub struct ServerFace {
-    name: String,
+    pub(super) name: String,
     pub(super) transport: Transport,
-    unit: Option<u8>,
-    core: Core,
-    connections: Vec<Connection>,
+    pub(super) unit: Option<u8>,
+    pub(super) core: Core,
+    pub(super) connections: Vec<Connection>,
     /// Answers that wait for their time, in order of it.
-    delayed: VecDeque<Delayed>,
-    out: Vec<u8>,
-    steps: VecDeque<Step>,
-    events: VecDeque<Record>,
-    counters: Counters,
-    unusual: bool,
-    wedged: bool,
-    resets_inside: i64,
-    deaf_to_next: bool,
-    own_transaction: u16,
+    pub(super) delayed: VecDeque<Delayed>,
+    pub(super) out: Vec<u8>,
+    pub(super) steps: VecDeque<Step>,
+    pub(super) events: VecDeque<Record>,
+    pub(super) counters: Counters,
+    pub(super) unusual: bool,
+    pub(super) wedged: bool,
+    pub(super) resets_inside: i64,
+    pub(super) deaf_to_next: bool,
+    pub(super) own_transaction: u16,
 }
 
 #[derive(Debug)]
-struct Delayed {
-    due: Time,
-    conn: Conn,
-    bytes: Vec<u8>,
+pub(super) struct Delayed {
+    pub(super) due: Time,
+    pub(super) conn: Conn,
+    pub(super) bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     Send { conn: Conn, start: usize, end: usize, gap: Option<Duration> },
     Close(Conn, How),
-}
-
-/// An answer under way.
-struct Reply {
-    transaction: u16,
-    unit: u8,
 }
 
 impl ServerFace {
@@ -159,7 +146,7 @@ impl ServerFace {
         true
     }
 
-    fn drop_connection(&mut self, conn: Conn, how: How) {
+    pub(super) fn drop_connection(&mut self, conn: Conn, how: How) {
         self.connections.retain(|connection| connection.conn != conn);
         self.delayed.retain(|delayed| delayed.conn != conn);
         self.steps.push_back(Step::Close(conn, how));
@@ -204,111 +191,7 @@ impl ServerFace {
         }
     }
 
-    fn tcp_bytes(&mut self, now: Time, index: usize, before: Time, bytes: &[u8], store: &mut PointStore) {
-        // A copy is made only for a server that departs from the standard: the usual case costs one comparison.
-        let habits = self.unusual.then(|| self.core.habits.clone());
-        let connection = &mut self.connections[index];
-        let conn = connection.conn;
-        let joined;
-        let mut bytes = bytes;
-        if let Some(habits) = &habits {
-            if connection.loses(habits, now, before, bytes) {
-                return;
-            }
-            connection.framer.set_most(if habits.accept_long { 2000 } else { tcp::MAX_LENGTH });
-            joined = connection.with_misread(bytes);
-            bytes = &joined;
-        }
-        let mut framer = std::mem::take(&mut connection.framer);
-        let most = habits.as_ref().map_or(usize::MAX, |habits| habits.adus_per_read(&framer, bytes));
-        let mut count = 0;
-        let mut lost = None;
-        framer.feed(bytes, |found| match found {
-            tcp::Found::Adu(adu) => {
-                count += 1;
-                if count <= most {
-                    self.take_adu(now, conn, adu, (count - 1) as u32, store);
-                }
-            }
-            tcp::Found::Lost(rest) if lost.is_none() => lost = Some(rest.to_vec()),
-            tcp::Found::Lost(_) => {}
-        });
-        if habits.is_some_and(|habits| habits.one_read_is_one_adu) {
-            framer.clear();
-        }
-        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn) {
-            connection.framer = framer;
-            if let Some(rest) = lost {
-                self.take_unframable(now, conn, &rest, store);
-            }
-        }
-    }
-
-    fn take_adu(&mut self, now: Time, conn: Conn, adu: &[u8], nth: u32, store: &mut PointStore) {
-        let view = tcp::View(adu);
-        let (transaction, unit) = (view.transaction().unwrap_or_default(), view.unit().unwrap_or_default());
-        let reply = Reply { transaction, unit };
-        self.counters.messages += 1;
-        let foreign = view.protocol() != Some(tcp::PROTOCOL);
-        if foreign && !self.core.habits.answer_foreign_protocol {
-            self.discard(now, conn, adu, "the protocol id is not 0", Malformed::Protocol);
-            return;
-        }
-        if view.pdu().is_empty() {
-            if self.core.habits.answer_empty_pdu {
-                self.answer(now, conn, &reply, nth, &[0x80, Exception::ILLEGAL_FUNCTION]);
-            }
-            self.discard(now, conn, adu, "there is no PDU", Malformed::Length);
-            return;
-        }
-        let mut pdu = view.pdu();
-        if let Some(malformed) = Malformed::of_pdu(pdu)
-            && (self.core.habits.trailing_as_next || self.core.habits.minds_malformed())
-        {
-            if self.core.habits.trailing_as_next && malformed == Malformed::Trailing {
-                pdu = self.misread_tail(conn, pdu);
-            }
-            self.after_malformed(conn, malformed);
-        }
-        let mut response = Vec::with_capacity(260);
-        if self.serve_tcp(now, unit, pdu, store, &mut response) {
-            self.answer(now, conn, &reply, nth, &response);
-        }
-    }
-
-    /// The habit that takes what follows the function's PDU for the next ADU.
-    fn misread_tail<'a>(&mut self, conn: Conn, pdu: &'a [u8]) -> &'a [u8] {
-        let (own, tail) = pdu.split_at(Malformed::own_length(pdu));
-        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn) {
-            connection.misread.extend_from_slice(tail);
-        }
-        own
-    }
-
-    /// Serves a PDU that came for this unit; false if nothing is answered.
-    fn serve_tcp(&mut self, now: Time, unit: u8, pdu: &[u8], store: &mut PointStore, out: &mut Vec<u8>) -> bool {
-        let habits = &self.core.habits;
-        if unit == 255 && habits.ignore_unit_255 {
-            return false;
-        }
-        let quiet = unit == 0 && habits.unit_zero_is_broadcast;
-        let ours = self.unit.is_none_or(|own| own == unit || unit == 255 || unit == 0);
-        if !ours {
-            let code = match habits.other_units {
-                OtherUnits::Silent => return false,
-                OtherUnits::Answer => None,
-                OtherUnits::PathUnavailable => Some(Exception::GATEWAY_PATH_UNAVAILABLE),
-                OtherUnits::TargetFailed => Some(Exception::GATEWAY_TARGET_FAILED_TO_RESPOND),
-            };
-            if let Some(code) = code {
-                Exception { function: pdu[0], code }.encode(out);
-                return true;
-            }
-        }
-        self.run(now, pdu, store, out) && !quiet
-    }
-
-    fn run(&mut self, now: Time, pdu: &[u8], store: &mut PointStore, out: &mut Vec<u8>) -> bool {
+    pub(super) fn run(&mut self, now: Time, pdu: &[u8], store: &mut PointStore, out: &mut Vec<u8>) -> bool {
         self.counters.for_us += 1;
         let mut scene = Scene { store, writer: Writer { now, face: &self.name } };
         let answered = self.core.execute(pdu, &mut scene, out);
@@ -316,44 +199,12 @@ impl ServerFace {
         answered
     }
 
-    /// Puts the header before a response PDU and sends it, at its time.
-    fn answer(&mut self, now: Time, conn: Conn, reply: &Reply, nth: u32, pdu: &[u8]) {
-        let habits = &self.core.habits;
-        let transaction = match habits.transaction_ids {
-            TransactionIds::Echo => reply.transaction,
-            TransactionIds::FifteenBits => reply.transaction & 0x7fff,
-            TransactionIds::Counter => {
-                self.own_transaction = self.own_transaction.wrapping_add(1);
-                self.own_transaction
-            }
-        };
-        let length = ((pdu.len() + 1) as i64 + habits.length_delta) as u16;
-        let unit = habits.answer_unit.map_or(reply.unit, |unit| unit as u8);
-        let delay = self.core.habits.answer_delay(nth);
-        let protocol = self.core.habits.protocol_id as u16;
-        match delay {
-            None => {
-                let start = self.out.len();
-                tcp::put_header(&mut self.out, transaction, protocol, length, unit);
-                self.out.extend_from_slice(pdu);
-                let end = self.out.len();
-                self.steps.push_back(Step::Send { conn, start, end, gap: None });
-            }
-            Some(delay) => {
-                let mut bytes = Vec::new();
-                tcp::put_header(&mut bytes, transaction, protocol, length, unit);
-                bytes.extend_from_slice(pdu);
-                self.delay(Delayed { due: now + delay, conn, bytes });
-            }
-        }
-    }
-
-    fn delay(&mut self, delayed: Delayed) {
+    pub(super) fn delay(&mut self, delayed: Delayed) {
         let place = self.delayed.partition_point(|other| other.due <= delayed.due);
         self.delayed.insert(place, delayed);
     }
 
-    fn send(&mut self, conn: Conn, bytes: &[u8]) {
+    pub(super) fn send(&mut self, conn: Conn, bytes: &[u8]) {
         let start = self.out.len();
         self.out.extend_from_slice(bytes);
         let gap = match &self.transport {
@@ -363,30 +214,7 @@ impl ServerFace {
         self.steps.push_back(Step::Send { conn, start, end: self.out.len(), gap });
     }
 
-    fn take_unframable(&mut self, now: Time, conn: Conn, rest: &[u8], store: &mut PointStore) {
-        let view = tcp::View(rest);
-        let length = view.length().unwrap_or_default();
-        self.counters.messages += 1;
-        let problem = format!("the length field says {length}, 1 to {} are allowed", tcp::MAX_LENGTH);
-        self.discard(now, conn, rest, &problem, Malformed::Length);
-        if length == 0 && self.core.habits.answer_length_zero {
-            let reply =
-                Reply { transaction: view.transaction().unwrap_or_default(), unit: view.unit().unwrap_or_default() };
-            let mut response = Vec::new();
-            if !self.run(now, view.pdu(), store, &mut response) {
-                response = vec![0x80, Exception::ILLEGAL_FUNCTION];
-            }
-            self.answer(now, conn, &reply, 0, &response);
-            if let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn) {
-                connection.framer.clear();
-            }
-            return;
-        }
-        self.wedged |= length > 0x7fff && self.core.habits.wedge_on_huge_length;
-        self.drop_connection(conn, How::Fin);
-    }
-
-    fn discard(&mut self, now: Time, conn: Conn, bytes: &[u8], problem: &str, malformed: Malformed) {
+    pub(super) fn discard(&mut self, now: Time, conn: Conn, bytes: &[u8], problem: &str, malformed: Malformed) {
         self.counters.discarded += 1;
         let shown = hex(&bytes[..bytes.len().min(SHOWN)]);
         let record = Record::new("modbus.discarded").at(Stamp::exact(now)).conn(conn);
@@ -394,56 +222,12 @@ impl ServerFace {
         self.after_malformed(conn, malformed);
     }
 
-    fn after_malformed(&mut self, conn: Conn, malformed: Malformed) {
+    pub(super) fn after_malformed(&mut self, conn: Conn, malformed: Malformed) {
         self.deaf_to_next |= malformed.is_of(self.core.habits.deaf_to_next_connection);
         if malformed.is_of(self.core.habits.deaf_after_malformed)
             && let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn)
         {
             connection.deaf = true;
-        }
-    }
-
-    fn take_frames(&mut self, now: Time, index: usize, store: &mut PointStore) {
-        while let Some(frame) = self.connections.get_mut(index).and_then(|connection| connection.assembler.pop()) {
-            self.take_frame(now, index, &frame, store);
-        }
-    }
-
-    fn take_frame(&mut self, now: Time, index: usize, frame: &Frame, store: &mut PointStore) {
-        let conn = self.connections[index].conn;
-        let view = rtu::View(&frame.bytes);
-        self.counters.messages += 1;
-        let problem = frame.fault.as_ref().map(ToString::to_string);
-        let problem = problem.or_else(|| view.problem().map(|problem| problem.to_string()));
-        if let Some(problem) = problem {
-            self.counters.communication_errors += 1;
-            self.discard(now, conn, &frame.bytes, &problem, Malformed::Protocol);
-            if !self.core.habits.ignore_crc || frame.bytes.len() < rtu::MIN_ADU {
-                return;
-            }
-        }
-        let unit = view.unit().unwrap_or_default();
-        let broadcast = unit == rtu::BROADCAST;
-        if !broadcast && (unit > rtu::LAST_UNIT || self.unit.is_some_and(|own| own != unit)) {
-            return;
-        }
-        if broadcast && !self.core.habits.answer_broadcast && !may_be_broadcast(view.pdu()) {
-            self.counters.unanswered += 1;
-            return;
-        }
-        let mut response = vec![unit];
-        let mut pdu = Vec::with_capacity(rtu::MAX_ADU);
-        let answered = self.run(now, view.pdu(), store, &mut pdu);
-        if !answered || (broadcast && !self.core.habits.answer_broadcast) {
-            self.counters.unanswered += 1;
-            return;
-        }
-        response.append(&mut pdu);
-        let crc = crc16_modbus(&response) ^ u16::from(self.core.habits.wrong_crc);
-        response.extend_from_slice(&crc.to_le_bytes());
-        match self.core.habits.answer_delay(0) {
-            None => self.send(conn, &response),
-            Some(delay) => self.delay(Delayed { due: now + delay, conn, bytes: response }),
         }
     }
 
@@ -469,17 +253,15 @@ impl ServerFace {
     }
 }
 
-/// A broadcast that reads, or that means nothing, is not even looked at (SL 2.1).
-fn may_be_broadcast(pdu: &[u8]) -> bool {
-    crate::modbus::pdu::Request::parse(pdu).is_ok_and(|request| request.is_plain_write())
-}
-
 impl Habits {
     /// When the nth answer to one read is due, if not at once.
-    fn answer_delay(&self, nth: u32) -> Option<Duration> {
+    pub(super) fn answer_delay(&self, nth: u32) -> Option<Duration> {
         let half_close = self.close_on_half_close.then_some(HALF_CLOSE_HABIT_DELAY);
-        let apart = self.answers_apart.filter(|_| nth > 0).map(|apart| apart * nth);
-        [self.delay_answer, self.deaf_while_busy, half_close, apart].into_iter().flatten().reduce(|a, b| a + b)
+        let apart = self.answers_apart.filter(|_| nth > 0).map(|apart| apart.saturating_mul(nth));
+        [self.delay_answer, self.deaf_while_busy, half_close, apart]
+            .into_iter()
+            .flatten()
+            .reduce(Duration::saturating_add)
     }
 }
 

@@ -1,22 +1,22 @@
-//! Arbitrary bytes through everything that reads bytes: for fuzzing. Nothing here may panic or run away.
+//! Arbitrary bytes through everything that reads bytes. Nothing here may panic or run away.
 
-use super::client::{Client, Config};
-use super::pdu::{Exception, Request, Response, request_length, response_length};
-use super::rtu::{Assembler, LineRules, Traffic};
-use super::server::{Bank, ServerConfig, ServerFace, Table, Transport};
-use super::{RTU, TCP, rtu, tcp};
-use crate::device::{Face, PointStore};
-use crate::dissect::Sender;
-use crate::endpoint::{Conn, Endpoint, Input, Peer, Stamps, Why};
-use crate::line::{LineSettings, Parity, StopBits};
-use crate::time::{Duration, Stamp, Time};
+use fieldrig_proto::device::{Face, PointStore};
+use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps, Why};
+use fieldrig_proto::line::{LineSettings, Parity, StopBits};
+use fieldrig_proto::modbus::client::{Client, Config};
+use fieldrig_proto::modbus::pdu::{Exception, Request, Response, request_length, response_length};
+use fieldrig_proto::modbus::rtu::{Assembler, LineRules, Traffic};
+use fieldrig_proto::modbus::server::{Bank, ServerConfig, ServerFace, Table, Transport};
+use fieldrig_proto::modbus::{RTU, TCP, rtu, tcp};
+use fieldrig_proto::time::{Duration, Stamp, Time};
 
 const LINE: LineSettings = LineSettings { baud: 19_200, data_bits: 8, parity: Parity::Even, stop_bits: StopBits::One };
 const CONN: Conn = Conn(0);
 
 /// Gives `bytes` to every codec, framer and dissector, and in pieces to clients and servers. The first byte also chooses
 /// how they are cut.
-pub fn torture(bytes: &[u8]) {
+pub(crate) fn torture(bytes: &[u8]) {
     codecs(bytes);
     let piece = 1 + usize::from(bytes.first().copied().unwrap_or_default() % 23);
     for rules in [LineRules::tolerant(&LINE), LineRules::exact(&LINE)] {
