@@ -95,7 +95,7 @@ mod tests {
             Ok(_) => panic!("`{key}` was taken"),
         };
         assert_eq!(wrong("limit", Value::Int(0)), "`limit` takes a positive number of bytes, 0 is none");
-        assert_eq!(wrong("echo", "yes".into()), "`echo` takes true or false, Text(\"yes\") is none");
+        assert_eq!(wrong("echo", "yes".into()), "`echo` takes true or false, \"yes\" is none");
         assert!(build("console", &[("ending".into(), "lf".into()), ("limit".into(), Value::Int(80))]).is_ok());
     }
 
