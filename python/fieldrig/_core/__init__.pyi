@@ -4,7 +4,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
 
-from fieldrig._core import device, modbus, mqtt, stream
+from fieldrig._core import bench, device, modbus, mqtt, stream
 
 __all__ = [
     "Dissection",
@@ -13,6 +13,7 @@ __all__ = [
     "Span",
     "Stamp",
     "__version__",
+    "bench",
     "device",
     "duration",
     "duration_ns",

@@ -2,12 +2,15 @@
 
 use crate::error::{Kind, error};
 use crate::handle::Handle;
+use crate::life::Shared;
 use crate::time::{Span, Stamp, instant};
 use crate::value::{from_python, to_python};
+use fieldrig_engine::Node;
 use fieldrig_proto::device::{self, Power};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
+use std::sync::Arc;
 
 /// A value that was set.
 #[pyclass(frozen, eq, module = "fieldrig.device")]
@@ -52,6 +55,61 @@ impl Change {
     }
     fn __repr__(&self) -> String {
         format!("<Change {} = {:?}>", self.point, self.value)
+    }
+}
+
+/// An emulated device of a bench.
+#[pyclass(frozen, module = "fieldrig.device")]
+pub(crate) struct Device {
+    emulated: Emulated,
+    name: String,
+}
+
+impl Device {
+    /// A device that runs already.
+    pub(crate) fn adopt(name: &str, node: Node<device::Device>, shared: &Arc<Shared>) -> Device {
+        Device { emulated: Emulated { handle: Handle::adopt(node, shared) }, name: name.to_owned() }
+    }
+}
+
+#[pymethods]
+impl Device {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+    #[getter]
+    fn power(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.emulated.power(py)
+    }
+    #[pyo3(signature = (point, value))]
+    fn set(&self, py: Python<'_>, point: &str, value: &Bound<'_, PyAny>) -> PyResult<Change> {
+        self.emulated.set(py, point, value)
+    }
+    #[pyo3(signature = (point))]
+    fn get<'py>(&self, py: Python<'py>, point: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.emulated.get(py, point)
+    }
+    fn power_on(&self, py: Python<'_>) -> PyResult<Stamp> {
+        self.emulated.power_on(py)
+    }
+    fn power_off(&self, py: Python<'_>) -> PyResult<Stamp> {
+        self.emulated.power_off(py)
+    }
+    #[pyo3(signature = (face, name, value = None))]
+    fn habit(&self, py: Python<'_>, face: &str, name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.emulated.habit(py, face, name, value)
+    }
+    /// Where a face is found: `127.0.0.1:40233`, `/dev/pts/7`.
+    #[pyo3(signature = (face, /))]
+    fn address(&self, py: Python<'_>, face: &str) -> PyResult<String> {
+        self.emulated.handle.address(py, face)
+    }
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.emulated.handle.close(py)
+    }
+    fn __repr__(&self) -> String {
+        format!("<Device {}>", self.name)
     }
 }
 

@@ -48,6 +48,11 @@ where
         Ok(Handle { node: Alive::new(node), shared, private, owner })
     }
 
+    /// A node that was opened elsewhere, on a rig that is shared.
+    pub(crate) fn adopt(node: Node<E>, shared: &Arc<Shared>) -> Handle<E> {
+        Handle { node: Alive::new(node), shared: Arc::clone(shared), private: false, owner: Owner::Bench }
+    }
+
     /// The node.
     ///
     /// # Errors

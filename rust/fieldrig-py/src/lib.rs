@@ -3,13 +3,14 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `rig`, `stream`, `modbus`, `mqtt`, `device`: the classes. One Rust module is one Python submodule.
+//! - `rig`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
 
 use pyo3::prelude::*;
 
+mod bench;
 mod device;
 mod dissect;
 mod error;
@@ -86,11 +87,25 @@ mod _core {
         use pyo3::prelude::*;
 
         #[pymodule_export]
-        use crate::device::Change;
+        use crate::device::{Change, Device};
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             crate::importable(module, "device")
+        }
+    }
+
+    /// Bench files.
+    #[pymodule]
+    mod bench {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::bench::{Dut, Link, Plan, Resolved, Running, bring_up, load};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "bench")
         }
     }
 

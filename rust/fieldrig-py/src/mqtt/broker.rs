@@ -6,7 +6,7 @@ use crate::place;
 use crate::rig::Rig;
 use fieldrig_engine::PortSpec;
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::mqtt::broker;
+use fieldrig_proto::mqtt::{V5, broker};
 use pyo3::prelude::*;
 
 /// The name of its one port.
@@ -26,7 +26,7 @@ impl Broker {
     fn new(py: Python<'_>, port: u16, host: &str, rig: Option<&Bound<'_, Rig>>) -> PyResult<Broker> {
         let endpoint = broker::Broker::new(broker::BrokerConfig::default());
         let spec = PortSpec::TcpListen(format!("{host}:{port}"));
-        let binding = place::binding(VIA, spec, None, Sender::Server);
+        let binding = place::binding(VIA, spec, Some(&V5), Sender::Server);
         let handle = Handle::open(py, rig, VIA, endpoint, vec![binding], Owner::Bench)?;
         let url = format!("mqtt://{}", handle.address(py, VIA)?);
         Ok(Broker { handle, url })

@@ -10,8 +10,7 @@ use crate::time::{Stamp, instant, limit_or};
 use fieldrig_engine::PortSpec;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::mqtt::client::{self, ClientConfig, ClientEvent, CommandError, Ticket};
-use fieldrig_proto::mqtt::reason;
-use fieldrig_proto::mqtt::{PacketType, QoS, Version};
+use fieldrig_proto::mqtt::{PacketType, QoS, V5, V311, Version, reason};
 use fieldrig_proto::time::{self, Duration, Time, human};
 use pyo3::prelude::*;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -144,9 +143,9 @@ impl Client {
         belongs_to: &str,
     ) -> PyResult<Client> {
         let owner = Owner::parse(py, belongs_to)?;
-        let version = match version {
-            "5" => Version::V5,
-            "3.1.1" => Version::V311,
+        let (version, protocol) = match version {
+            "5" => (Version::V5, &V5),
+            "3.1.1" => (Version::V311, &V311),
             _ => return Err(error(py, Kind::Usage, format!("version is 5 or \"3.1.1\", not {version:?}"))),
         };
         let timeout = limit_or(timeout, Duration::from_secs(5))?;
@@ -163,7 +162,7 @@ impl Client {
             ..ClientConfig::default()
         };
         let port = PortSpec::TcpConnect(broker_address(py, url)?);
-        let binding = place::binding("broker", port, None, Sender::Client);
+        let binding = place::binding("broker", port, Some(protocol), Sender::Client);
         let name = name.unwrap_or_else(|| url.to_owned());
         let handle = Handle::open(py, rig, &name, client::Client::new(config), vec![binding], owner)?;
         let session = Session { handle, name, version, timeout };
