@@ -14,7 +14,7 @@
 //! Layers, from the floor up:
 //! - [`time`], [`verdict`], [`record`], [`fault`], [`dissect`]: words that everything shares.
 //! - [`endpoint`]: the seam and its calling contract. Read it before writing an endpoint.
-//! - [`line`]: serial lines and the framing toolkit; [`device`]: stores, models, faces.
+//! - [`mod@line`]: serial lines and the framing toolkit; [`device`]: stores, models, faces.
 //! - one folder for each protocol: [`modbus`], [`mqtt`]. Protocols never import each other.
 //! - [`protocol`]: the descriptor through which the engine, which knows no protocol, uses one.
 //!

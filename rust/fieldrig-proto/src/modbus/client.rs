@@ -41,6 +41,8 @@ pub struct Client {
     /// Sent and not answered.
     flying: Vec<Call>,
     ended: VecDeque<Ended>,
+    /// How many of these were given up: their transaction ids are not free.
+    unanswered: usize,
     framer: tcp::Framer,
     rtu: Option<RtuSide>,
     steps: VecDeque<Step>,
@@ -99,6 +101,7 @@ impl Client {
             waiting: VecDeque::new(),
             flying: Vec::new(),
             ended: VecDeque::new(),
+            unanswered: 0,
             framer: tcp::Framer::default(),
             rtu,
             steps: VecDeque::new(),
@@ -265,7 +268,8 @@ impl Client {
             let transaction = self.next_transaction;
             self.next_transaction = transaction.wrapping_add(1);
             let taken = self.flying.iter().any(|call| call.transaction == transaction)
-                || self.ended.iter().any(|ended| ended.transaction == transaction && !ended.answered);
+                || (self.unanswered > 0
+                    && self.ended.iter().any(|ended| ended.transaction == transaction && !ended.answered));
             if !taken {
                 return transaction;
             }
@@ -274,9 +278,12 @@ impl Client {
 
     fn remember(&mut self, transaction: u16, answered: bool) {
         if self.rtu.is_none() {
-            if self.ended.len() == REMEMBERED {
-                self.ended.pop_front();
+            if self.ended.len() == REMEMBERED
+                && let Some(forgotten) = self.ended.pop_front()
+            {
+                self.unanswered -= usize::from(!forgotten.answered);
             }
+            self.unanswered += usize::from(!answered);
             self.ended.push_back(Ended { transaction, answered });
         }
     }
