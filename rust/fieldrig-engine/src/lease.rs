@@ -6,15 +6,17 @@
 //!            |                               |
 //!        one pass                  disarm, drive as long as it takes
 //!            |                               |
-//!            +------ release: next in the queue, or re-arm and tell the owner the next deadline ------+
+//!            |                release: next in the queue, or tell the owner to come by soon (linger)
+//!            +-- release: re-arm, tell the owner the next deadline
 //! ```
 //!
 //! Rules of this file, checked by `tests/loom_lease.rs` on this very code:
 //! - At most one driver at a time.
 //! - Callers come in order of arrival. The owner never waits: if somebody drives or queues, it stands back, and disarms
 //!   itself so that it is not woken for nothing.
-//! - A lease that is idle and not closed is armed, on whatever path its last driver left, panics included, and the owner
-//!   knows its deadline.
+//! - A lease that is idle and not closed is armed, or the owner is bound to come by and arm it, on whatever path its last
+//!   driver left, panics included; and the owner knows its deadline. Arming is left to the owner because the next call
+//!   often follows at once: two system calls less for each.
 //! - Closing wakes everybody who queues. The value is shut once, by the closer or by the driver it waits for.
 
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, PoisonError, ThreadId, current, fence};
@@ -32,6 +34,10 @@ pub trait Gate {
     fn rearm(&self);
     /// The owner is to call at this instant (`u64::MAX`: never), if nothing else comes first.
     fn schedule(&self, deadline: u64);
+    /// A caller leaves: the owner is to come by in a moment, or at this instant if that is earlier, and arm itself then.
+    fn linger(&self, deadline: u64);
+    /// The owner stands back: it is told by [`Gate::linger`] or [`Gate::schedule`] when the others have left.
+    fn stand_back(&self);
     /// Somebody queues: the driver may want to know.
     fn nudge(&self);
 }
@@ -67,6 +73,8 @@ struct Turn {
     driver: Option<ThreadId>,
     queue: VecDeque<u64>,
     next_ticket: u64,
+    /// The driver is the owner.
+    owner_drives: bool,
     armed: bool,
     closed: bool,
     shut: bool,
@@ -76,7 +84,8 @@ impl<T: Tenant, G: Gate> Lease<T, G> {
     /// A lease that is armed and idle.
     pub fn new(value: T, gate: G) -> Lease<T, G> {
         let queue = VecDeque::with_capacity(16);
-        let turn = Turn { driver: None, queue, next_ticket: 0, armed: true, closed: false, shut: false };
+        let turn =
+            Turn { driver: None, queue, next_ticket: 0, owner_drives: false, armed: true, closed: false, shut: false };
         Lease { turn: Mutex::new(turn), changed: Condvar::new(), value: Mutex::new(value), gate }
     }
 
@@ -119,10 +128,11 @@ impl<T: Tenant, G: Gate> Lease<T, G> {
         }
         if turn.driver.is_some() || !turn.queue.is_empty() {
             self.disarm(&mut turn);
-            self.gate.schedule(u64::MAX);
+            self.gate.stand_back();
             return None;
         }
         turn.driver = Some(current().id());
+        turn.owner_drives = true;
         drop(turn);
         Some(self.hold())
     }
@@ -189,13 +199,18 @@ impl<T: Tenant, G: Gate> Lease<T, G> {
     fn release(&self, mut value: MutexGuard<'_, T>) {
         let deadline = value.deadline();
         let mut turn = self.turn();
+        let by_owner = std::mem::take(&mut turn.owner_drives);
         if turn.closed {
             if !turn.shut {
                 turn.shut = true;
                 value.shut();
             }
         } else if turn.queue.is_empty() {
-            self.arm(&mut turn, deadline);
+            if turn.armed || by_owner {
+                self.arm(&mut turn, deadline);
+            } else {
+                self.gate.linger(deadline);
+            }
         }
         drop(value);
         turn.driver = None;

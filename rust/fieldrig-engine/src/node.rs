@@ -404,7 +404,12 @@ where
         let now = held.wires_now();
         let due = Driver::deadline(&mut held).unwrap_or(Time::FAR).min(until.deadline);
         let slice = if self.timed { TICK } else { SLICE };
-        held.wait_and_pass(due.since(now).min(slice));
+        let limit = due.since(now).min(slice);
+        if until.polite {
+            held.wait_and_pass(limit);
+        } else {
+            held.wait_for_answer(limit);
+        }
         Ok(held)
     }
 

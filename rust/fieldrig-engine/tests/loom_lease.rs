@@ -46,6 +46,13 @@ impl Gate for Port {
     fn schedule(&self, deadline: u64) {
         self.0.change(|world| world.deadline = deadline);
     }
+    fn linger(&self, _deadline: u64) {
+        // In a moment, which is any time.
+        self.schedule(1);
+    }
+    fn stand_back(&self) {
+        self.schedule(u64::MAX);
+    }
     fn nudge(&self) {}
 }
 
@@ -96,6 +103,7 @@ fn own(lease: &Lease<Value, Port>, kernel: &Kernel) {
             if world.stop && world.input == 0 && world.armed {
                 return;
             }
+            // Stopped but not armed: somebody is bound to tell; if not, this waits for ever and loom says so.
             world = kernel.changed.wait(world).unwrap();
         }
         drop(world);
@@ -133,9 +141,10 @@ fn with_owner(callers: Vec<fn(&Lease<Value, Port>)>) {
     assert!(kernel.world.lock().unwrap().armed, "the port is armed again");
 }
 
-fn model(check: impl Fn() + Send + Sync + 'static) {
+/// All interleavings with at most so many preemptions. `LOOM_MAX_PREEMPTIONS=3` looks further everywhere, in minutes.
+fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound.get_or_insert(preemptions);
     builder.check(check);
 }
 
@@ -161,27 +170,27 @@ fn give_up(lease: &Lease<Value, Port>) {
 
 #[test]
 fn input_is_handled_once_whoever_drives() {
-    model(|| with_owner(vec![call]));
+    model(3, || with_owner(vec![call]));
 }
 
 #[test]
 fn two_callers_and_the_owner_take_turns() {
-    model(|| with_owner(vec![call, call]));
+    model(2, || with_owner(vec![call, call]));
 }
 
 #[test]
 fn a_deadline_left_behind_is_met_by_the_owner() {
-    model(|| with_owner(vec![command]));
+    model(3, || with_owner(vec![command]));
 }
 
 #[test]
 fn a_caller_that_gives_up_leaves_the_port_armed() {
-    model(|| with_owner(vec![call, give_up]));
+    model(2, || with_owner(vec![call, give_up]));
 }
 
 #[test]
 fn closing_while_leased_shuts_once_and_turns_others_away() {
-    model(|| {
+    model(3, || {
         let kernel = Kernel::new();
         let lease = Arc::new(Lease::new(Value::new(&kernel), Port(Arc::clone(&kernel))));
         let callers: Vec<_> = (0..2)
@@ -209,7 +218,7 @@ fn closing_while_leased_shuts_once_and_turns_others_away() {
 
 #[test]
 fn a_sleeper_is_woken_for_an_earlier_deadline() {
-    model(|| {
+    model(3, || {
         let alarm = Arc::new(Alarm::new());
         let slot = Arc::new(AtomicDeadline::new());
         let kicked = Arc::new((Mutex::new(false), Condvar::new()));

@@ -187,7 +187,7 @@ pub(super) struct Channel {
     pub(super) unread: bool,
     /// The conditions epoll watches now.
     pub(super) interest: u32,
-    /// Our direction was ended.
+    /// Nothing is sent any more.
     pub(super) finished: bool,
 }
 

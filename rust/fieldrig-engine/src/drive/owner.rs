@@ -161,6 +161,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long a port stays disarmed after a call, since the next call often follows at once.
+const MOMENT: Duration = Duration::from_millis(2);
+
+fn in_a_moment() -> u64 {
+    (Clock::Real.now() + MOMENT).as_nanos()
+}
+
 /// How a lease tells the owner of its node.
 pub(crate) struct OwnerGate {
     owner: Option<Arc<Owner>>,
@@ -214,6 +221,15 @@ impl Gate for OwnerGate {
                 let _ = Alarm::new().is_too_late_for(&self.deadline, deadline);
             }
         }
+    }
+
+    fn linger(&self, deadline: u64) {
+        self.schedule(deadline.min(in_a_moment()));
+    }
+
+    fn stand_back(&self) {
+        // Looks again in a moment by itself, so that a caller who leaves within that time need not wake it.
+        self.schedule(in_a_moment());
     }
 
     fn nudge(&self) {

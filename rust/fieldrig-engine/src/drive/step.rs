@@ -16,6 +16,7 @@ use super::channel::Inbound;
 use super::sys::{self, Ready};
 use super::wires::{KICK, News, Wires};
 use crate::log::RunLog;
+use crate::port::stream::STREAM_WAIT;
 use crate::port::{Arrival, Look, Read};
 use fieldrig_proto::dissect::Direction;
 use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Stamps, Why};
@@ -104,6 +105,22 @@ impl<E: Endpoint> Driver<E> {
     pub(crate) fn tick(&mut self) {
         self.wires.look_at_edges();
         self.wait_and_pass(std::time::Duration::ZERO);
+    }
+
+    /// [`Driver::wait_and_pass`] for a caller that waits for an answer. With one connection alone, waiting and reading are
+    /// one system call; who queues meanwhile is noticed after it.
+    pub(crate) fn wait_for_answer(&mut self, limit: std::time::Duration) {
+        let alone = self.wires.only_stream().filter(|_| limit >= STREAM_WAIT && self.stuck.is_none());
+        let Some(conn) = alone else {
+            self.wait_and_pass(limit);
+            return;
+        };
+        self.guarded(|driver| {
+            driver.wires.begin_pass();
+            driver.read(conn, true)?;
+            driver.time_out()?;
+            driver.finish_pass()
+        });
     }
 
     /// The connection that spoke last often speaks next: one read finds out, without asking epoll which one it is.
@@ -243,7 +260,7 @@ impl<E: Endpoint> Driver<E> {
             channel.inbound = Inbound::Reading;
         }
         match channel.inbound {
-            Inbound::Reading => self.read(conn),
+            Inbound::Reading => self.read(conn, false),
             Inbound::Ended if hung_up && !channel.port.edge() => {
                 self.wires.lose(conn, Why::Reset, "the other side broke it off");
                 self.tell_news()
@@ -269,7 +286,7 @@ impl<E: Endpoint> Driver<E> {
                     self.wires.writable(conn);
                 }
                 if reading {
-                    self.read(conn)?;
+                    self.read(conn, false)?;
                 }
             }
         }
@@ -277,16 +294,23 @@ impl<E: Endpoint> Driver<E> {
     }
 
     /// Reads one connection until it is empty, or often enough for this pass.
-    fn read(&mut self, conn: Conn) -> Result<(), Stuck> {
+    /// With `wait`, waits for its first bytes, at most [`STREAM_WAIT`].
+    fn read(&mut self, conn: Conn, wait: bool) -> Result<(), Stuck> {
         let mut buffer = std::mem::take(&mut self.wires.buffer);
         let mut stamps = std::mem::take(&mut self.wires.stamps);
-        let result = self.read_into(conn, &mut buffer, &mut stamps);
+        let result = self.read_into(conn, wait, &mut buffer, &mut stamps);
         self.wires.buffer = buffer;
         self.wires.stamps = stamps;
         result
     }
 
-    fn read_into(&mut self, conn: Conn, buffer: &mut [u8], stamps: &mut Vec<Stamp>) -> Result<(), Stuck> {
+    fn read_into(
+        &mut self,
+        conn: Conn,
+        mut wait: bool,
+        buffer: &mut [u8],
+        stamps: &mut Vec<Stamp>,
+    ) -> Result<(), Stuck> {
         for _ in 0..READS {
             let wires = &mut self.wires;
             let Some(channel) = wires.channels.get_mut(&conn.0) else { return Ok(()) };
@@ -295,8 +319,13 @@ impl<E: Endpoint> Driver<E> {
             }
             stamps.clear();
             let before = wires.clock.now();
-            let found =
-                channel.port.read(Look { clock: &wires.clock, since: channel.since, buffer: &mut *buffer, stamps });
+            let found = channel.port.read(Look {
+                clock: &wires.clock,
+                since: channel.since,
+                wait: std::mem::take(&mut wait),
+                buffer: &mut *buffer,
+                stamps,
+            });
             let now = wires.clock.now();
             match found {
                 Read::Nothing => {
@@ -384,6 +413,9 @@ impl<E: Endpoint> Driver<E> {
     fn time_out(&mut self) -> Result<bool, Stuck> {
         let mut busy = false;
         for _ in 0..SAME_INSTANT {
+            if self.endpoint.poll_timeout().is_none() {
+                return Ok(busy);
+            }
             let now = self.wires.clock.now();
             if self.endpoint.poll_timeout().is_none_or(|at| at > now) {
                 return Ok(busy);
@@ -401,8 +433,7 @@ impl<E: Endpoint> Driver<E> {
 
     /// Writes, and tells what came of it, until nothing is left to tell.
     fn finish_pass(&mut self) -> Result<(), Stuck> {
-        let now = self.wires.clock.now();
-        self.wires.do_due(now);
+        self.wires.do_due();
         for _ in 0..NEWS {
             self.wires.flush();
             if self.wires.news.is_empty() {

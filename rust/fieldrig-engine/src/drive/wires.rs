@@ -279,6 +279,7 @@ impl Wires {
             How::Stall => {
                 channel.inbound = Inbound::Ignored;
                 channel.output.clear();
+                channel.finished = true;
                 if let Some(fd) = channel.port.fd() {
                     self.epoll.remove(fd);
                     channel.interest = 0;
@@ -364,7 +365,9 @@ impl Wires {
     /// The queue: what could not be written before, and timed sends one by one.
     fn write_queue(&mut self, conn: Conn) -> Option<std::io::Error> {
         let channel = self.channels.get_mut(&conn.0)?;
-        channel.output.settle(&self.out, self.clock.now());
+        if !channel.output.direct.is_empty() {
+            channel.output.settle(&self.out, self.clock.now());
+        }
         loop {
             let front = channel.output.queue.front_mut()?;
             let issued = self.clock.now();
@@ -437,7 +440,8 @@ impl Wires {
             // A socket that is closed with bytes unread sends RST, which may overtake what we sent last.
             let since = channel.since;
             for _ in 0..16 {
-                let look = Look { clock: &self.clock, since, buffer: &mut self.buffer, stamps: &mut self.stamps };
+                let look =
+                    Look { clock: &self.clock, since, wait: false, buffer: &mut self.buffer, stamps: &mut self.stamps };
                 if !matches!(channel.port.read(look), Read::Bytes(..)) {
                     break;
                 }
@@ -555,13 +559,21 @@ impl Wires {
     }
 
     /// Does what is due: timed sends, ends of breaks, closes and attempts that took too long.
-    pub(super) fn do_due(&mut self, now: Time) {
+    pub(super) fn do_due(&mut self) {
         if self.clocked {
-            self.do_due_on_channels(now);
+            self.do_due_on_channels(self.clock.now());
         }
         if !self.attempts.is_empty() {
-            self.give_up_attempts(now);
+            self.give_up_attempts(self.clock.now());
         }
+    }
+
+    /// The connection, if it is all there is to wait for.
+    pub(super) fn only_stream(&self) -> Option<Conn> {
+        let alone = self.channels.len() == 1 && self.listeners.is_empty() && self.attempts.is_empty();
+        let (number, channel) = self.channels.first_key_value().filter(|_| alone && !self.has_work(&[]))?;
+        let quiet = channel.output.is_empty() && !self.clocked && channel.inbound == Inbound::Reading;
+        (quiet && channel.port.can_wait()).then_some(Conn(*number))
     }
 
     fn do_due_on_channels(&mut self, now: Time) {

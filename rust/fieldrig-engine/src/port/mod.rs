@@ -152,17 +152,19 @@ pub(crate) struct Look<'a> {
     pub(crate) clock: &'a Clock,
     /// The last instant at which the port was seen empty.
     pub(crate) since: Time,
+    /// Wait for bytes, if [`Port::can_wait`].
+    pub(crate) wait: bool,
     /// Where the bytes go.
     pub(crate) buffer: &'a mut [u8],
     /// Where stamps go, one for each byte, if the port has them.
     pub(crate) stamps: &'a mut Vec<Stamp>,
 }
 
-/// An open port. Calling contract: one owner at a time; after [`Read::Reset`] or [`Read::HungUp`] it is only dropped.
+/// An open port. Calling contract: one owner at a time; nothing blocks but a [`Look`] that asks to wait; after [`Read::Reset`] or [`Read::HungUp`] it is only dropped.
 pub(crate) trait Port: Send {
     /// The descriptor to wait on; `None` for ports in memory, which kick their owner.
     fn fd(&self) -> Option<RawFd>;
-    /// One look; never blocks.
+    /// One look.
     fn read(&mut self, look: Look<'_>) -> Read;
     /// Writes what can be written now; never blocks, `WouldBlock` when nothing can.
     fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize>;
@@ -184,6 +186,10 @@ pub(crate) trait Port: Send {
     }
     /// Whether its readiness must be watched edge-triggered (a pty master shows a hang-up as long as nobody opens it).
     fn edge(&self) -> bool {
+        false
+    }
+    /// Whether a look can wait for bytes, for at most [`stream::STREAM_WAIT`].
+    fn can_wait(&self) -> bool {
         false
     }
     /// Whether a read that did not fill the buffer leaves the port empty.

@@ -12,27 +12,34 @@ use std::path::Path;
 /// How long `listen` lets connections wait for us.
 const BACKLOG: libc::c_int = 1024;
 
+/// How long a look that waits waits at most.
+pub(crate) const STREAM_WAIT: Duration = Duration::from_millis(20);
+
 /// A connected stream socket.
 #[derive(Debug)]
 pub(crate) struct Stream {
     fd: OwnedFd,
     /// `None` on sockets whose bytes the kernel does not stamp.
     stamps: Option<KernelStamps>,
+    /// A receive without `MSG_DONTWAIT` waits, for at most [`STREAM_WAIT`].
+    waits: bool,
 }
 
 impl Stream {
     pub(crate) fn tcp(fd: OwnedFd) -> Stream {
         set_option(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY);
         set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
-        Stream { fd, stamps: Some(KernelStamps::default()) }
+        let waits = let_wait(&fd).is_ok();
+        Stream { fd, stamps: Some(KernelStamps::default()), waits }
     }
 
     pub(crate) fn unix(fd: OwnedFd) -> Stream {
-        Stream { fd, stamps: None }
+        // Without kernel stamps the arrival interval is as wide as the wait: looked at by polling instead.
+        Stream { fd, stamps: None, waits: false }
     }
 
     /// One `recvmsg`: how many bytes, and the wall-clock stamp of the last of them.
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
+    fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<(usize, Option<u64>)> {
         #[repr(align(8))]
         struct Control([u8; 64]);
         let mut control = Control([0; 64]);
@@ -43,8 +50,9 @@ impl Stream {
         message.msg_iovlen = 1;
         message.msg_control = control.0.as_mut_ptr().cast();
         message.msg_controllen = control.0.len();
+        let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
         // SAFETY: `message` names a live buffer and a live, aligned control area of the stated lengths.
-        let count = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+        let count = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, flags) };
         let count = check_size(count)?;
         // SAFETY: the kernel filled `message` and its control area, which is still alive.
         Ok((count, unsafe { stamp_of(&message) }))
@@ -75,7 +83,7 @@ impl Port for Stream {
     }
 
     fn read(&mut self, look: Look<'_>) -> Read {
-        match self.receive(look.buffer) {
+        match self.receive(look.buffer, look.wait) {
             Ok((0, _)) => Read::Finished,
             Ok((count, kernel)) => {
                 let stamps = self.stamps.as_mut();
@@ -94,6 +102,10 @@ impl Port for Stream {
         check_size(unsafe {
             libc::send(self.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
         })
+    }
+
+    fn can_wait(&self) -> bool {
+        self.waits
     }
 
     fn short_read_drains(&self) -> bool {
@@ -119,6 +131,20 @@ impl Port for Stream {
             )
         };
     }
+}
+
+/// Lets receives wait that do not say otherwise; all others here say `MSG_DONTWAIT`.
+fn let_wait(fd: &OwnedFd) -> io::Result<()> {
+    let time = libc::timeval { tv_sec: 0, tv_usec: libc::suseconds_t::from(STREAM_WAIT.subsec_micros() as i32) };
+    let size = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: passes a live timeval of the stated size.
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw const time).cast(), size)
+    })?;
+    // SAFETY: takes no pointers.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) }).map(|_| ())
 }
 
 fn set_option(fd: RawFd, level: libc::c_int, option: libc::c_int) {
