@@ -387,6 +387,37 @@ fn the_receive_maximum_of_a_broker_holds_the_client_back() {
 }
 
 #[test]
+fn a_topic_alias_above_what_the_broker_announced_is_refused() {
+    let announced = Properties::none().with(Property::TopicAliasMaximum(2));
+    let mut peer = world::ScriptedBroker::accept(config("c", Version::V5), announced);
+    let with = |alias| Properties::none().with(Property::TopicAlias(alias));
+    peer.client.publish_with(peer.now, "a", b"", QoS::AtMostOnce, false, &with(2)).unwrap();
+    assert_eq!(peer.packets().len(), 1);
+    let refused = peer.client.publish_with(peer.now, "a", b"", QoS::AtMostOnce, false, &with(3));
+    assert_eq!(refused, Err(CommandError::TopicAlias { alias: 3, maximum: 2 }));
+}
+
+#[test]
+fn the_event_of_a_broken_connect_does_not_hold_its_password() {
+    let mut world = World::new();
+    let mut peer = world.raw();
+    let connect = Connect {
+        client_id: "c".into(),
+        username: Some("u".into()),
+        password: Some(b"secret".to_vec()),
+        ..Connect::default()
+    };
+    let mut bytes = Vec::new();
+    fieldrig_proto::mqtt::encode(&Packet::Connect(Box::new(connect)), Version::V5, &mut bytes).unwrap();
+    bytes[9] |= 1;
+    peer.send_bytes(&mut world, &bytes);
+    let events = world.broker_events();
+    let Some(BrokerEvent::Violation { packet, violation, .. }) = events.first() else { panic!("{events:?}") };
+    assert_eq!(violation.statement, "MQTT-3.1.2-3");
+    assert_eq!(packet, &bytes[..12]);
+}
+
+#[test]
 fn packet_identifiers_stay_unique_across_kinds_and_the_wrap() {
     let mut peer = world::ScriptedBroker::accept(config("c", Version::V311), Properties::none());
     peer.client.publish(peer.now, "a", b"", QoS::AtLeastOnce, false).unwrap();

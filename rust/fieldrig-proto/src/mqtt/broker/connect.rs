@@ -98,7 +98,7 @@ impl Broker {
         link.window = self.config.in_flight.clamp(1, 65_000).min(announced);
         link.maximum_packet = connect.properties.maximum_packet_size().map_or(usize::MAX, |size| *size as usize);
         if let Some(due) = link.silent_at() {
-            self.alarm(due, Alarm::Link(conn));
+            self.alarm(due, Alarm::Silence(conn));
         }
     }
 

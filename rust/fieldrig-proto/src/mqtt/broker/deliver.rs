@@ -159,7 +159,7 @@ fn pump_queue(session: &mut Session, link: &mut Link, now: Time) {
         }
         let id = session.free_id();
         if write(link, &delivery, id, false, now) {
-            session.in_flight.push_back((id, delivery));
+            session.sent(id, delivery);
         } else {
             // Larger than the client takes: dropped without using up the window [MQTT-3.1.2-25].
             session.count_drop();

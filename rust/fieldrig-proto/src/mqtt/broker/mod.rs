@@ -15,6 +15,16 @@
 //! - Sessions are thin: subscriptions, queued and unacknowledged QoS 1 messages; these are sent again, with DUP and in
 //!   their order, when the session goes on [MQTT-4.4.0-1]. They live as long as the broker does.
 //! - Shared subscriptions and topic aliases are not offered, and MQTT 5 clients are told so.
+//!
+//! ```
+//! use fieldrig_proto::mqtt::{QoS, broker::Broker};
+//! use fieldrig_proto::time::Time;
+//! let mut broker = Broker::default();
+//! let sessions = broker.publish(Time::ZERO, "site/mode", b"test", QoS::AtMostOnce, true)?;
+//! assert_eq!(sessions, 0, "nobody has subscribed yet");
+//! assert_eq!(broker.retained("site/mode").as_deref(), Some(&b"test"[..]));
+//! # Ok::<(), fieldrig_proto::mqtt::broker::PublishError>(())
+//! ```
 
 mod connect;
 mod deliver;
@@ -105,7 +115,11 @@ impl Link {
 
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Alarm {
-    Link(Conn),
+    /// The CONNECT is due.
+    Connect(Conn),
+    /// The client may have been silent for too long.
+    Silence(Conn),
+    /// A session or the delay of its will may be over.
     Session(Key),
 }
 
@@ -261,7 +275,7 @@ impl Broker {
             window: self.config.in_flight,
         };
         self.links.insert(conn, link);
-        self.alarm(now + self.config.connect_timeout, Alarm::Link(conn));
+        self.alarm(now + self.config.connect_timeout, Alarm::Connect(conn));
     }
 
     fn alarm(&mut self, at: Time, alarm: Alarm) {
@@ -269,7 +283,7 @@ impl Broker {
         if self.alarms.len() > 4 * self.links.len() + 4096 {
             let (links, sessions) = (&self.links, &self.sessions);
             self.alarms.retain(|Reverse((_, alarm))| match alarm {
-                Alarm::Link(conn) => links.contains_key(conn),
+                Alarm::Connect(conn) | Alarm::Silence(conn) => links.contains_key(conn),
                 Alarm::Session(key) => sessions.get(*key).is_some(),
             });
         }
@@ -366,18 +380,17 @@ impl Broker {
         }
     }
 
-    fn link_alarm(&mut self, now: Time, conn: Conn) {
-        let Some(link) = self.links.get(&conn) else { return };
-        if link.session.is_none() {
-            let due = link.last_heard + self.config.connect_timeout;
-            if now >= due {
-                return self.lose(now, conn, Some(How::Rst), "no CONNECT came".to_owned(), false);
-            }
-            return self.alarm(due, Alarm::Link(conn));
+    fn connect_alarm(&mut self, now: Time, conn: Conn) {
+        if self.links.get(&conn).is_some_and(|link| link.session.is_none()) {
+            self.lose(now, conn, Some(How::Rst), "no CONNECT came".to_owned(), false);
         }
+    }
+
+    fn silence_alarm(&mut self, now: Time, conn: Conn) {
+        let Some(link) = self.links.get(&conn) else { return };
         let Some(due) = link.silent_at() else { return };
         if now < due {
-            return self.alarm(due, Alarm::Link(conn));
+            return self.alarm(due, Alarm::Silence(conn));
         }
         let silence = now.since(link.last_heard);
         self.say_disconnect(conn, 0x8d);
@@ -437,7 +450,8 @@ impl Endpoint for Broker {
             }
             self.alarms.pop();
             match alarm {
-                Alarm::Link(conn) => self.link_alarm(now, conn),
+                Alarm::Connect(conn) => self.connect_alarm(now, conn),
+                Alarm::Silence(conn) => self.silence_alarm(now, conn),
                 Alarm::Session(key) => self.session_alarm(now, key),
             }
         }

@@ -4,7 +4,7 @@ use super::connect::expiry_of;
 use super::router::{Entry, Key};
 use super::{Broker, BrokerEvent};
 use crate::endpoint::{Conn, How, Stamps};
-use crate::mqtt::client::KEPT;
+use crate::mqtt::client::kept;
 use crate::mqtt::decode::decode;
 use crate::mqtt::packet::{
     Ack, Disconnect, Packet, Publish, QoS, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe, Version,
@@ -217,7 +217,7 @@ impl Broker {
     fn note(&mut self, conn: Conn, violation: Violation, bytes: &[u8], at: Stamp, fatal: bool) {
         let session = self.links.get(&conn).and_then(|link| link.session);
         let client_id = session.map(|key| self.client_id(key));
-        let packet = bytes[..bytes.len().min(KEPT)].to_vec();
+        let packet = kept(bytes);
         self.events.push_back(BrokerEvent::Violation { conn, client_id, violation, packet, at, fatal });
     }
 

@@ -5,7 +5,7 @@ use crate::endpoint::Conn;
 use crate::mqtt::packet::{QoS, Will};
 use crate::mqtt::property::Property;
 use crate::time::{Duration, Time};
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// A published message, shared by all who get it.
@@ -91,7 +91,9 @@ pub(super) struct Session {
     pub(super) backlog: Queue,
     /// QoS 1: sent, not acknowledged, in the order they were sent.
     pub(super) in_flight: VecDeque<(u16, Delivery)>,
-    pub(super) next_id: u16,
+    /// The identifiers of those.
+    used: HashSet<u16>,
+    next_id: u16,
     /// Dropped messages that no event has told yet, and in total.
     pub(super) dropped: u64,
     pub(super) dropped_total: u64,
@@ -109,25 +111,35 @@ impl Session {
             queue: Queue::default(),
             backlog: Queue::default(),
             in_flight: VecDeque::new(),
+            used: HashSet::new(),
             next_id: 1,
             dropped: 0,
             dropped_total: 0,
         }
     }
 
-    /// A packet identifier nothing waits for [MQTT-2.2.1-4]. The window is far smaller than 65535: there always is one.
+    /// A packet identifier nothing waits for [MQTT-2.2.1-4]. The window is smaller than 65535: there always is one.
     pub(super) fn free_id(&mut self) -> u16 {
         loop {
             let id = self.next_id.max(1);
             self.next_id = id.checked_add(1).unwrap_or(1);
-            if !self.in_flight.iter().any(|(used, _)| *used == id) {
+            if !self.used.contains(&id) {
                 return id;
             }
         }
     }
 
+    /// Keeps a message that was sent until it is acknowledged.
+    pub(super) fn sent(&mut self, id: u16, delivery: Delivery) {
+        self.used.insert(id);
+        self.in_flight.push_back((id, delivery));
+    }
+
     /// Takes the acknowledged message out; `false` if none has this identifier.
     pub(super) fn acknowledge(&mut self, id: u16) -> bool {
+        if !self.used.remove(&id) {
+            return false;
+        }
         let found = self.in_flight.iter().position(|(used, _)| *used == id);
         found.is_some_and(|index| self.in_flight.remove(index).is_some())
     }
@@ -143,7 +155,7 @@ impl Session {
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
     free: Vec<Key>,
-    by_client: std::collections::HashMap<Arc<str>, Key>,
+    by_client: HashMap<Arc<str>, Key>,
 }
 
 impl Sessions {

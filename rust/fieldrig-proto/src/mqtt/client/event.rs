@@ -177,8 +177,12 @@ pub(in crate::mqtt) fn violation_record(violation: &Violation, packet: &[u8]) ->
         .with("packet", hex(packet))
 }
 
-/// How many bytes of an offending packet an event keeps.
-pub(in crate::mqtt) const KEPT: usize = 64;
+/// The first bytes of an offending packet, for an event. Of a CONNECT only what stands before client id and password.
+pub(in crate::mqtt) fn kept(packet: &[u8]) -> Vec<u8> {
+    let is_connect = packet.first().is_some_and(|first| first >> 4 == PacketType::Connect as u8);
+    let most = if is_connect { 12 } else { 64 };
+    packet[..packet.len().min(most)].to_vec()
+}
 
 /// Why a client refuses a command.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -192,6 +196,14 @@ pub enum CommandError {
     /// The broker announced less [MQTT-3.2.2-11].
     #[error("the broker announced a maximum QoS of {0}")]
     MaximumQoS(u8),
+    /// The broker announced fewer topic aliases [MQTT-3.2.2-17].
+    #[error("topic alias {alias} is above the {maximum} the broker announced")]
+    TopicAlias {
+        /// The alias.
+        alias: u16,
+        /// What the broker takes.
+        maximum: u16,
+    },
     /// The broker announced that it retains nothing [MQTT-3.2.2-14].
     #[error("the broker announced that it does not retain messages")]
     RetainUnavailable,

@@ -12,6 +12,18 @@
 //!   Maximum Packet Size, Server Keep Alive.
 //! - Nothing is resent after a reconnect yet: what was outstanding fails with the connection. Resending with DUP
 //!   [MQTT-4.4.0-1] and QoS 2 belong to the MQTT issue.
+//!
+//! ```
+//! use fieldrig_proto::endpoint::{Action, Conn, Endpoint, Input, Peer};
+//! use fieldrig_proto::mqtt::client::{Client, ClientConfig};
+//! use fieldrig_proto::time::Time;
+//! let mut client = Client::new(ClientConfig { client_id: "bench".into(), ..ClientConfig::default() });
+//! client.handle(Time::ZERO, Input::Opened(Conn(0), &Peer::default()));
+//! let mut out = Vec::new();
+//! assert!(matches!(client.poll_action(&mut out), Some(Action::Send { .. })));
+//! assert_eq!(out[0], 0x10, "CONNECT is the first packet");
+//! assert!(client.publish(Time::ZERO, "a", b"x", Default::default(), false).is_err(), "not accepted yet");
+//! ```
 
 mod event;
 mod inbox;
@@ -19,12 +31,12 @@ mod receive;
 
 pub use event::{ClientEvent, CommandError, Message, Ticket};
 
-pub(in crate::mqtt) use event::{KEPT, violation_record};
+pub(in crate::mqtt) use event::{kept, violation_record};
 
 use super::deframer::Deframer;
 use super::encode::{check_publish, encode, encode_publish};
 use super::packet::{Disconnect, Packet, PublishView, QoS, Subscribe, Subscription, Unsubscribe, Version, Will};
-use super::property::Properties;
+use super::property::{Properties, Property};
 use crate::endpoint::{Action, Conn, Endpoint, How, Input, Why};
 use crate::time::{Duration, Time};
 use inbox::Inbox;
@@ -124,10 +136,12 @@ struct Limits {
     maximum_qos: u8,
     retain: bool,
     maximum_packet: usize,
+    topic_alias: u16,
 }
 
 impl Limits {
-    const NONE: Limits = Limits { receive_maximum: 65_535, maximum_qos: 2, retain: true, maximum_packet: usize::MAX };
+    const NONE: Limits =
+        Limits { receive_maximum: 65_535, maximum_qos: 2, retain: true, maximum_packet: usize::MAX, topic_alias: 0 };
 }
 
 /// An MQTT client. The rules stand at the top of this file.
@@ -369,7 +383,13 @@ impl Client {
         if publish.retain && !self.limits.retain {
             return Err(CommandError::RetainUnavailable);
         }
-        Ok(())
+        let maximum = self.limits.topic_alias;
+        match publish.properties.iter().find(|property| matches!(property, Property::TopicAlias(_))) {
+            Some(Property::TopicAlias(alias)) if *alias > maximum => {
+                Err(CommandError::TopicAlias { alias: *alias, maximum })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ticket(&mut self) -> Ticket {

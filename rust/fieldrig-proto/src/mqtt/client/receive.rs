@@ -1,6 +1,6 @@
 //! What a client does with what arrives.
 
-use super::event::{ClientEvent, KEPT};
+use super::event::{ClientEvent, kept};
 use super::{Client, CommandError, Limits, Pending, State};
 use crate::endpoint::{Conn, How, Stamps, Why};
 use crate::mqtt::decode::decode;
@@ -254,7 +254,7 @@ impl Client {
 
     /// A violation that leaves the connection usable.
     fn odd(&mut self, violation: Violation, bytes: &[u8], at: Stamp) {
-        let packet = bytes[..bytes.len().min(KEPT)].to_vec();
+        let packet = kept(bytes);
         self.events.push_back(ClientEvent::Violation { violation, packet, at, fatal: false });
     }
 
@@ -269,7 +269,7 @@ impl Client {
             let _ = self.send(now, &Packet::Disconnect(Disconnect { code: violation.code, properties }));
         }
         let why = format!("the broker broke a rule: {violation}");
-        let packet = bytes[..bytes.len().min(KEPT)].to_vec();
+        let packet = kept(bytes);
         self.events.push_back(ClientEvent::Violation { violation, packet, at, fatal: true });
         self.lose(Some(How::Fin), why, None);
     }
@@ -280,6 +280,7 @@ fn limits(properties: &Properties) -> Limits {
         receive_maximum: properties.receive_maximum().map_or(65_535, |maximum| usize::from(*maximum)),
         maximum_qos: properties.maximum_qos().copied().unwrap_or(2),
         retain: properties.retain_available() != Some(&0),
+        topic_alias: properties.topic_alias_maximum().copied().unwrap_or(0),
         maximum_packet: properties.maximum_packet_size().map_or(usize::MAX, |size| *size as usize),
     }
 }

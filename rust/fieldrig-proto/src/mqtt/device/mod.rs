@@ -11,6 +11,16 @@
 //! - Publications go out when a point changes its value, or with a period, or both.
 //! - Emissions with QoS 1 wait for a connection (the newest 256); those with QoS 0 are lost without one, as telemetry
 //!   is. What is lost is counted in an event.
+//!
+//! ```
+//! use fieldrig_proto::device::{Face, PointStore};
+//! use fieldrig_proto::endpoint::Action;
+//! use fieldrig_proto::mqtt::{client::ClientConfig, device::{FaceSettings, MqttFace}};
+//! use fieldrig_proto::time::Time;
+//! let mut face = MqttFace::new("uplink", FaceSettings::new("tcp://127.0.0.1:1883", ClientConfig::default()));
+//! face.power(Time::ZERO, true, &PointStore::default());
+//! assert!(matches!(face.poll_action(&mut Vec::new()), Some(Action::Connect(target)) if target.via == "uplink"));
+//! ```
 
 mod settings;
 
