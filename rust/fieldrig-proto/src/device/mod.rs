@@ -8,6 +8,37 @@
 //!             Model                 behaviour: boots, reacts to changes and to what faces heard, speaks through faces
 //! ```
 //! A behaviour needs no code: a [`RuleSet`] is plain data (a model file), compiled into a [`RuleModel`].
+//!
+//! ```
+//! use fieldrig_proto::device::*;
+//! use fieldrig_proto::record::Value;
+//! use fieldrig_proto::time::Time;
+//!
+//! let setpoint = PointDefinition {
+//!     name: "setpoint".into(),
+//!     kind: PointKind::Float,
+//!     unit: "degC".into(),
+//!     initial: Value::Float(20.0),
+//!     range: Some((0.0, 120.0)),
+//!     access: Access::ReadWrite,
+//! };
+//! let alarm = What::Line { face: None, text: "ALARM {setpoint}".into() };
+//! let rules = RuleSet {
+//!     rules: vec![Rule {
+//!         when: "setpoint > 80 becomes true".into(),
+//!         actions: vec![PlannedAction { after: Default::default(), what: alarm }],
+//!     }],
+//!     ..RuleSet::default()
+//! };
+//! let points = vec![setpoint];
+//! let model = RuleModel::compile(&rules, &points, &["console"])?;
+//! let console = ConsoleFace::new("console", ConsoleSettings::default());
+//! let mut meter = Device::new("meter", PointStore::new(points), Box::new(model), vec![Box::new(console)]);
+//! meter.power_on(Time::ZERO);
+//! let change = meter.set(Time::from_nanos(5), "setpoint", 85.0)?;
+//! assert_eq!((change.from, change.at), (Value::Float(20.0), Time::from_nanos(5)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod compile;
 mod condition;

@@ -9,6 +9,21 @@
 //!   they come (`search.rs`).
 //! - One connection at a time: another that comes while one is open is broken off. After an end a new one may come.
 //! - What is sent before the stream is open leaves when it opens.
+//!
+//! ```
+//! use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps};
+//! use fieldrig_proto::line::stream::Stream;
+//! use fieldrig_proto::time::{Stamp, Time};
+//! use regex::bytes::Regex;
+//!
+//! let mut stream = Stream::new();
+//! stream.handle(Time::ZERO, Input::Opened(Conn(0), &Peer::default()));
+//! let arrival = Stamp::exact(Time::from_nanos(7));
+//! stream.handle(Time::from_nanos(7), Input::Bytes(Conn(0), b"boot ok v1.2\r\n", Stamps::One(arrival)));
+//! let found = stream.search(&Regex::new(r"ok v(?P<version>[\d.]+)\s")?, 0)?.expect("it has come");
+//! assert_eq!((found.start, found.end, found.at), (5, 13, arrival));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::search::Search;
 use super::{LineCommand, LineEvent};
