@@ -10,6 +10,9 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,13 +26,37 @@ EXPECTED = tomllib.loads((HERE / "expected.toml").read_text("utf-8"))
 CONFORM = [sys.executable, "-m", "fieldrig", "conform", "modbus-server"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_foreign_server_is_judged_as_confirmed_by_hand(name: str, tmp_path: Path) -> None:
-    junit = tmp_path / "junit.xml"
-    with running(COMMANDS[name](tmp_path)) as port:
+Reports = dict[str, "Future[Report]"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `fieldrig conform` said about one server."""
+
+    done: subprocess.CompletedProcess[str]
+    junit: Path
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
+    """All servers judged at the same time; most of it is waiting for silence."""
+    with ThreadPoolExecutor() as pool:
+        yield {name: pool.submit(judged, name, tmp_path_factory.mktemp(name)) for name in COMMANDS}
+
+
+def judged(name: str, folder: Path) -> Report:
+    """Starts a server and judges it by the command line."""
+    junit = folder / "junit.xml"
+    with running(COMMANDS[name](folder)) as port:
         command = [*CONFORM, f"tcp://127.0.0.1:{port}", "--unit", "1", "--caps", str(HERE / "capabilities.toml")]
-        command += ["--format", "json", "--junitxml", str(junit)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        command += ["--timeout", "1s", "--silence", "200ms", "--format", "json", "--junitxml", str(junit)]
+        return Report(subprocess.run(command, capture_output=True, text=True, timeout=240), junit)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_foreign_server_is_judged_as_confirmed_by_hand(name: str, reports: Reports) -> None:
+    report = reports[name].result()
+    done = report.done
     records = [json.loads(line) for line in done.stdout.splitlines()]
     rows = {record["id"]: record for record in records if record["kind"] == "row"}
     assert list(rows) == list(requirements()), done.stderr
@@ -38,7 +65,7 @@ def test_foreign_server_is_judged_as_confirmed_by_hand(name: str, tmp_path: Path
     assert verdicts == expected, {row: rows[row]["says"] for row in rows if verdicts[row] != expected.get(row)}
     failed = {row for row, verdict in expected.items() if verdict == "fail"}
     assert done.returncode == (1 if failed else 0), done.stderr
-    assert failures(junit) == failed
+    assert failures(report.junit) == failed
 
 
 def pinned(name: str, seen: dict[str, str]) -> dict[str, str]:

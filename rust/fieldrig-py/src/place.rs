@@ -20,7 +20,7 @@ pub(crate) fn port(py: Python<'_>, url: &str) -> PyResult<PortSpec> {
 
 /// Opening it means that somebody must be there.
 pub(crate) fn connects(spec: &PortSpec) -> bool {
-    matches!(spec, PortSpec::TcpConnect(_) | PortSpec::UnixConnect(_))
+    matches!(spec, PortSpec::TcpConnect(_) | PortSpec::TcpConnectFrom { .. } | PortSpec::UnixConnect(_))
 }
 
 /// A port under a name.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fieldrig.errors import UsageError
+
 
 class CapabilityError(Exception):
     """The file cannot be used; the text names the key and the remedy."""
@@ -116,8 +118,8 @@ def _idle(table: Mapping[str, Any]) -> Idle:
         raise CapabilityError(f'idle.then is {then!r}; it is "close" or "keep"')
     try:
         after = fieldrig.duration(table.get("after", ""))
-    except Exception as error:
-        raise CapabilityError(f"idle.after: {error}") from error
+    except UsageError as error:
+        raise CapabilityError(f"idle.after: {error.message}") from error
     return Idle(after=after, then=then)
 
 

@@ -98,9 +98,20 @@ def split(data: bytes, *, complete: bool) -> list[Adu]:
     return answers
 
 
+def disputed(data: bytes) -> bool:
+    """The length field of the answer at the beginning and its PDU disagree about where it ends."""
+    if len(data) <= HEADER:
+        return False
+    predicted = _predicted(data)
+    return predicted is not None and predicted != _stated(data)
+
+
+def _stated(view: bytes) -> int:
+    return 6 + int.from_bytes(view[4:6], "big")
+
+
 def _extent(view: bytes, complete: bool) -> int | None:
-    stated = 6 + int.from_bytes(view[4:6], "big")
-    predicted = _predicted(view)
+    stated, predicted = _stated(view), _predicted(view)
     if predicted is None or predicted == stated:
         return max(stated, HEADER + 1)
     if not complete:

@@ -5,7 +5,6 @@ The probe only reads. What it cannot find out is never guessed.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -98,10 +97,9 @@ def _ask(server: Server, address: str, function: int, first: int, quantity: int)
     server.begin()
     try:
         talk = _connected(server, address)
-        began = time.monotonic()
         talk.send(server.request(read_pdu(function, first, quantity)))
         answer = talk.answer(2 * server.timing.answer)
-        took = time.monotonic() - began
+        took = max(talk.arrived_at - talk.sent_at, 0.0)
         rest = b"" if answer else talk.anything(0.0)
         ended = talk.ended
     finally:

@@ -75,7 +75,8 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
 def coverage(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
     """How many requirements of each section came to what; those without a row are not tested."""
     verdicts = {row.requirement.id: row.verdict for row in rows}
-    table = {section: dict.fromkeys(VERDICTS, 0) for section in sections()}
+    words: tuple[str, ...] = VERDICTS
+    table = {section: dict.fromkeys(words, 0) for section in sections()}
     for requirement in requirements().values():
         table[requirement.section][verdicts.get(requirement.id, "not tested")] += 1
     return table

@@ -1,8 +1,8 @@
 """Saboteurs: for each requirement a device that breaks it. A row that its saboteur does not fail proves nothing.
 
-The device is fieldrig's own emulated one, which passes every row; a saboteur is a change of its habits. `tests/meta/
-test_kill_matrix.py` runs the whole suite against each of them and demands that the row fails (a `should` row: is missed),
-and with it exactly the rows that are declared here.
+The device is fieldrig's own emulated one, which passes every row; a saboteur is a change of its habits.
+`tests/meta/test_kill_matrix.py` runs the whole suite against each of them and demands that the row fails (a `should`
+row: is missed), and with it exactly the rows that are declared here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .server import Server, Timing
 if TYPE_CHECKING:
     from fieldrig.modbus import Device
 
-LAST = 299
-FAILING = 250
-CHANGING = 260
+LAST = 2499
+FAILING = 2450  # behind the last coil: the habit knows addresses, not tables
+CHANGING = 2460
 MAX_CONNECTIONS = 8
 INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
 
@@ -88,9 +88,9 @@ SABOTEURS: dict[str, Saboteur] = {
     "MBAP-14": _one("accept_long", True),
     "MBAP-15": _one("wedge_on_huge_length", True, ends=True),
     "MBAP-16": _one("impatient", "60ms"),
-    "MBAP-17": _one("trailing_as_next", True),
+    "MBAP-17": _one("trailing_as_next", True, "MBAP-20"),
     "MBAP-18": _one("answer_truncated", True),
-    "MBAP-19": _one("deaf_to_next_connection", "any"),
+    "MBAP-19": _one("deaf_to_next_connection", "length", "MBAP-15"),
     "MBAP-20": _one("deaf_after_malformed", "truncated"),
     "MBAP-21": _one("greeting", "ready\r\n"),
     "MBAP-22": _one("max_connections", 1, "MBAP-23"),
@@ -102,7 +102,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "MBAP-28": _one("ignore_access_list", True),
     "MBAP-30": _one("ignore_unit_255", True),
     "MBAP-31": _one("unit_zero_is_broadcast", True),
-    "PDU-01": _one("inputs_answered_as_holding", True),
+    "PDU-01": _one("inputs_answered_as_holding", True, "PDU-05", "PDU-06"),
     "PDU-02": _one("exception_extra_byte", True),
     "PDU-03": _one("little_endian", True),
     "PDU-04": _one("max_bits", 1999),
@@ -112,7 +112,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "PDU-08": _one("judge_address_first", True),
     "PDU-09": _one("judge_data_first", True),
     "PDU-10": _one("failure_code", 2),
-    "FC03-01": _one("max_registers", 124, "PDU-04"),
+    "FC03-01": _one("max_registers", 124, "PDU-04", "PDU-07"),
     "FC03-02": _one("accept_quantity_zero", True),
     "FC03-03": _one("byte_count_overflow", True),
     "FC03-04": _one("invent_missing", True),
@@ -130,8 +130,11 @@ def emulated(*habits: tuple[str, object]) -> Iterator[tuple[Device, Server]]:
     registers = list(range(LAST + 1))
     registers[1] = 0x1234
     bits = [index % 3 == 0 for index in range(2400)]
-    tables = {"holding": {0: registers}, "input": {0: registers}, "coils": {0: bits}, "discrete": {0: bits}}
-    with Rig(trace="counts", name="saboteur") as rig, modbus.Device(unit=None, rig=rig, **tables) as device:
+    words, flags = {0: registers}, {0: bits}
+    with (
+        Rig(trace="counts", name="saboteur") as rig,
+        modbus.Device(unit=None, holding=words, input=words, coils=flags, discrete=flags, rig=rig) as device,
+    ):
         for name, value in (*HABITS, *habits):
             device.habit(name, value)
         device.set("holding", CHANGING, [0, 0])
@@ -166,9 +169,10 @@ def run(*habits: tuple[str, object], stop: Callable[[Row], bool] = lambda row: F
     functions = tests()
     with emulated(*habits) as (device, server):
         for requirement in requirements().values():
-            busy = changing(device) if requirement.id == "FC03-05" else contextlib.nullcontext()
-            with busy:
+            with changing(device) if requirement.id == "FC03-05" else contextlib.nullcontext():
                 row = judge(requirement, functions[requirement.id], server)
+                if row.verdict == "inconclusive":  # this machine was busy: judged once more
+                    row = judge(requirement, functions[requirement.id], server)
             judged[requirement.id] = replace(row, exchanges=row.exchanges[-8:])
             if stop(row):
                 break

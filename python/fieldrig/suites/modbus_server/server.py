@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .capabilities import Capabilities
-from .frames import Adu, adu, is_normal, read_pdu, split
+from .frames import Adu, adu, disputed, is_normal, read_pdu, split
 from .outcome import Absent, Exchange, Missed, Undecided
 from .wire import Opener, Wire, WireError
 
@@ -87,11 +87,11 @@ class Talk:
         deadline = time.monotonic() + patience_for_each
         while len(self._answers) < count:
             cut = len(self._answers)
-            undecided = len(self._buffer) > 8
+            undecided = disputed(self._buffer)
             left = deadline - time.monotonic()
             before = len(self._buffer)
             patience = min(left, self._timing().settle) if undecided else left
-            self._take(lambda new: len(split(self._buffer + new, complete=False)) >= count, max(patience, 0.0))
+            self._take(lambda new: self._enough(new, count), max(patience, 0.0))
             quiet = len(self._buffer) == before
             self._cut(complete=(quiet and undecided) or self.ended is not None or left <= 0)
             if len(self._answers) > cut:
@@ -141,6 +141,13 @@ class Talk:
         if self._wire.ended is not None and before is None:
             how = {"finished": "the server closed the connection", "reset": "the server reset the connection"}
             self._note("note", text=how[self._wire.ended])
+
+    def _enough(self, new: bytes, count: int) -> bool:
+        """Enough came for `count` answers, or something whose end only time can tell."""
+        data = self._buffer + new
+        cut = split(data, complete=False)
+        rest = data[sum(len(answer.raw) for answer in cut) :]
+        return len(self._answers) + len(cut) >= count or (disputed(rest) and not disputed(self._buffer))
 
     def _cut(self, *, complete: bool) -> None:
         cut = split(self._buffer, complete=complete)
@@ -235,9 +242,9 @@ class Server:
 
     # -- what rows ask ---------------------------------------------------------------------------------------------
 
-    def ask(self, talk: Talk, request: bytes, what: str = "the request", **how: float) -> Adu:
+    def ask(self, talk: Talk, request: bytes, what: str = "the request") -> Adu:
         """Sends a request and gives its answer. Raises `Absent` if none comes."""
-        talk.send(request, **how)
+        talk.send(request)
         return self.expect(talk, what)
 
     def expect(self, talk: Talk, what: str) -> Adu:

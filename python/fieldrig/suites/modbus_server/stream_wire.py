@@ -18,10 +18,13 @@ def opener(url: str, rig: Rig) -> Opener:
     def connect(source: str | None) -> Wire:
         address = url if source is None else f"{url}?source={source}"
         try:
-            return StreamWire(Stream(address, rig=rig))
+            return StreamWire(Stream(address, rig=rig, belongs_to="dut"))
+        except ConnectionLost as error:  # made, and reset at once
+            raise WireError("refused", error.message) from error
         except PortError as error:
-            refused = "refused" in error.message.lower()
-            raise WireError("refused" if refused else "unreachable", error.message) from error
+            turned_down = any(word in error.message for word in ("refused", "reset by peer"))
+            text = error.message.removeprefix(f"{address}: ")
+            raise WireError("refused" if turned_down else "unreachable", text) from error
 
     return connect
 
@@ -48,9 +51,13 @@ class StreamWire:
     def receive(self, enough: Callable[[bytes], bool], within: float) -> Arrival | None:
         if self._ended is not None:
             return None
-        received = self._stream.receive(enough, within=_span(within))
-        if received.closed in ("finished", "reset"):
-            self._ended = "finished" if received.closed == "finished" else "reset"
+        try:
+            received = self._stream.receive(enough, within=_span(within))
+        except ConnectionLost:
+            self._ended = "reset"
+            return None
+        if received.closed is not None:  # "local": both sides have said that nothing more follows
+            self._ended = "reset" if received.closed == "reset" else "finished"
         if not received.data:
             return None
         stamps = [stamp.latest for _, stamp in received.stamps]

@@ -84,17 +84,30 @@ def test_resets_in_mid_request_leave_nothing_behind(server: Server) -> None:
     request = server.request(server.read())
     log = server.exchanges
     for count in range(RESETS):
-        try:
-            talk = server.connect()
-        except WireError as error:
-            if error.kind == "refused":
-                raise Missed(f"after {count} resets connections are refused") from error
-            raise Undecided(f"after {count} resets the server cannot be reached: {error}") from error
+        talk = _connected_in_time(server, count)
         talk.send(request[:9], note=f"reset {count + 1} of {RESETS}")
         talk.close("rst")
         del log[4:]  # all alike
-    server.must_be_usable(f"{RESETS} resets in the middle of a request")
+    deadline = time.monotonic() + server.timing.answer
+    while server.health() != "answers":
+        if time.monotonic() > deadline:
+            server.must_be_usable(f"{RESETS} resets in the middle of a request")
     server.note(f"served after {RESETS} resets")
+
+
+def _connected_in_time(server: Server, count: int) -> Talk:
+    """A connection; a server that is still busy with the resets before may turn some down for a while."""
+    deadline = time.monotonic() + server.timing.answer
+    while True:
+        try:
+            return server.connect()
+        except WireError as error:
+            if time.monotonic() < deadline:
+                time.sleep(server.timing.settle)
+            elif error.kind == "refused":
+                raise Missed(f"after {count} resets connections are refused") from error
+            else:
+                raise Undecided(f"after {count} resets the server cannot be reached: {error}") from error
 
 
 @pytest.mark.requirement("MBAP-26")
@@ -126,12 +139,12 @@ def _asked(server: Server, talk: Talk) -> Talk:
 
 @pytest.mark.requirement("MBAP-27")
 def test_small_answers_are_not_held_back(server: Server) -> None:
-    if server.facts.latency > NAGLE[0]:
-        raise Undecided(f"the server takes {server.facts.latency * 1000:.0f} ms; a delay of 40 ms cannot be told apart")
     for what, count in (("single answers", 1), ("the second of two answers", 2)):
         took = sorted(_latencies(server, count))
         if not took:
             continue  # requests in flight are lost or refused: the business of other rows
+        if count == 1 and took[len(took) // 2] > NAGLE[1]:
+            raise Undecided("single answers take longer than 50 ms: a delay of 40 ms cannot be told apart")
         p99 = took[len(took) * 99 // 100 - 1]
         held = sum(NAGLE[0] <= latency <= NAGLE[1] for latency in took)
         seen = f"{what}: p50 {statistics.median(took) * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms"

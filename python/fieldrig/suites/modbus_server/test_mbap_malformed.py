@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from .frames import LONGEST_PDU, adu
-from .outcome import Missed
-from .server import Server
+from .outcome import Absent, Missed
+from .server import Server, Talk
 
 
 @pytest.mark.requirement("MBAP-05")
@@ -77,13 +77,27 @@ def test_surplus_bytes_are_not_the_next_request(server: Server) -> None:
         talk = server.connect()
         talk.send(server.request(server.read() + surplus), note=what)
         answer = server.expect(talk, f"an ADU with {what}")
-        more = talk.answer(server.timing.silence)
-        if more is not None or answer.transaction == inner:
-            raise Missed(f"an ADU with {what}: the surplus was taken for the next request and answered")
         if answer.function & 0x80 and answer.exception != 3:
             raise Missed(f"an ADU with {what} got {answer.says()}, not exception 03 or the normal answer")
+        surplus_was_ignored(server, talk, what)
         server.note(f"{what}: {answer.says()}")
         talk.close()
+
+
+def surplus_was_ignored(server: Server, talk: Talk, what: str) -> None:
+    """Neither is the surplus answered, nor does it hide the request that follows."""
+    following = server.next_transaction()
+    if talk.anything(server.timing.silence):
+        raise Missed(f"an ADU with {what}: the surplus was taken for the next request and answered")
+    if talk.ended:
+        return  # then no request can follow
+    talk.send(server.request(server.read(), transaction=following), note="the request that follows")
+    try:
+        answer = server.expect(talk, "the request that follows")
+    except Absent as absent:
+        raise Absent(f"an ADU with {what}: its surplus seems to hide the next request; {absent}") from None
+    if answer.transaction != following:
+        raise Missed(f"an ADU with {what}: with the request that follows the surplus was answered, too")
 
 
 @pytest.mark.requirement("MBAP-18")
