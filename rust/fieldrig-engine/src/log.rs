@@ -2,6 +2,15 @@
 //!
 //! Each line is one `write` to a file opened for appending, made before the call returns: a crash of the process keeps
 //! every line, and at most the last one is torn. [`read`] leaves a torn last line out.
+//!
+//! ```
+//! use fieldrig_engine::log::RunLog;
+//!
+//! let log = RunLog::start(None)?;
+//! log.note("step", &[("name", "power on".into())]);
+//! assert_eq!(log.lines(), 1);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use crate::json;
 use crate::trace::new_file;

@@ -11,6 +11,13 @@
 //! - Everything that can be known to be wrong is found by [`load`]; bringing up fails only for ports.
 //! - No protocol is named here: what a link is follows from the descriptor. A link whose protocol has a broker is a
 //!   meeting point; one with `line` is a wire (a pty when emulated); any other is a TCP port (loopback when emulated).
+//!
+//! ```
+//! use fieldrig_engine::bench::{Profiles, load};
+//!
+//! let error = load("no/bench.toml".as_ref(), &Profiles::default(), &|_| None, &[]).expect_err("there is none");
+//! assert_eq!(error.to_string(), "no/bench.toml: there is no such file");
+//! ```
 
 mod behaviour;
 mod bring_up;

@@ -14,6 +14,19 @@
 //!   per link, as `if_tsoffset`. The stamp of a message is the stamp of the chunk that completed it.
 //! - The writer knows no protocol: it cuts messages with [`Protocol::message_length`] and names them with
 //!   [`Protocol::capture_tag`]. Bytes that never became a whole message are written too, as data, with a comment.
+//!
+//! ```
+//! use fieldrig_engine::trace::{Capture, Level};
+//! use fieldrig_proto::dissect::{Direction, Sender};
+//! use fieldrig_proto::endpoint::Conn;
+//! use fieldrig_proto::time::{Stamp, Time};
+//!
+//! let capture = Capture::start(None, Level::Counts)?;
+//! let link = capture.link("console", None, Sender::Client, "115200 8N1");
+//! capture.frame(link, Conn(0), Direction::In, Stamp::exact(Time::ZERO), b"boot ok\r\n");
+//! assert_eq!(capture.counts().bytes_in, 9);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod export;
 mod pcapng;
