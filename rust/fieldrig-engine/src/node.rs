@@ -171,7 +171,8 @@ where
         Ok((result, sent))
     }
 
-    /// Drives the node until `check` gives something (`Some`) or `deadline` is over (`None`). Whoever queues for the
+    /// Drives the node until `check` gives something (`Some`) or `deadline` is over (`None`); what has arrived by then is
+    /// taken first, also if it was over before. Whoever queues for the
     /// node meanwhile gets a turn; `check` must leave the events of others in the queue.
     ///
     /// # Errors
@@ -183,7 +184,10 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<R>, EngineError> {
         let inner = self.inner();
-        let held = inner.enter(go_on)?;
+        let mut held = inner.enter(go_on)?;
+        if held.wires_now() >= deadline {
+            inner.look(&mut held);
+        }
         inner.drive(held, Until { deadline, polite: true, sent: false }, &mut check, go_on)
     }
 
@@ -220,6 +224,7 @@ where
 
     /// A command and the wait until the first send that it causes has happened, under one lease. `within` counts from the
     /// command; when it is over, the send still waits (`returned` is `None`). `None`: the command caused no send.
+    /// The ports are looked at right before the command, so that what answers it surely came after this call.
     ///
     /// # Errors
     /// Those of the command (inner), and those of [`Node::wait`].
@@ -231,6 +236,7 @@ where
     ) -> Result<Result<Option<Sent>, X>, EngineError> {
         let inner = self.inner();
         let mut held = inner.enter(go_on)?;
+        inner.look(&mut held);
         let begun = held.wires_now();
         if let Err(refused) = held.command(command).ok_or_else(|| inner.stuck(&held))? {
             return Ok(Err(refused));
@@ -297,6 +303,14 @@ where
         })
     }
 
+    /// Takes what has arrived, without waiting; from here on the ports are known to be empty. Virtual time has nothing to
+    /// look at: there, everything has arrived when its instant comes.
+    fn look(&self, held: &mut Lent<'_, E>) {
+        if self.sim.is_none() {
+            held.wait_and_pass(Duration::ZERO);
+        }
+    }
+
     fn stuck(&self, held: &Lent<'_, E>) -> EngineError {
         let what = held.stuck.clone().unwrap_or_default();
         EngineError::Stuck { node: self.name.clone(), what }
@@ -342,10 +356,6 @@ where
             let now = held.wires_now();
             let left = until.sent && sent.is_none_or(|sent| sent.returned.is_some());
             if found.is_some() || left || now >= until.deadline {
-                if until.sent {
-                    // Seen empty right after the send: what comes from here on surely came after it.
-                    held.wait_and_pass(Duration::ZERO);
-                }
                 held.log_events(&self.log, &self.name);
                 return Ok(found);
             }

@@ -167,11 +167,12 @@ where
     }
 }
 
-/// The instant of an issue: not before the command, not after the port took the bytes. A send that still waits in the
-/// output was issued when it was handed out.
+/// The instant of an issue. A send that still waits in the output was issued when it was handed out.
 pub(crate) fn issued(sent: Option<Sent>, now: Time) -> time::Stamp {
-    match sent {
-        Some(sent) => sent.at().unwrap_or_else(|| time::Stamp::exact(sent.scheduled)),
-        None => time::Stamp::exact(now),
-    }
+    time::Stamp::exact(sent.map_or(now, |sent| sent.issued.unwrap_or(sent.scheduled)))
+}
+
+/// When a send was complete.
+pub(crate) fn returned(sent: Option<Sent>, now: Time) -> time::Stamp {
+    time::Stamp::exact(sent.map_or(now, |sent| sent.returned.unwrap_or(sent.scheduled)))
 }

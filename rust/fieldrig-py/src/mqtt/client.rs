@@ -3,7 +3,7 @@
 use super::message::Published;
 use super::watch::Watch;
 use crate::error::{Kind, Owner, build, error};
-use crate::handle::{Handle, issued};
+use crate::handle::{Handle, issued, returned};
 use crate::place;
 use crate::rig::Rig;
 use crate::time::{Stamp, instant, limit_or};
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How a command ended.
 pub(super) enum Ended {
-    /// Answered with these codes.
-    Answered(Vec<u8>, time::Stamp),
+    /// Answered with these codes, or (no instant) done when it was sent.
+    Answered(Vec<u8>, Option<time::Stamp>),
     /// It will never be answered.
     Failed(String),
 }
@@ -50,13 +50,13 @@ impl Session {
             py,
             |client, now| {
                 begun = now;
-                command(client, now).map(|ticket| (ticket, client.is_outstanding(ticket), now))
+                command(client, now).map(|ticket| (ticket, client.is_outstanding(ticket)))
             },
             self.timeout,
-            |(ticket, outstanding, now), _, events, _| {
+            |(ticket, outstanding), _, events, _| {
                 if !outstanding {
                     // QoS 0: nothing will answer.
-                    return Some(Ended::Answered(Vec::new(), time::Stamp::exact(*now)));
+                    return Some(Ended::Answered(Vec::new(), None));
                 }
                 // Messages stand in the inbox of the client; answers to the commands of other threads stay.
                 events.retain(|event| !matches!(event, ClientEvent::Message(_)));
@@ -65,9 +65,9 @@ impl Session {
             },
         )?;
         let called = called.map_err(|problem| self.refused_command(py, &problem))?;
-        let at = issued(called.sent, begun);
+        let (at, left) = (issued(called.sent, begun), returned(called.sent, begun));
         match called.outcome {
-            Some(Ended::Answered(codes, done)) => Ok((codes, at, done)),
+            Some(Ended::Answered(codes, done)) => Ok((codes, at, done.unwrap_or(left))),
             Some(Ended::Failed(why)) => Err(self.lost(py, &format!("{what} was not answered: {why}"))),
             None => {
                 let waited = human(i64::try_from(self.timeout.as_nanos()).unwrap_or(i64::MAX));
@@ -104,12 +104,14 @@ impl Session {
 
 fn ended(event: &ClientEvent, wanted: Ticket) -> Option<Ended> {
     match event {
-        ClientEvent::Published { ticket, at, code } if *ticket == wanted => Some(Ended::Answered(vec![*code], *at)),
+        ClientEvent::Published { ticket, at, code } if *ticket == wanted => {
+            Some(Ended::Answered(vec![*code], Some(*at)))
+        }
         ClientEvent::Subscribed { ticket, granted, at } if *ticket == wanted => {
-            Some(Ended::Answered(granted.clone(), *at))
+            Some(Ended::Answered(granted.clone(), Some(*at)))
         }
         ClientEvent::Unsubscribed { ticket, codes, at } if *ticket == wanted => {
-            Some(Ended::Answered(codes.clone(), *at))
+            Some(Ended::Answered(codes.clone(), Some(*at)))
         }
         ClientEvent::Failed { ticket, why } if *ticket == wanted => Some(Ended::Failed(why.clone())),
         _ => None,
@@ -181,7 +183,6 @@ impl Client {
         if let Some(code) = codes.first().filter(|code| **code >= 0x80) {
             return Err(self.session.turned_down(py, PacketType::PubAck, "a publish", *code));
         }
-        let done = if qos == 0 { time::Stamp::exact(at.latest()) } else { done };
         Ok(Published { topic: topic.to_owned(), at, done })
     }
     #[pyo3(signature = (filter, *, qos = 0))]

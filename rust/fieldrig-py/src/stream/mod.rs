@@ -5,7 +5,7 @@ mod values;
 pub(crate) use values::{Line, Match, Received, Sent};
 
 use crate::error::{Kind, Owner, error, hinted};
-use crate::handle::{Handle, issued};
+use crate::handle::{Handle, issued, returned};
 use crate::place;
 use crate::rig::Rig;
 use crate::time::{Stamp, instant, limit, limit_or};
@@ -109,8 +109,10 @@ impl Stream {
             let message = format!("{}: the other side does not take the bytes", self.name);
             return Err(error(py, Kind::Unanswered, message));
         }
-        let at = issued(sent, now);
-        Ok(Sent { at, done: time::Stamp::exact(at.latest()), data })
+        // The call itself is the issue: the port is looked at after it and before the write, so that nothing that came
+        // before can pass for an answer, and no answer for something that came before.
+        let at = if extra.is_zero() { time::Stamp::exact(now) } else { issued(sent, now) };
+        Ok(Sent { at, done: returned(sent, now), data })
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<Received> {
