@@ -51,7 +51,7 @@ class Timeline:
     def __init__(self, now: Callable[[], Stamp], stalled: Callable[[Stamp], Iterable[Span]] | None = None) -> None:
         self._now = now
         self._stalled = stalled
-        self._last = now()
+        self._last = Stamp(0)
         self._observers: list[Callable[[Stamp], list[tuple[str, Observation]]]] = []
         self.trace: str | None = None
 
@@ -60,9 +60,9 @@ class Timeline:
         return self._now()
 
     def stimulus(self, at: Stamp) -> None:
-        """Notes that something was done that can cause behaviour."""
-        if at.latest_ns > self._last.latest_ns:
-            self._last = at
+        """Notes that something was done that can cause behaviour, from its issue on."""
+        if at.earliest_ns > self._last.latest_ns:
+            self._last = Stamp(at.earliest_ns)
 
     def restart(self) -> None:
         """A new test begins: nothing that arrived until now counts any more."""
@@ -70,7 +70,7 @@ class Timeline:
 
     @property
     def last_stimulus(self) -> Stamp:
-        """The last stimulus on any link; before the first one, the start of the test."""
+        """The last stimulus on any link; before the first one the start of the test, else the beginning of the run."""
         return self._last
 
     def observe(self, observer: Callable[[Stamp], list[tuple[str, Observation]]]) -> None:
@@ -112,17 +112,19 @@ class Window:
 
 
 def instant(of: HasInstant | Stamp) -> Stamp:
-    """The instant of an action, an observation or a stamp.
+    """The instant behind which things count as later.
+
+    Of an action (it has ``.done``) that is the beginning of its issue, which is known exactly: its bytes leave while it
+    is issued, and on a quick path the answer is there before the call has returned. Of an observation it is the whole
+    interval in which it may have arrived.
 
     Raises:
         UsageError: the object has no instant.
     """
-    if isinstance(of, Stamp):
-        return of
     at = getattr(of, "at", None)
     if not isinstance(at, Stamp):
         raise UsageError(f"after= takes an action, an observation or a Stamp, not {of!r}")
-    return at
+    return Stamp(at.earliest_ns) if hasattr(of, "done") else at
 
 
 def window(timeline: Timeline, after: HasInstant | Stamp | None, length: str | Span | None, name: str) -> Window:

@@ -6,12 +6,13 @@ inbox, and everything up to its end out of a stream.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._core import Span, Stamp
-from .errors import InconclusiveError, ObserverBlind, UnexpectedEvent, UsageError
+from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent, UsageError
 from .expect import HasInstant, MessagePattern, Timeline, Window, failure, give_up, window
 
 
@@ -110,7 +111,8 @@ class MessageInbox(Generic[M]):
         unsure = None
         proven = False
         while True:
-            messages = self._source.wait(index, frame.deadline_ns)
+            with _blind_if_lost(self._name, frame, self._timeline):
+                messages = self._source.wait(index, frame.deadline_ns)
             for message in messages:
                 place, index = index, index + 1
                 if place in self._taken or message.retained or not pattern.matches(message.topic, message.payload):
@@ -229,7 +231,8 @@ class StreamInbox(Generic[S]):
         """
         check_pattern(pattern)
         frame = window(self._timeline, after, for_, "for_")
-        match, verdict = self._find(pattern, frame)
+        with _blind_if_lost(self._name, frame, self._timeline):
+            match, verdict = self._find(pattern, frame)
         if match is not None and verdict == "pass":
             headline = f"{self._name}: /{pattern}/ came, it was not to come: {match.describe()}"
             raise UnexpectedEvent(failure(headline, frame, self._timeline))
@@ -267,6 +270,16 @@ class StreamInbox(Generic[S]):
             unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else None
             nearest = f"{stale.describe()}, but it came before the cursor: stale" if stale else None
         return give_up(f"{self._name}: /{pattern}/ did not come", frame, self._timeline, unsure, nearest)
+
+
+@contextlib.contextmanager
+def _blind_if_lost(name: str, frame: Window, timeline: Timeline) -> Iterator[None]:
+    """Whoever waits for silence on a link that is lost has seen nothing: neither a fail nor a pass."""
+    try:
+        yield
+    except (PortLost, ConnectionLost) as lost:
+        headline = f"{name}: no witness for the silence: {lost.message}"
+        raise ObserverBlind(failure(headline, frame, timeline)) from lost
 
 
 def check_pattern(pattern: str) -> None:

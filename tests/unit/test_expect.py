@@ -46,7 +46,9 @@ class Messages:
 
 
 def timeline(stalls: Iterable[Span] = (), now_ms: float = 100) -> Timeline:
-    return Timeline(lambda: at(now_ms), lambda since: stalls)
+    made = Timeline(lambda: at(now_ms), lambda since: stalls)
+    made.restart()
+    return made
 
 
 def inbox(*messages: Message, witness: str | None = None, stalls: Iterable[Span] = ()) -> MessageInbox[Message]:

@@ -47,6 +47,8 @@ pub struct Client {
     rtu: Option<RtuSide>,
     steps: VecDeque<Step>,
     events: VecDeque<ClientEvent>,
+    /// What came instead of Modbus, if that is why the connection was given up.
+    gibberish: Option<Stray>,
     next_ticket: u64,
     next_transaction: u16,
 }
@@ -106,6 +108,7 @@ impl Client {
             rtu,
             steps: VecDeque::new(),
             events: VecDeque::new(),
+            gibberish: None,
             next_ticket: 1,
             next_transaction: 1,
         }
@@ -156,7 +159,7 @@ impl Client {
         match &self.link {
             Link::Gone(why) if self.config.reconnect.is_none() => {
                 let why = why.clone();
-                self.events.push_back(ClientEvent::Lost(call.end(Vec::new(), Stamp::exact(now)), why));
+                self.end_lost(now, call, &why);
             }
             Link::Gone(_) => {
                 self.connect(now);
@@ -354,16 +357,32 @@ impl Client {
                 let call = self.flying.swap_remove(index);
                 self.events.push_back(ClientEvent::Malformed(call.end(rest.to_vec(), at), reason));
             }
-            None => self.events.push_back(ClientEvent::Unsolicited(Stray { bytes: rest.to_vec(), at, reason })),
+            None => {
+                let stray = Stray { bytes: rest.to_vec(), at, reason };
+                self.gibberish = Some(stray.clone());
+                self.events.push_back(ClientEvent::Unsolicited(stray));
+            }
         }
+    }
+
+    /// Ends a request that has no connection any more. Where the other side spoke something else, that is the answer.
+    fn end_lost(&mut self, now: Time, call: Call, why: &Why) {
+        self.events.push_back(match &self.gibberish {
+            Some(stray) if *why == Why::Local => {
+                let reason = format!("what came cannot be read as Modbus/TCP: {}", stray.reason);
+                ClientEvent::Malformed(call.end(stray.bytes.clone(), stray.at), reason)
+            }
+            _ => ClientEvent::Lost(call.end(Vec::new(), Stamp::exact(now)), why.clone()),
+        });
     }
 
     /// The connection is gone: everything pending ends.
     fn lose(&mut self, now: Time, why: Why) {
         let held = self.rtu.as_mut().and_then(RtuSide::reset);
         self.events.extend(held);
-        for call in self.flying.drain(..).chain(self.waiting.drain(..)) {
-            self.events.push_back(ClientEvent::Lost(call.end(Vec::new(), Stamp::exact(now)), why.clone()));
+        let flying = std::mem::take(&mut self.flying);
+        for call in flying.into_iter().chain(std::mem::take(&mut self.waiting)) {
+            self.end_lost(now, call, &why);
         }
         self.framer.clear();
         self.steps.retain(|step| !matches!(step, Step::Send(_) | Step::SendBytes(_)));
@@ -427,6 +446,7 @@ impl Endpoint for Client {
                 self.link = Link::Open(conn);
                 self.connecting = false;
                 self.framer.clear();
+                self.gibberish = None;
                 self.events.push_back(ClientEvent::Connected(now));
             }
             (Input::Bytes(conn, bytes, stamps), Link::Open(open)) if conn == *open => match &self.rtu {

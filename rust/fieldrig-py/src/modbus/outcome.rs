@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use crate::error::{Kind, Owner, build};
 use crate::time::Span;
+use fieldrig_proto::dissect::hex;
 use fieldrig_proto::endpoint::Why;
 use fieldrig_proto::modbus::client::{ClientEvent, Exchange, why_text};
 use fieldrig_proto::modbus::pdu::{Response, exception_name, function_name};
@@ -37,7 +38,7 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
             Err(failure(py, Kind::ExceptionAnswer, &what, None, &exchange, asked, Some(code)))
         }
         ClientEvent::Malformed(exchange, reason) => {
-            let what = format!("did not get a proper answer: {reason}");
+            let what = format!("did not get a proper answer: {reason}; it got {}", shortened(&exchange.answer));
             Err(failure(py, Kind::Protocol, &what, None, &exchange, asked, None))
         }
         ClientEvent::TimedOut(exchange, after) => {
@@ -65,6 +66,13 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
             Err(crate::error::error(py, Kind::Bench, format!("{}: {other:?} ends no request", asked.name)))
         }
     }
+}
+
+/// Bytes as hex for a failure text: the first of them, if they are many.
+fn shortened(bytes: &[u8]) -> String {
+    const SHOWN: usize = 24;
+    let more = if bytes.len() > SHOWN { format!(" .. ({} bytes)", bytes.len()) } else { String::new() };
+    format!("{}{more}", hex(&bytes[..bytes.len().min(SHOWN)]))
 }
 
 fn answer(exchange: Exchange, response: Response, at: Stamp) -> Answer {

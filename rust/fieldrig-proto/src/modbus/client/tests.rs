@@ -260,6 +260,20 @@ fn a_lost_connection_ends_every_request() {
 }
 
 #[test]
+fn a_server_that_speaks_something_else_is_told_by_its_bytes() {
+    let greeting = b"220 mail ready\r\n";
+    let mut bench = Bench::tcp();
+    bench.read(0, 1);
+    bench.receive(greeting);
+    let reason = "what came cannot be read as Modbus/TCP: length at offset 4 is 28001, 1 to 254 are allowed";
+    let is_told =
+        |event: &ClientEvent| matches!(event, ClientEvent::Malformed(e, r) if e.answer == greeting && r == reason);
+    assert!(bench.events().iter().any(is_told));
+    bench.read(0, 1);
+    assert!(is_told(&bench.one_event()));
+}
+
+#[test]
 fn a_client_that_may_reconnect_does_so_when_asked() {
     let target = crate::endpoint::Target { via: "port".into(), url: "tcp://127.0.0.1:502".into() };
     let mut bench = Bench::new(Config { reconnect: Some(target.clone()), ..Config::tcp() });
