@@ -297,8 +297,7 @@ def _open_link(dut: Dut, bench: Bench, native: _core.bench.Dut, link: _core.benc
     if link.protocol.startswith("modbus"):
         from .modbus import Client
 
-        points = at.point_map
-        return Client(at.url, unit=at.unit, points=points, rig=bench.rig, timeline=dut.timeline, name=name)
+        return Client(at.url, unit=at.unit, points=at.point_map, rig=bench.rig, timeline=dut.timeline, name=name)
     if link.protocol.startswith("mqtt"):
         from . import mqtt
 
