@@ -11,7 +11,9 @@
 
 mod channel;
 mod connect;
+mod due;
 pub(crate) mod line;
+mod output;
 pub(crate) mod owner;
 pub(crate) mod sim;
 pub(crate) mod step;

@@ -5,10 +5,10 @@ use super::connect::Attempt;
 use super::sys::{Epoll, Kick, Ready};
 use crate::clock::Clock;
 use crate::log::RunLog;
+use crate::port::Port;
 use crate::port::stream::Listener;
-use crate::port::{Look, Port, Read};
 use crate::trace::{Capture, LinkId};
-use fieldrig_proto::dissect::{Direction, Sender};
+use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Action, Conn, How, Peer, Why};
 use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::protocol::Protocol;
@@ -22,9 +22,9 @@ const BUFFER: usize = 64 * 1024;
 /// How long a close waits for output to drain.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Output of one connection that nobody takes: beyond this it is broken off.
-const OUTPUT_LIMIT: usize = 64 << 20;
+pub(super) const OUTPUT_LIMIT: usize = 64 << 20;
 /// How many timed sends are remembered.
-const SENDS_KEPT: usize = 16_384;
+pub(super) const SENDS_KEPT: usize = 16_384;
 
 /// Token of the node's own wake-up.
 pub(crate) const KICK: u64 = u64::MAX;
@@ -51,14 +51,14 @@ pub(super) enum News {
     Writable(Conn),
 }
 
-struct Listening {
+pub(super) struct Listening {
     listener: Listener,
     via: String,
 }
 
 /// The first send of a command.
 #[derive(Copy, Clone, Debug)]
-enum Watch {
+pub(super) enum Watch {
     Off,
     Armed,
     On(u64, Sent),
@@ -78,30 +78,30 @@ pub(crate) struct Wires {
     pub(crate) epoll: Epoll,
     pub(crate) kick: Arc<Kick>,
     pub(super) capture: Capture,
-    log: RunLog,
+    pub(super) log: RunLog,
     name: String,
     kinds: BTreeMap<String, LinkKind>,
     links: BTreeMap<String, LinkId>,
     pub(super) channels: BTreeMap<u32, Channel>,
     pub(super) attempts: BTreeMap<u32, Attempt>,
-    listeners: Vec<Listening>,
+    pub(super) listeners: Vec<Listening>,
     next_conn: u32,
     /// Bytes of the actions of this pass.
     pub(super) out: Vec<u8>,
-    dirty: Vec<Conn>,
+    pub(super) dirty: Vec<Conn>,
     pub(super) news: VecDeque<News>,
     pub(super) buffer: Box<[u8]>,
     pub(super) stamps: Vec<Stamp>,
     pub(super) lost: Vec<LostPort>,
     sequence: u64,
-    watch: Watch,
-    sends: VecDeque<Sent>,
+    pub(super) watch: Watch,
+    pub(super) sends: VecDeque<Sent>,
     /// The next pass looks at the connections epoll does not tell of.
     pub(super) looked_at: bool,
     /// How many connections are in memory.
-    in_memory: usize,
+    pub(super) in_memory: usize,
     /// A connection may have something due (timed output, a close, a break).
-    clocked: bool,
+    pub(super) clocked: bool,
 }
 
 impl Wires {
@@ -299,171 +299,6 @@ impl Wires {
         }
     }
 
-    // ---- output --------------------------------------------------------------------------------------------------
-
-    /// Writes what this pass handed out, and timed sends that are due.
-    pub(super) fn flush(&mut self) {
-        while let Some(conn) = self.dirty.pop() {
-            self.flush_channel(conn);
-        }
-    }
-
-    /// Writes what can be written on one connection now.
-    pub(super) fn flush_channel(&mut self, conn: Conn) {
-        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        let failure = if channel.output.queue.is_empty() { self.write_direct(conn) } else { None };
-        let failure = failure.or_else(|| self.write_queue(conn));
-        if let Some(error) = failure {
-            return self.write_failed(conn, &error);
-        }
-        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        if channel.output.owes_writable() {
-            self.news.push_back(News::Writable(conn));
-        }
-        channel.regulate();
-        self.looked_at |= channel.unread;
-        if channel.output.queued > OUTPUT_LIMIT {
-            channel.port.reset();
-            return self.lose(conn, Why::Reset, "nobody took 64 MiB of output");
-        }
-        if channel.output.is_empty() && channel.closing.is_some() {
-            return self.finish_close(conn);
-        }
-        self.watch_readiness(conn);
-    }
-
-    /// The quick way: bytes of this pass go straight from the pass buffer.
-    fn write_direct(&mut self, conn: Conn) -> Option<std::io::Error> {
-        let channel = self.channels.get_mut(&conn.0)?;
-        let range = std::mem::take(&mut channel.output.direct);
-        if range.is_empty() {
-            return None;
-        }
-        let sequence = channel.output.direct_sequence;
-        let issued = self.clock.now();
-        let result = channel.port.write(issued, &self.out[range.clone()]);
-        let returned = self.clock.now();
-        let (written, failure) = match result {
-            Ok(written) => (written, None),
-            Err(error) if would_block(&error) => (0, None),
-            Err(error) => (0, Some(error)),
-        };
-        if written > 0 {
-            let bytes = &self.out[range.start..range.start + written];
-            self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), bytes);
-            channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
-            note_sent(&mut self.watch, sequence, issued, returned);
-        }
-        if written < range.len() && failure.is_none() {
-            channel.output.direct = range.start + written..range.end;
-            channel.output.settle(&self.out, issued);
-            channel.output.blocked = true;
-        }
-        failure
-    }
-
-    /// The queue: what could not be written before, and timed sends one by one.
-    fn write_queue(&mut self, conn: Conn) -> Option<std::io::Error> {
-        let channel = self.channels.get_mut(&conn.0)?;
-        if !channel.output.direct.is_empty() {
-            channel.output.settle(&self.out, self.clock.now());
-        }
-        loop {
-            let front = channel.output.queue.front_mut()?;
-            let issued = self.clock.now();
-            let due = front.due(channel.quiet_since);
-            if due > issued {
-                return None;
-            }
-            let timed = front.is_timed();
-            let rest = &front.bytes[front.written..];
-            let written = match channel.port.write(issued, rest) {
-                Ok(written) => written,
-                Err(error) if would_block(&error) => {
-                    channel.output.blocked = true;
-                    return None;
-                }
-                Err(error) => return Some(error),
-            };
-            let returned = self.clock.now();
-            self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), &rest[..written]);
-            channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
-            if front.written == 0 {
-                if timed {
-                    note_scheduled(&mut self.watch, front.sequence, due);
-                    if self.sends.len() == SENDS_KEPT {
-                        self.sends.pop_front();
-                    }
-                    self.sends.push_back(Sent { scheduled: due, issued: Some(issued), returned: Some(returned) });
-                }
-                note_sent(&mut self.watch, front.sequence, issued, returned);
-            }
-            channel.output.queued -= written;
-            front.written += written;
-            if front.written < front.bytes.len() {
-                channel.output.blocked = true;
-                return None;
-            }
-            channel.output.queue.pop_front();
-            channel.output.blocked = false;
-        }
-    }
-
-    /// A write failed: what came in before is still read; it ends with the reason.
-    fn write_failed(&mut self, conn: Conn, error: &std::io::Error) {
-        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        channel.output.clear();
-        channel.finished = true;
-        if channel.closing.is_some() || channel.inbound != Inbound::Reading {
-            channel.port.reset();
-            return self.lose(conn, Why::Reset, &error.to_string());
-        }
-        channel.unread = true;
-        self.looked_at = true;
-    }
-
-    /// The port takes output again.
-    pub(super) fn writable(&mut self, conn: Conn) {
-        if let Some(channel) = self.channels.get_mut(&conn.0) {
-            channel.output.blocked = false;
-            self.flush_channel(conn);
-        }
-    }
-
-    fn finish_close(&mut self, conn: Conn) {
-        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        let how = channel.closing.take();
-        channel.closing_limit = None;
-        channel.port.finish();
-        channel.finished = true;
-        if how == Some(How::Fin) || channel.inbound == Inbound::Ended {
-            // A socket that is closed with bytes unread sends RST, which may overtake what we sent last.
-            let since = channel.since;
-            for _ in 0..16 {
-                let look =
-                    Look { clock: &self.clock, since, wait: false, buffer: &mut self.buffer, stamps: &mut self.stamps };
-                if !matches!(channel.port.read(look), Read::Bytes(..)) {
-                    break;
-                }
-            }
-            self.drop_channel(conn, Why::Local);
-        } else {
-            self.watch_readiness(conn);
-        }
-    }
-
-    /// Tells epoll which conditions matter now, if that changed.
-    pub(super) fn watch_readiness(&mut self, conn: Conn) {
-        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        let wanted = channel.wanted();
-        if wanted != channel.interest
-            && let Some(fd) = channel.port.fd()
-            && self.epoll.modify(fd, wanted, u64::from(conn.0)).is_ok()
-        {
-            channel.interest = wanted;
-        }
-    }
-
     // ---- ends ----------------------------------------------------------------------------------------------------
 
     /// The other side will send nothing more.
@@ -510,7 +345,7 @@ impl Wires {
         self.drop_channel(conn, why);
     }
 
-    fn drop_channel(&mut self, conn: Conn, why: Why) {
+    pub(super) fn drop_channel(&mut self, conn: Conn, why: Why) {
         if let Some(channel) = self.channels.remove(&conn.0) {
             match channel.port.fd() {
                 Some(fd) => self.epoll.remove(fd),
@@ -532,98 +367,6 @@ impl Wires {
         self.attempts.clear();
         self.listeners.clear();
         self.news.clear();
-    }
-
-    // ---- time ----------------------------------------------------------------------------------------------------
-
-    /// When something is due that epoll does not tell.
-    pub(super) fn deadline(&self) -> Option<Time> {
-        let some = self.clocked || self.in_memory > 0;
-        let channels = self.channels.values().filter(|_| some).filter_map(Channel::deadline);
-        channels.chain(self.attempts.values().map(Attempt::limit)).min()
-    }
-
-    /// Whether a timed send waits, which is the business of the line thread.
-    pub(crate) fn has_timed_output(&self) -> bool {
-        self.clocked
-            && self.channels.values().any(|channel| channel.output.queue.iter().any(super::channel::Segment::is_timed))
-    }
-
-    /// The next timed send, if it is what comes next.
-    pub(crate) fn next_timed_send(&self) -> Option<Time> {
-        let due = |channel: &Channel| {
-            let front = channel.output.queue.front().filter(|front| front.is_timed() && !channel.output.blocked)?;
-            Some(front.due(channel.quiet_since))
-        };
-        self.channels.values().filter(|_| self.clocked).filter_map(due).min()
-    }
-
-    /// Does what is due: timed sends, ends of breaks, closes and attempts that took too long.
-    pub(super) fn do_due(&mut self) {
-        if self.clocked {
-            self.do_due_on_channels(self.clock.now());
-        }
-        if !self.attempts.is_empty() {
-            self.give_up_attempts(self.clock.now());
-        }
-    }
-
-    /// The connection, if it is all there is to wait for.
-    pub(super) fn only_stream(&self) -> Option<Conn> {
-        let alone = self.channels.len() == 1 && self.listeners.is_empty() && self.attempts.is_empty();
-        let (number, channel) = self.channels.first_key_value().filter(|_| alone && !self.has_work(&[]))?;
-        let quiet = channel.output.is_empty() && !self.clocked && channel.inbound == Inbound::Reading;
-        (quiet && channel.port.can_wait()).then_some(Conn(*number))
-    }
-
-    fn do_due_on_channels(&mut self, now: Time) {
-        let due = |(number, channel): (&u32, &Channel)| {
-            channel.deadline().is_some_and(|at| at <= now).then_some(Conn(*number))
-        };
-        let conns: Vec<Conn> = self.channels.iter().filter_map(due).collect();
-        for conn in conns {
-            let Some(channel) = self.channels.get_mut(&conn.0) else { continue };
-            if channel.break_until.is_some_and(|at| at <= now) {
-                channel.break_until = None;
-                // Ending a break cannot fail on a port that began one, unless it is gone; reading will tell.
-                let _ = channel.port.command(now, &LineCommand::Break(Duration::ZERO));
-            }
-            if channel.closing_limit.is_some_and(|at| at <= now) {
-                channel.port.reset();
-                self.lose(conn, Why::Local, "the other side did not take the last output");
-            } else {
-                self.flush_channel(conn);
-            }
-        }
-        let clocked = |channel: &Channel| {
-            channel.closing_limit.is_some()
-                || channel.break_until.is_some()
-                || channel.output.queue.iter().any(super::channel::Segment::is_timed)
-        };
-        self.clocked = self.channels.values().any(clocked);
-    }
-
-    /// Bytes in memory that have arrived by now are looked at in this pass.
-    pub(super) fn look_for_arrivals(&mut self) {
-        if self.in_memory > 0 && !self.looked_at {
-            let now = self.clock.now();
-            let due = |channel: &Channel| channel.port.next_arrival().is_some_and(|at| at <= now);
-            self.looked_at = self.channels.values().any(due);
-        }
-    }
-
-    /// Nothing but `ready` was ready at `before`: everything else was empty then.
-    pub(super) fn saw_empty(&mut self, before: Time, ready: &[Ready]) {
-        // With many connections the kernel's stamps do; they are all sockets.
-        if self.channels.len() > 16 {
-            return;
-        }
-        for (number, channel) in &mut self.channels {
-            let quiet = !ready.iter().any(|ready| ready.token == u64::from(*number));
-            if quiet && channel.inbound == Inbound::Reading && !channel.unread && channel.port.fd().is_some() {
-                channel.since = channel.since.max(before);
-            }
-        }
     }
 
     // ---- what drivers and callers ask ----------------------------------------------------------------------------
@@ -676,26 +419,5 @@ impl Wires {
 
     pub(super) fn has_work(&self, ready: &[Ready]) -> bool {
         !ready.is_empty() || self.looked_at || !self.news.is_empty()
-    }
-}
-
-fn would_block(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
-}
-
-fn note_sent(watch: &mut Watch, sequence: u64, issued: Time, returned: Time) {
-    if let Watch::On(watched, sent) = watch
-        && *watched == sequence
-    {
-        sent.issued = Some(issued);
-        sent.returned = Some(returned);
-    }
-}
-
-fn note_scheduled(watch: &mut Watch, sequence: u64, due: Time) {
-    if let Watch::On(watched, sent) = watch
-        && *watched == sequence
-    {
-        sent.scheduled = due;
     }
 }

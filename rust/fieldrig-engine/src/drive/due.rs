@@ -1,0 +1,101 @@
+//! What is due on the ports of a node: timed sends, ends of breaks, closes and attempts that took too long, arrivals on
+//! wires in memory.
+
+use super::channel::{Channel, Inbound, Segment};
+use super::connect::Attempt;
+use super::sys::Ready;
+use super::wires::Wires;
+use fieldrig_proto::endpoint::{Conn, Why};
+use fieldrig_proto::line::LineCommand;
+use fieldrig_proto::time::{Duration, Time};
+
+impl Wires {
+    /// When something is due that epoll does not tell.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let some = self.clocked || self.in_memory > 0;
+        let channels = self.channels.values().filter(|_| some).filter_map(Channel::deadline);
+        channels.chain(self.attempts.values().map(Attempt::limit)).min()
+    }
+
+    /// Whether a timed send waits, which is the business of the line thread.
+    pub(crate) fn has_timed_output(&self) -> bool {
+        self.clocked && self.channels.values().any(|channel| channel.output.queue.iter().any(Segment::is_timed))
+    }
+
+    /// The next timed send, if it is what comes next.
+    pub(crate) fn next_timed_send(&self) -> Option<Time> {
+        let due = |channel: &Channel| {
+            let front = channel.output.queue.front().filter(|front| front.is_timed() && !channel.output.blocked)?;
+            Some(front.due(channel.quiet_since))
+        };
+        self.channels.values().filter(|_| self.clocked).filter_map(due).min()
+    }
+
+    /// Does what is due: timed sends, ends of breaks, closes and attempts that took too long.
+    pub(super) fn do_due(&mut self) {
+        if self.clocked {
+            self.do_due_on_channels(self.clock.now());
+        }
+        if !self.attempts.is_empty() {
+            self.give_up_attempts(self.clock.now());
+        }
+    }
+
+    /// The connection, if it is all there is to wait for.
+    pub(super) fn only_stream(&self) -> Option<Conn> {
+        let alone = self.channels.len() == 1 && self.listeners.is_empty() && self.attempts.is_empty();
+        let (number, channel) = self.channels.first_key_value().filter(|_| alone && !self.has_work(&[]))?;
+        let quiet = channel.output.is_empty() && !self.clocked && channel.inbound == Inbound::Reading;
+        (quiet && channel.port.can_wait()).then_some(Conn(*number))
+    }
+
+    fn do_due_on_channels(&mut self, now: Time) {
+        let due = |(number, channel): (&u32, &Channel)| {
+            channel.deadline().is_some_and(|at| at <= now).then_some(Conn(*number))
+        };
+        let conns: Vec<Conn> = self.channels.iter().filter_map(due).collect();
+        for conn in conns {
+            let Some(channel) = self.channels.get_mut(&conn.0) else { continue };
+            if channel.break_until.is_some_and(|at| at <= now) {
+                channel.break_until = None;
+                // Ending a break cannot fail on a port that began one, unless it is gone; reading will tell.
+                let _ = channel.port.command(now, &LineCommand::Break(Duration::ZERO));
+            }
+            if channel.closing_limit.is_some_and(|at| at <= now) {
+                channel.port.reset();
+                self.lose(conn, Why::Local, "the other side did not take the last output");
+            } else {
+                self.flush_channel(conn);
+            }
+        }
+        let clocked = |channel: &Channel| {
+            channel.closing_limit.is_some()
+                || channel.break_until.is_some()
+                || channel.output.queue.iter().any(Segment::is_timed)
+        };
+        self.clocked = self.channels.values().any(clocked);
+    }
+
+    /// Bytes in memory that have arrived by now are looked at in this pass.
+    pub(super) fn look_for_arrivals(&mut self) {
+        if self.in_memory > 0 && !self.looked_at {
+            let now = self.clock.now();
+            let due = |channel: &Channel| channel.port.next_arrival().is_some_and(|at| at <= now);
+            self.looked_at = self.channels.values().any(due);
+        }
+    }
+
+    /// Nothing but `ready` was ready at `before`: everything else was empty then.
+    pub(super) fn saw_empty(&mut self, before: Time, ready: &[Ready]) {
+        // With many connections the kernel's stamps do; they are all sockets.
+        if self.channels.len() > 16 {
+            return;
+        }
+        for (number, channel) in &mut self.channels {
+            let quiet = !ready.iter().any(|ready| ready.token == u64::from(*number));
+            if quiet && channel.inbound == Inbound::Reading && !channel.unread && channel.port.fd().is_some() {
+                channel.since = channel.since.max(before);
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Output of a node: what leaves at the end of a pass, and what waits.
+//!
+//! A send that fails ends its connection, but what came in before is still read.
+
+use super::channel::{Inbound, Sent};
+use super::wires::{News, OUTPUT_LIMIT, SENDS_KEPT, Watch, Wires};
+use crate::port::{Look, Read};
+use fieldrig_proto::dissect::Direction;
+use fieldrig_proto::endpoint::{Conn, How, Why};
+use fieldrig_proto::time::{Stamp, Time};
+
+impl Wires {
+    /// Writes what this pass handed out, and timed sends that are due.
+    pub(super) fn flush(&mut self) {
+        for index in 0..self.dirty.len() {
+            self.flush_channel(self.dirty[index]);
+        }
+        self.dirty.clear();
+    }
+
+    /// Writes what can be written on one connection now.
+    pub(super) fn flush_channel(&mut self, conn: Conn) {
+        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        let failure = if channel.output.queue.is_empty() { self.write_direct(conn) } else { None };
+        let failure = failure.or_else(|| self.write_queue(conn));
+        if let Some(error) = failure {
+            return self.write_failed(conn, &error);
+        }
+        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        if channel.output.owes_writable() {
+            self.news.push_back(News::Writable(conn));
+        }
+        channel.regulate();
+        self.looked_at |= channel.unread;
+        if channel.output.queued > OUTPUT_LIMIT {
+            channel.port.reset();
+            return self.lose(conn, Why::Reset, "nobody took 64 MiB of output");
+        }
+        if channel.output.is_empty() && channel.closing.is_some() {
+            return self.finish_close(conn);
+        }
+        self.watch_readiness(conn);
+    }
+
+    /// The quick way: bytes of this pass go straight from the pass buffer.
+    fn write_direct(&mut self, conn: Conn) -> Option<std::io::Error> {
+        let channel = self.channels.get_mut(&conn.0)?;
+        let range = std::mem::take(&mut channel.output.direct);
+        if range.is_empty() {
+            return None;
+        }
+        let sequence = channel.output.direct_sequence;
+        let issued = self.clock.now();
+        let result = channel.port.write(issued, &self.out[range.clone()]);
+        let returned = self.clock.now();
+        let (written, failure) = match result {
+            Ok(written) => (written, None),
+            Err(error) if would_block(&error) => (0, None),
+            Err(error) => (0, Some(error)),
+        };
+        if written > 0 {
+            let bytes = &self.out[range.start..range.start + written];
+            self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), bytes);
+            channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
+            note_sent(&mut self.watch, sequence, issued, returned);
+        }
+        if written < range.len() && failure.is_none() {
+            channel.output.direct = range.start + written..range.end;
+            channel.output.settle(&self.out, issued);
+            channel.output.blocked = true;
+        }
+        failure
+    }
+
+    /// The queue: what could not be written before, and timed sends one by one.
+    fn write_queue(&mut self, conn: Conn) -> Option<std::io::Error> {
+        let channel = self.channels.get_mut(&conn.0)?;
+        if !channel.output.direct.is_empty() {
+            channel.output.settle(&self.out, self.clock.now());
+        }
+        loop {
+            let front = channel.output.queue.front_mut()?;
+            let issued = self.clock.now();
+            let due = front.due(channel.quiet_since);
+            if due > issued {
+                return None;
+            }
+            let timed = front.is_timed();
+            let rest = &front.bytes[front.written..];
+            let written = match channel.port.write(issued, rest) {
+                Ok(written) => written,
+                Err(error) if would_block(&error) => {
+                    channel.output.blocked = true;
+                    return None;
+                }
+                Err(error) => return Some(error),
+            };
+            let returned = self.clock.now();
+            self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), &rest[..written]);
+            channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
+            if front.written == 0 {
+                if timed {
+                    note_scheduled(&mut self.watch, front.sequence, due);
+                    if self.sends.len() == SENDS_KEPT {
+                        self.sends.pop_front();
+                    }
+                    self.sends.push_back(Sent { scheduled: due, issued: Some(issued), returned: Some(returned) });
+                }
+                note_sent(&mut self.watch, front.sequence, issued, returned);
+            }
+            channel.output.queued -= written;
+            front.written += written;
+            if front.written < front.bytes.len() {
+                channel.output.blocked = true;
+                return None;
+            }
+            channel.output.queue.pop_front();
+            channel.output.blocked = false;
+        }
+    }
+
+    /// A write failed: what came in before is still read; it ends with the reason.
+    fn write_failed(&mut self, conn: Conn, error: &std::io::Error) {
+        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        channel.output.clear();
+        channel.finished = true;
+        if channel.closing.is_some() || channel.inbound != Inbound::Reading {
+            channel.port.reset();
+            return self.lose(conn, Why::Reset, &error.to_string());
+        }
+        channel.unread = true;
+        self.looked_at = true;
+    }
+
+    /// The port takes output again.
+    pub(super) fn writable(&mut self, conn: Conn) {
+        if let Some(channel) = self.channels.get_mut(&conn.0) {
+            channel.output.blocked = false;
+            self.flush_channel(conn);
+        }
+    }
+
+    fn finish_close(&mut self, conn: Conn) {
+        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        let how = channel.closing.take();
+        channel.closing_limit = None;
+        channel.port.finish();
+        channel.finished = true;
+        if how == Some(How::Fin) || channel.inbound == Inbound::Ended {
+            // A socket that is closed with bytes unread sends RST, which may overtake what we sent last.
+            let since = channel.since;
+            for _ in 0..16 {
+                let look =
+                    Look { clock: &self.clock, since, wait: false, buffer: &mut self.buffer, stamps: &mut self.stamps };
+                if !matches!(channel.port.read(look), Read::Bytes(..)) {
+                    break;
+                }
+            }
+            self.drop_channel(conn, Why::Local);
+        } else {
+            self.watch_readiness(conn);
+        }
+    }
+
+    /// Tells epoll which conditions matter now, if that changed.
+    pub(super) fn watch_readiness(&mut self, conn: Conn) {
+        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        let wanted = channel.wanted();
+        if wanted != channel.interest
+            && let Some(fd) = channel.port.fd()
+            && self.epoll.modify(fd, wanted, u64::from(conn.0)).is_ok()
+        {
+            channel.interest = wanted;
+        }
+    }
+}
+
+fn would_block(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+}
+
+fn note_sent(watch: &mut Watch, sequence: u64, issued: Time, returned: Time) {
+    if let Watch::On(watched, sent) = watch
+        && *watched == sequence
+    {
+        sent.issued = Some(issued);
+        sent.returned = Some(returned);
+    }
+}
+
+fn note_scheduled(watch: &mut Watch, sequence: u64, due: Time) {
+    if let Watch::On(watched, sent) = watch
+        && *watched == sequence
+    {
+        sent.scheduled = due;
+    }
+}
