@@ -5,7 +5,8 @@
 //!   thread, and the owner thread has it back on every way out.
 //! - Events are drained by whoever drives; they wait in the queue of the node, bounded, for whoever takes them.
 //! - A blocking call asks `go_on` at least every 20 ms, and drives timed ports at least every millisecond.
-//! - Timed sends are left to the line thread: the caller then only looks on.
+//! - Timed sends are left to the line thread, and a node that somebody else queues for is left to him: the caller then
+//!   looks on, and is told of every pass.
 
 use crate::drive::owner::{Driven, OwnerGate, TICK};
 use crate::drive::sim::{Moved, Sim};
@@ -65,7 +66,7 @@ pub(crate) struct Inner<E: Endpoint> {
     pub(crate) left: AtomicBool,
 }
 
-/// Tells callers that look on that the owner did something.
+/// Tells callers that look on that somebody did something.
 #[derive(Default)]
 pub(crate) struct Progress {
     count: Mutex<u64>,
@@ -166,7 +167,7 @@ where
         held.log_events(&inner.log, &inner.name);
         let result = result.ok_or_else(|| inner.stuck(&held))?;
         let sent = held.wires.watched_send();
-        drop(held);
+        inner.leave(held);
         inner.settle_virtual()?;
         Ok((result, sent))
     }
@@ -357,6 +358,7 @@ where
             let left = until.sent && sent.is_none_or(|sent| sent.returned.is_some());
             if found.is_some() || left || now >= until.deadline {
                 held.log_events(&self.log, &self.name);
+                self.leave(held);
                 return Ok(found);
             }
             if let Some(error) = self.hopeless(&mut held) {
@@ -400,14 +402,10 @@ where
             }
             return self.enter(go_on);
         }
-        if self.timed && held.wires.has_timed_output() {
-            drop(held);
-            self.look_on(until.deadline);
-            return self.enter(go_on);
-        }
-        if until.polite && held.is_wanted() {
+        let left_to_owner = self.timed && held.wires.has_timed_output();
+        if left_to_owner || (until.polite && held.is_wanted()) {
             held.log_events(&self.log, &self.name);
-            drop(held);
+            self.look_on(held, until.deadline);
             return self.enter(go_on);
         }
         held.disarm();
@@ -416,22 +414,32 @@ where
         let slice = if self.timed { TICK } else { SLICE };
         let limit = due.since(now).min(slice);
         if until.polite {
-            held.wait_and_pass(limit);
+            if held.wait_and_pass(limit) {
+                self.progress.bump();
+            }
         } else {
             held.wait_for_answer(limit);
         }
         Ok(held)
     }
 
-    /// Waits until the owner did something, at most one slice.
-    fn look_on(&self, deadline: Time) {
+    /// Lets go of the node, and waits until others did something with it, at most one slice.
+    fn look_on(&self, held: Lent<'_, E>, deadline: Time) {
         let progress = &self.progress;
         progress.watchers.fetch_add(1, Ordering::SeqCst);
-        let count = progress.lock();
+        let seen = *progress.lock();
+        drop(held);
         let left = deadline.since(crate::clock::Clock::Real.now()).min(SLICE);
+        let waited = progress.changed.wait_timeout_while(progress.lock(), left, |count| *count == seen);
         // Whether it was told or the time is over makes no difference: the caller looks either way.
-        drop(progress.changed.wait_timeout(count, left).unwrap_or_else(PoisonError::into_inner));
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
         progress.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Lets go of the node, and tells those who look on.
+    fn leave(&self, held: Lent<'_, E>) {
+        drop(held);
+        self.progress.bump();
     }
 
     pub(crate) fn close(&self) {
@@ -467,8 +475,7 @@ where
                 held.wait_and_pass(Duration::ZERO);
             }
             held.log_events(&self.log, &self.name);
-            drop(held);
-            self.progress.bump();
+            self.leave(held);
         }
     }
 

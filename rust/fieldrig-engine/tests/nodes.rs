@@ -95,6 +95,47 @@ fn a_long_wait_lets_other_threads_in() {
 }
 
 #[test]
+fn several_threads_wait_for_their_own_events_on_one_node() {
+    let rig = rig();
+    let (_server, client) = pair(&rig, Probe::echo());
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let client = client.clone();
+            scope.spawn(move || {
+                let mine = |event: &Event| match event {
+                    Event::Bytes(_, bytes, _) if bytes.contains(&thread) => Some(()),
+                    _ => None,
+                };
+                // An echo may come together with others: whoever finds his byte leaves the event to them.
+                let check =
+                    |_: &mut Probe, events: &mut std::collections::VecDeque<Event>, _| events.iter().find_map(mine);
+                let found = client.wait(Clock::Real.now() + LONG, check, &mut || true);
+                assert_eq!(found, Ok(Some(())));
+            });
+        }
+        for thread in 0..4u8 {
+            client.with(|probe, _| probe.send(Conn(0), &[thread])).expect("gets its turn");
+        }
+    });
+    rig.stop();
+}
+
+#[test]
+fn an_endpoint_that_is_late_catches_up_and_is_not_taken_for_stuck() {
+    let rig = rig();
+    let now = rig.now();
+    let late = Probe {
+        timeout: Some(Time::ZERO),
+        period: Some((now.since(Time::ZERO) / 500).max(Duration::from_micros(20))),
+        ..Probe::default()
+    };
+    let node = rig.open("late", late, vec![]).expect("opens");
+    let steps = node.wait(Clock::Real.now() + LONG, |_, events, _| (events.len() > 400).then_some(()), &mut || true);
+    assert_eq!(steps, Ok(Some(())));
+    rig.stop();
+}
+
+#[test]
 fn an_interrupted_wait_gives_the_port_back() {
     let rig = rig();
     let (server, client) = pair(&rig, Probe::default());
