@@ -105,6 +105,11 @@ impl<E: Endpoint> Driver<E> {
 
     /// One look at everything, for an owner that looks every so often.
     pub(crate) fn tick(&mut self) {
+        // Timed sends come first: the thread woke up for them, and everything else can wait a microsecond.
+        self.guarded(|driver| {
+            driver.wires.begin_pass();
+            driver.finish_pass()
+        });
         self.wires.look_at_edges();
         self.wait_and_pass(std::time::Duration::ZERO);
     }
