@@ -93,11 +93,11 @@ fn a_write_on_the_wire_becomes_an_alarm_at_the_broker_and_the_trace_shows_both()
     trace::export(trace, &lines, &PROTOCOLS).unwrap();
     let text = std::fs::read_to_string(&lines).unwrap();
     assert!(text.lines().any(|line| line.contains("\"link\":\"tester/mqtt\"") && line.contains("/alarm")), "{text}");
-    tshark_agrees(trace);
+    tshark_agrees(trace, &topic);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-fn tshark_agrees(trace: &Path) {
+fn tshark_agrees(trace: &Path, topic: &str) {
     let output = match Command::new("tshark").arg("-r").arg(trace).output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             eprintln!("skipped: needs the Debian package `tshark` (make peers)");
@@ -107,9 +107,8 @@ fn tshark_agrees(trace: &Path) {
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    for words in
-        ["Modbus RTU", "Write Single Register", "Connect Command", "Publish Message (id=1) [site/test/meter/alarm]"]
-    {
+    let alarm = format!("Publish Message (id=1) [{topic}]");
+    for words in ["Modbus RTU", "Write Single Register", "Connect Command", &alarm] {
         assert!(text.contains(words), "`{words}` is missing in\n{text}");
     }
     assert!(!text.contains("Malformed"), "{text}");
