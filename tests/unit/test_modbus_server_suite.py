@@ -14,7 +14,7 @@ import pytest
 from fieldrig.suites import modbus_server
 from fieldrig.suites.modbus_server import report
 from fieldrig.suites.modbus_server.capabilities import Capabilities, CapabilityError, load, parse
-from fieldrig.suites.modbus_server.frames import Adu, adu, is_normal, read_pdu, split
+from fieldrig.suites.modbus_server.frames import Adu, adu, is_normal, messages, read_pdu, split
 from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import Missed, Requirement, Undecided, requirements
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
@@ -247,6 +247,13 @@ def test_a_surplus_byte_within_the_length_belongs_to_the_answer() -> None:
     assert split(exception, complete=False) == []
     (cut,) = split(exception, complete=True)
     assert (cut.exception, len(cut.pdu)) == (2, 3)
+
+
+def test_messages_are_cut_only_where_lengths_account_for_every_byte() -> None:
+    assert messages(ANSWER * 3) == [ANSWER] * 3
+    assert messages(ANSWER + ANSWER[:4]) == [ANSWER + ANSWER[:4]]
+    assert messages(ANSWER[:5] + b"\x00" + ANSWER[6:]) == [ANSWER[:5] + b"\x00" + ANSWER[6:]]
+    assert messages(b"") == [b""]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 7, bytes(8), b"\xff" * 9, bytes(300), b"HTTP/1.1 400 Bad Request\r\n"])

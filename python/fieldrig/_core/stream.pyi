@@ -96,11 +96,12 @@ class Stream:
     """One raw byte conversation. Every byte that comes is kept with its stamp (the last 16 MiB).
 
     Args:
-        url: `tcp://host:port`, `serial:///dev/ttyUSB0?line=115200+8N1`, `pty://?line=..` (a new one), `unix:///path`.
+        url: `tcp://host:port` (`?source=IP` chooses the local address), `serial:///dev/ttyUSB0?line=115200+8N1`,
+            `pty://?line=..` (a new one), `unix:///path`.
         rig: the rig to share; without one, the stream has its own.
         name: what failure texts call it; the URL if not given.
-        source: the local address to connect from (TCP).
         belongs_to: whose port it is: decides who is to blame when it goes away.
+        protocol: how the trace takes the bytes apart ("modbus-tcp", "modbus-rtu", "mqtt5", ..); None: not at all.
 
     Raises:
         PortError: the port is missing, busy, or nobody listens there.
@@ -114,6 +115,7 @@ class Stream:
         rig: Rig | None = None,
         name: str | None = None,
         belongs_to: Literal["bench", "dut"] = "bench",
+        protocol: str | None = None,
     ) -> Stream: ...
     @property
     def url(self) -> str:

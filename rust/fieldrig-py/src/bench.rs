@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every protocol a bench file may name.
-static PROTOCOLS: [&Protocol; 5] = [&modbus::TCP, &modbus::RTU, &mqtt::V311, &mqtt::V5, &CONSOLE];
+pub(crate) static PROTOCOLS: [&Protocol; 5] = [&modbus::TCP, &modbus::RTU, &mqtt::V311, &mqtt::V5, &CONSOLE];
 
 /// A bench file under chosen profiles.
 #[pyclass(frozen, module = "fieldrig._core.bench")]

@@ -1,5 +1,6 @@
 //! URLs of the Python side to ports of the engine and back.
 
+use crate::bench::PROTOCOLS;
 use crate::error::{Kind, error, hinted};
 use fieldrig_engine::{Binding, PortSpec};
 use fieldrig_proto::dissect::Sender;
@@ -26,6 +27,17 @@ pub(crate) fn connects(spec: &PortSpec) -> bool {
 /// A port under a name.
 pub(crate) fn binding(via: &str, port: PortSpec, protocol: Option<&'static Protocol>, we_are: Sender) -> Binding {
     Binding { via: via.to_owned(), port, protocol, we_are }
+}
+
+/// The protocol of a name.
+///
+/// # Errors
+/// `UsageError` with the names there are.
+pub(crate) fn protocol(py: Python<'_>, name: &str) -> PyResult<&'static Protocol> {
+    PROTOCOLS.into_iter().find(|protocol| protocol.name == name).ok_or_else(|| {
+        let names: Vec<&str> = PROTOCOLS.iter().map(|protocol| protocol.name).collect();
+        error(py, Kind::Usage, format!("there is no protocol {name:?}; there are {}", names.join(", ")))
+    })
 }
 
 /// Nobody is there, as an exception.

@@ -81,6 +81,19 @@ def is_normal(answer: Adu, function: int, quantity: int) -> bool:
     return answer.function == function and len(answer.pdu) == 2 + count and answer.pdu[1] == count % 256
 
 
+def messages(data: bytes) -> list[bytes]:
+    """Cuts bytes of one direction into ADUs if their length fields account for every byte; else gives them whole."""
+    cut: list[bytes] = []
+    position = 0
+    while len(data) - position > HEADER:
+        end = position + _stated(data[position:])
+        if end <= position + HEADER:
+            break
+        cut.append(data[position:end])
+        position = end
+    return cut if position == len(data) and cut else [data]
+
+
 def split(data: bytes, *, complete: bool) -> list[Adu]:
     """Cuts a stream into answers; bytes that are no whole answer yet are left over.
 

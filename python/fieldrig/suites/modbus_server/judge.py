@@ -5,7 +5,7 @@ The rules, in the order in which they are applied:
 2. A row is judged only if a plain read on a new connection is answered before it; otherwise it is `not tested`.
 3. Bytes that the row forbids fail it. A `should` row that is missed is `advice`: it is shown in its own column and does
    not fail the run. A row of kind `report` is `reported`, whatever it saw.
-4. Something that did not come is tried once more, with three times the time. If it comes then, the row is
+4. Something that did not come is tried once more, with twice the time. If it comes then, the row is
    `inconclusive`. If not, it is held against the server only if a plain read is answered afterwards too, or if
    connections are refused, which only a server that is gone can cause.
 """

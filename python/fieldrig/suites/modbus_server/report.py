@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from .frames import messages
 from .outcome import VERDICTS, Exchange, Row, requirements, sections
 
 _SHOWN_OF_PASS = 2
 _SHOWN_OF_REST = 8
 _BYTES_SHOWN = 48
+_MEANINGS_SHOWN = 3
 _ATTENTION = ("fail", "advice", "inconclusive")
 
 
@@ -27,7 +29,7 @@ def lines(row: Row) -> list[str]:
     if attention:
         received = [exchange for exchange in decisive if exchange.what == "received"]
         for exchange in received[-1:]:
-            shown += ["           " + line for line in _dissection(exchange).splitlines()[1:]]
+            shown += ["           " + line for line in _dissections(exchange)[-1].splitlines()[1:]]
     return shown
 
 
@@ -38,14 +40,19 @@ def line_of(exchange: Exchange) -> str:
     arrow = ">" if exchange.what == "sent" else "<"
     data = exchange.data[:_BYTES_SHOWN].hex(" ")
     more = f" .. ({len(exchange.data)} bytes)" if len(exchange.data) > _BYTES_SHOWN else ""
-    meaning = "; ".join(filter(None, (_dissection(exchange).partition("\n")[0], exchange.text)))
+    meanings = [text.partition("\n")[0] for text in _dissections(exchange)]
+    if len(meanings) > _MEANINGS_SHOWN:
+        meanings[_MEANINGS_SHOWN:] = [f".. {len(meanings) - _MEANINGS_SHOWN} more"]
+    meaning = "; ".join(filter(None, (" | ".join(meanings), exchange.text)))
     return f"[{exchange.connection}] {arrow} {data}{more}  {meaning}"
 
 
-def _dissection(exchange: Exchange) -> str:
+def _dissections(exchange: Exchange) -> list[str]:
+    """What each message in the bytes means."""
     from fieldrig import modbus
 
-    return modbus.dissect_tcp(exchange.data, "client" if exchange.what == "sent" else "server").render()
+    sender: Literal["client", "server"] = "client" if exchange.what == "sent" else "server"
+    return [modbus.dissect_tcp(data, sender).render() for data in messages(exchange.data)]
 
 
 def record(row: Row) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def record(row: Row) -> dict[str, Any]:
 def _exchange(exchange: Exchange) -> dict[str, Any]:
     shown: dict[str, Any] = {"connection": exchange.connection, "what": exchange.what, "at": exchange.at}
     if exchange.data:
-        shown |= {"bytes": exchange.data.hex(" "), "dissected": _dissection(exchange)}
+        shown |= {"bytes": exchange.data.hex(" "), "dissected": "\n".join(_dissections(exchange))}
     if exchange.text:
         shown["text"] = exchange.text
     return shown

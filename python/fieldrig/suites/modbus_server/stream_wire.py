@@ -18,7 +18,7 @@ def opener(url: str, rig: Rig) -> Opener:
     def connect(source: str | None) -> Wire:
         address = url if source is None else f"{url}?source={source}"
         try:
-            return StreamWire(Stream(address, rig=rig, belongs_to="dut"))
+            return StreamWire(Stream(address, rig=rig, belongs_to="dut", protocol="modbus-tcp"))
         except ConnectionLost as error:  # made, and reset at once
             raise WireError("refused", error.message) from error
         except PortError as error:

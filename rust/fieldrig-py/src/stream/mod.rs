@@ -133,20 +133,22 @@ impl Stream {
 #[pymethods]
 impl Stream {
     #[new]
-    #[pyo3(signature = (url, *, rig = None, name = None, belongs_to = "bench"))]
+    #[pyo3(signature = (url, *, rig = None, name = None, belongs_to = "bench", protocol = None))]
     fn new(
         py: Python<'_>,
         url: &str,
         rig: Option<&Bound<'_, Rig>>,
         name: Option<String>,
         belongs_to: &str,
+        protocol: Option<&str>,
     ) -> PyResult<Stream> {
         let owner = Owner::parse(py, belongs_to)?;
+        let protocol = protocol.map(|name| place::protocol(py, name)).transpose()?;
         let spec = place::port(py, url)?;
         let connects = place::connects(&spec);
         let shown = spec.clone();
         let name = name.unwrap_or_else(|| url.to_owned());
-        let binding = place::binding(VIA, spec, None, Sender::Client);
+        let binding = place::binding(VIA, spec, protocol, Sender::Client);
         let handle = Handle::open(py, rig, &name, stream::Stream::new(), vec![binding], owner)?;
         if connects {
             let deadline = handle.now(py)? + place::CONNECT_TIMEOUT;
