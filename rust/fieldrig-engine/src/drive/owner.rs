@@ -224,7 +224,9 @@ impl Gate for OwnerGate {
     }
 
     fn linger(&self, deadline: u64) {
-        self.schedule(deadline.min(in_a_moment()));
+        // Never later than it was going to come anyhow: callers that come more often than a moment lasts (a test that
+        // sets points all the time) would otherwise put it off for ever, and nobody would serve the port.
+        self.schedule(deadline.min(in_a_moment()).min(self.deadline.read()));
     }
 
     fn stand_back(&self) {
@@ -234,5 +236,24 @@ impl Gate for OwnerGate {
 
     fn nudge(&self) {
         self.node_kick.kick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_that_come_all_the_time_do_not_put_the_owner_off() {
+        let kick = Arc::new(Kick::new().expect("an eventfd"));
+        let gate = OwnerGate::new(None, 1, -1, kick);
+        gate.linger(u64::MAX);
+        let first = gate.deadline();
+        for _ in 0..100 {
+            gate.linger(u64::MAX);
+        }
+        assert_eq!(gate.deadline(), first);
+        gate.linger(7);
+        assert_eq!(gate.deadline(), 7);
     }
 }
