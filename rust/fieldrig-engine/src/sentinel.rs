@@ -70,6 +70,8 @@ impl State {
 impl Sentinel {
     pub(crate) fn start() -> io::Result<Sentinel> {
         let shared = Arc::new(Shared::default());
+        // Here, not on its thread: a stall may come before that has run for the first time.
+        lock(&shared.state).look(Clock::Real.now());
         let watched = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("fieldrig-sentry".to_owned()).spawn(move || watch(&watched))?;
         Ok(Sentinel { shared, thread: Mutex::new(Some(thread)) })

@@ -236,7 +236,10 @@ impl Wires {
         }
         self.sequence += 1;
         if matches!(self.watch, Watch::Armed) {
-            self.watch = Watch::On(self.sequence, Sent { scheduled: now, issued: None, returned: None });
+            self.watch = Watch::On(
+                self.sequence,
+                Sent { scheduled: timing.0.unwrap_or(now).max(now), issued: None, returned: None },
+            );
         }
         match timing {
             (None, None) => channel.output.push(&self.out, range, now, self.sequence),
