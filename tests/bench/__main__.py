@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 
 from tests.bench.process import Pair, Result, Stalled
 from tests.bench.rows import Comparison, Entrant, comparisons
@@ -29,11 +30,13 @@ def main() -> int:
     machine = f"{platform.machine()} · Linux {platform.release()} · Python {platform.python_version()}"
     print(f"{rounds} interleaved rounds · {machine}")
     print("ratio: the baseline's time / its time, median over rounds; CPU: us per operation")
-    for comparison in rows:
-        print(f"\n{comparison.title}")
-        for placement, where in placements.items():
-            print(f" {placement}\n{HEADER}", flush=True)
-            show(comparison, run(comparison, where, rounds))
+    with tempfile.TemporaryDirectory() as traces:
+        os.environ["TMPDIR"] = traces  # where our own entrants write their traces
+        for comparison in rows:
+            print(f"\n{comparison.title}")
+            for placement, where in placements.items():
+                print(f" {placement}\n{HEADER}", flush=True)
+                show(comparison, run(comparison, where, rounds))
     for line in missing:
         print(f"\nnot run: {line}")
     return 0

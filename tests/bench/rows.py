@@ -11,6 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BUILD = Path("build/bench")
 Command = Sequence[str | Path]
+LEVELS = ("full", "counts")
+TARGETS = {1: 0.93, 16: 0.4}  # of our server, by depth
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def comparisons() -> tuple[list[Comparison], list[str]]:
     raw_server: Command = [compile_c("anchors/raw_server.c")]
     raw_client = compile_c("anchors/raw_client.c")
     servers: list[tuple[str, Command]] = [("raw loop in C", raw_server)]
+    servers += [(f"fieldrig, trace {level}", python_server(f"fieldrig-{level}")) for level in LEVELS]
     if Path("/usr/include/modbus/modbus.h").exists():
         libmodbus = compile_c("peers/libmodbus_server.c", "-I/usr/include/modbus", "-lmodbus")
         servers.append(("libmodbus", [libmodbus]))
@@ -70,6 +73,10 @@ def comparisons() -> tuple[list[Comparison], list[str]]:
         2000,
         [
             Entrant("raw socket in Python", raw_server, python_client("raw")),
+            *(
+                Entrant(f"fieldrig, trace {level}", raw_server, python_client(f"fieldrig-{level}"), target=0.68)
+                for level in LEVELS
+            ),
             Entrant("pymodbus sync", raw_server, python_client("pymodbus")),
             Entrant("pyModbusTCP", raw_server, python_client("pyModbusTCP")),
         ],
@@ -79,6 +86,11 @@ def comparisons() -> tuple[list[Comparison], list[str]]:
 
 def served(servers: list[tuple[str, Command]], raw_client: Path, depth: int) -> Comparison:
     """All servers under the raw client at one depth."""
-    entrants = [Entrant(name, server, [raw_client, "{port}", str(depth)]) for name, server in servers]
+    entrants = [
+        Entrant(
+            name, server, [raw_client, "{port}", str(depth)], TARGETS[depth] if name.startswith("fieldrig") else None
+        )
+        for name, server in servers
+    ]
     metric = "p50_ns" if depth == 1 else "elapsed_ns"
     return Comparison(f"Modbus/TCP server, 10 registers, depth {depth} (client: raw loop in C)", metric, 3200, entrants)

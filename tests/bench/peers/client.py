@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable
 from time import perf_counter_ns
 
@@ -50,7 +51,31 @@ def py_modbus_tcp(port: int) -> Read:
     return read
 
 
-CLIENTS: dict[str, Callable[[int], Read]] = {"raw": raw, "pymodbus": pymodbus, "pyModbusTCP": py_modbus_tcp}
+def fieldrig(trace: str) -> Callable[[int], Read]:
+    """Our client, with a trace level."""
+
+    def connect(port: int) -> Read:
+        from fieldrig import Rig, modbus
+
+        rig = Rig(folder=tempfile.mkdtemp(prefix="fieldrig-bench-"), trace=trace, name="bench")
+        client = modbus.Client(f"tcp://127.0.0.1:{port}", unit=1, rig=rig)
+
+        def read() -> None:
+            answer = client.read_holding(0, QUANTITY)
+            assert len(answer.values) == QUANTITY
+
+        return read
+
+    return connect
+
+
+CLIENTS: dict[str, Callable[[int], Read]] = {
+    "raw": raw,
+    "fieldrig-full": fieldrig("full"),
+    "fieldrig-counts": fieldrig("counts"),
+    "pymodbus": pymodbus,
+    "pyModbusTCP": py_modbus_tcp,
+}
 
 
 def measure(read: Read, count: int) -> dict[str, int]:

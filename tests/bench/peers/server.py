@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Callable
 
 
@@ -26,7 +27,25 @@ def pymodbus() -> None:
     asyncio.run(serve())
 
 
-SERVERS: dict[str, Callable[[], None]] = {"pymodbus": pymodbus}
+def fieldrig(trace: str) -> Callable[[], None]:
+    """Our emulated device, with a trace level."""
+
+    def serve() -> None:
+        from fieldrig import Rig, modbus
+
+        rig = Rig(folder=tempfile.mkdtemp(prefix="fieldrig-bench-"), trace=trace, name="bench")
+        device = modbus.Device("tcp://127.0.0.1:0", unit=1, holding={0: [0] * 100}, rig=rig)
+        print(device.url.rpartition(":")[2], flush=True)
+        sys.stdin.read()
+
+    return serve
+
+
+SERVERS: dict[str, Callable[[], None]] = {
+    "fieldrig-full": fieldrig("full"),
+    "fieldrig-counts": fieldrig("counts"),
+    "pymodbus": pymodbus,
+}
 
 
 if __name__ == "__main__":
