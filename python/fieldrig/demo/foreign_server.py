@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
 
 async def serve() -> None:
@@ -18,8 +19,8 @@ async def serve() -> None:
     device = SimDevice(1, SimData(0, values=list(range(100)), datatype=DataType.REGISTERS))
     server = ModbusTcpServer(device, address=("127.0.0.1", 0))
     await server.serve_forever(background=True)
-    assert server.transport is not None
-    sys.stdout.write(f"{server.transport.sockets[0].getsockname()[1]}\n")
+    listening = cast("asyncio.Server", server.transport)
+    sys.stdout.write(f"{listening.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await asyncio.Event().wait()
 

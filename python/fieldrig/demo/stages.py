@@ -79,14 +79,13 @@ def judge_foreign(out: Path, output: Output) -> Chapter:
         reason = "pymodbus is not installed: pip install 'fieldrig[demo]'"
         output.say(f"  not run: {reason}")
         return Chapter(title, {"not run": reason}, [Entry("modbus-server", "not run", reason)])
-    from fieldrig import conform
+    from fieldrig.conform import Options, run
 
     judge = _Judge(output)
     junit = out / "junit.xml"
     out.mkdir(parents=True, exist_ok=True)
     with _foreign_server() as url:
-        # A server on this machine answers in no time: short waits keep the demo short.
-        conform.run(conform.Options(url, answer="300ms", silence="100ms", junit=junit, out=out), judge)
+        run(Options(url=url, unit=1, junit=junit, out=out), judge)
     return Chapter(title, judge.facts, judge.entries, {"junit": str(junit), **judge.files})
 
 
