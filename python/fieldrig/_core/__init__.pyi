@@ -17,6 +17,7 @@ __all__ = [
     "device",
     "duration",
     "duration_ns",
+    "export_trace",
     "modbus",
     "mqtt",
     "stream",
@@ -97,6 +98,12 @@ def duration(value: str | Span, /) -> float:
 
 def duration_ns(value: str | Span, /) -> int:
     """Like `duration`, in nanoseconds."""
+
+def export_trace(trace: str | PathLike[str], to: str | PathLike[str], /) -> int:
+    """Writes the messages of a `trace.pcapng` as JSON lines, dissected; gives their number.
+
+    Raises `BenchError` if the one cannot be read or the other cannot be written.
+    """
 
 @final
 class Rig:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fieldrig import own_pytest
+from fieldrig import _core, own_pytest
 from fieldrig.errors import BenchError
 from fieldrig.pytest_plugin import results
 from fieldrig.report import Chapter, Entry, chapter_of, known_value, limits
@@ -39,8 +39,17 @@ def run_meter(out: Path, output: Output) -> Chapter:
     own_pytest.run(SUITE, options, [listener])
     assert listener.config is not None
     found = results(listener.config)
-    found.files = {"junit": str(junit), **found.files}
+    found.files = {"junit": str(junit), **found.files, **_exported(found.files)}
     return chapter_of(found, "the demo's energy meter")
+
+
+def _exported(files: dict[str, str]) -> dict[str, str]:
+    """The trace as JSON lines, beside the trace itself."""
+    if "trace" not in files:
+        return {}
+    lines = Path(files["trace"]).with_suffix(".jsonl")
+    _core.export_trace(files["trace"], lines)
+    return {"trace as text": str(lines)}
 
 
 class _Listener:

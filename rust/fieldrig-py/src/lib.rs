@@ -22,6 +22,7 @@ mod place;
 mod rig;
 mod stream;
 mod time;
+mod trace;
 mod value;
 mod wait;
 
@@ -37,6 +38,8 @@ mod _core {
     use crate::rig::Rig;
     #[pymodule_export]
     use crate::time::{Span, Stamp, duration, duration_ns};
+    #[pymodule_export]
+    use crate::trace::export_trace;
 
     /// Modbus: client, emulated device, ADUs as bytes.
     #[pymodule]
