@@ -12,12 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fieldrig.report import Chapter, known_value, limits, render, worst
+from fieldrig.report import Chapter, known_value, limits, render
 
 from .exits import Exit
 from .output import Output
-
-_EXITS = {"pass": Exit.PASS, "fail": Exit.FAIL, "inconclusive": Exit.INCONCLUSIVE, "error": Exit.BENCH}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +32,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     out.mkdir(parents=True, exist_ok=True)
     output.say(output.style("1. An emulated energy meter, on a serial line, MQTT and a console", "title"))
     output.say(f"   bench, model and tests: {FOLDER}")
-    meter = stages.run_meter(out, output)
+    meter, code = stages.run_meter(out, output)
     output.say()
     output.say(
         output.style("2. A Modbus server made with pymodbus, judged by `fieldrig conform modbus-server`", "title")
@@ -43,8 +41,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     report = out / "report.html"
     report.write_text(render([meter, foreign], "fieldrig demo"), encoding="utf-8")
     _close([meter, foreign], report, output)
-    code = _EXITS.get(worst(entry.verdict for entry in meter.entries), Exit.NOTHING)
-    output.say(f"\nmeter: exit code {int(code)} ({code.name.lower()}), after {time.monotonic() - began:.1f} s")
+    output.say(f"\nmeter: exit code {code} ({Exit(code).name.lower()}), after {time.monotonic() - began:.1f} s")
     return code
 
 
@@ -63,8 +60,8 @@ def _close(chapters: Sequence[Chapter], report: Path, output: Output) -> None:
     ]
     output.table(counted, ["run", "verdict", "count"], 1)
     output.say(output.style("Files", "title"))
-    files = [(kind, path) for chapter in chapters for kind, path in chapter.files.items()]
-    output.table([("report", str(report)), *files], ["kind", "path"])
+    files = [(chapter.title, kind, path) for chapter in chapters for kind, path in chapter.files.items()]
+    output.table([("both", "report", str(report)), *files], ["run", "kind", "path"])
     output.record(
         "demo",
         report=str(report),

@@ -31,7 +31,7 @@ def test_modbus_gives_the_voltage_in_volts(meter: Any, measure: Any) -> None:
 def test_telemetry_says_what_modbus_says(meter: Any) -> None:
     with meter.mqtt.watch("{base}/telemetry") as telemetry:
         message = telemetry.expect(within="2s")
-        assert message.json["voltage"] == near(meter.modbus.read("voltage").value, 0.05)
+        assert message.json()["voltage"] == near(meter.modbus.read("voltage").value, 0.05)
 
 
 @pytest.mark.requirement("METER-ALARM")
