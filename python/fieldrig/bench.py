@@ -92,9 +92,11 @@ class Bench:
             self._running = _core.bench.bring_up(self.rig, plan._native)
             for device in plan._native.duts:
                 self._devices[device.name] = Dut(self, device)
-            for dut in self._devices.values():
+            runs = [dut for dut in self._devices.values() if dut.not_run is None]
+            for dut in runs:
                 dut.power.on()
-                dut.timeline.restart()
+            for dut in runs:
+                dut.start()
         except BaseException:
             self.close()
             raise
@@ -173,10 +175,20 @@ class Dut:
         self.timeline.trace = bench.files().get("trace")
         self.emulated = bench._running.device(native.name)
         self.power = Power(self, bench, native)
+        self._bench = bench
+        self._native = native
         self._links: dict[str, Any] = {}
-        if self.not_run is None:
-            for link in native.links:
-                self._links[link.name] = _open_link(self, bench, native, link)
+
+    def start(self) -> None:
+        """Waits until the device is up, then opens its links. The bench does this once.
+
+        Raises:
+            BenchError: the device does not get up, or a port cannot be opened.
+        """
+        self.power.wait_until_up()
+        for link in self._native.links:
+            self._links[link.name] = _open_link(self, self._bench, self._native, link)
+        self.timeline.restart()
 
     def __getattr__(self, name: str) -> Any:
         links = self.__dict__.get("_links", {})
@@ -264,6 +276,23 @@ class Power:
         up = self.on()
         return PowerAction("cycle", down.at, up.done)
 
+    def wait_until_up(self) -> None:
+        """Waits until the device can be used: its model has booted, or it had the time to settle of the bench file.
+
+        Raises:
+            BenchError: the model has not booted within a minute.
+        """
+        sleep = self._bench.rig.sleep
+        if self._dut.emulated is None:
+            if self._command is not None and self._settle is not None:
+                sleep(self._settle)
+            return
+        for _ in range(12_000):
+            if self._dut.emulated.power == "run":
+                return
+            sleep("5ms")
+        raise BenchError(f"{self._dut.name}: its model has not booted within a minute", hint="[boot] time in the model")
+
     def _switch(self, action: str) -> PowerAction:
         now = self._bench.rig.now
         at = now()
@@ -287,7 +316,8 @@ def _run(command: str, folder: Path) -> None:
         raise BenchError(f"the power command `{command}` could not be run: {error}") from None
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).strip().splitlines()
-        raise BenchError(f"the power command `{command}` ended with {ended.returncode}: {said[-1] if said else 'silent'}")
+        last = said[-1] if said else "silent"
+        raise BenchError(f"the power command `{command}` ended with {ended.returncode}: {last}")
 
 
 def _open_link(dut: Dut, bench: Bench, native: _core.bench.Dut, link: _core.bench.Link) -> Any:
