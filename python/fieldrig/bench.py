@@ -20,7 +20,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from . import __version__, _core
 from ._core import Rig, Span, Stamp
@@ -30,6 +30,8 @@ from .units import nanoseconds
 
 if TYPE_CHECKING:
     from .measure import Measurement
+
+Level = Literal["full", "ring", "counts"]
 
 
 class BenchPlan:
@@ -60,7 +62,7 @@ class BenchPlan:
         devices = ", ".join(f"{name}={profile}" for name, profile in self.profiles.items())
         return f"fieldrig {__version__}: bench {self.name}, {devices}"
 
-    def open(self, out: str | os.PathLike[str] | None = None, trace: str = "full") -> Bench:
+    def open(self, out: str | os.PathLike[str] | None = None, trace: Level = "full") -> Bench:
         """Opens every link and starts every emulated device.
 
         Args:
@@ -81,7 +83,7 @@ def _new_folder() -> Path:
 class Bench:
     """An open bench. Close it, or use it as a context manager."""
 
-    def __init__(self, plan: BenchPlan, folder: Path, trace: str) -> None:
+    def __init__(self, plan: BenchPlan, folder: Path, trace: Level) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.plan = plan
         self.folder = folder

@@ -43,7 +43,7 @@ class HasInstant(Protocol):
 
 
 class Timeline:
-    """The instants that all links of one device share: the last stimulus, the start of the test, the stalls of the host.
+    """The instants that all links of one device share: the last stimulus, the start of the test, the host's stalls.
 
     A private timeline serves an object that is used without a bench.
     """

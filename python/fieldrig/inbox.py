@@ -31,12 +31,13 @@ class MessageLike(Protocol):
 
 
 M = TypeVar("M", bound=MessageLike)
+M_co = TypeVar("M_co", bound=MessageLike, covariant=True)
 
 
-class MessageSource(Protocol[M]):
+class MessageSource(Protocol[M_co]):
     """Where messages come from."""
 
-    def wait(self, index: int, deadline_ns: int) -> Sequence[M]:
+    def wait(self, index: int, deadline_ns: int) -> Sequence[M_co]:
         """The messages from number ``index`` on; waits for the first of them until the deadline of the run clock.
 
         At the deadline what has arrived is read once more, so an empty answer means that nothing came.
@@ -157,12 +158,13 @@ class StreamMatch(Protocol):
 
 
 S = TypeVar("S", bound=StreamMatch)
+S_co = TypeVar("S_co", bound=StreamMatch, covariant=True)
 
 
-class StreamSource(Protocol[S]):
+class StreamSource(Protocol[S_co]):
     """A stream that keeps what it received, with stamps."""
 
-    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int) -> S | None:
+    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int) -> S_co | None:
         """The first match that begins at offset ``start`` or behind it, at a byte that surely came after ``after``.
 
         Waits for it until the deadline of the run clock; a deadline of 0 looks only at what is there.
@@ -240,7 +242,8 @@ class StreamInbox(Generic[S]):
         if broken:
             headline = f"{self._name}: no witness for the silence: {broken}"
             raise ObserverBlind(failure(headline, frame, self._timeline))
-        unsure = match.describe() if match is not None and verdict.startswith("unsure") else self._at_the_cursor(pattern, frame)
+        at_an_edge = match is not None and verdict.startswith("unsure")
+        unsure = match.describe() if match is not None and at_an_edge else self._at_the_cursor(pattern, frame)
         if unsure:
             headline = f"{self._name}: {unsure} came at an edge of the window in which /{pattern}/ was not to come"
             raise InconclusiveError(failure(headline, frame, self._timeline))

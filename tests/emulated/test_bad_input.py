@@ -71,7 +71,9 @@ def test_a_refused_connection_is_the_bench(unused_port):
         mqtt.Client(f"mqtt://127.0.0.1:{unused_port}")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:502", "tpc://127.0.0.1:502", "tcp://127.0.0.1:seven", "rtu:///dev/x?line=9"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:502", "tpc://127.0.0.1:502", "tcp://127.0.0.1:seven", "rtu:///dev/x?line=9"]
+)
 def test_a_malformed_url_is_a_usage_error_that_quotes_it(url):
     with pytest.raises(UsageError, match=r"^USAGE: "):
         modbus.Client(url)
