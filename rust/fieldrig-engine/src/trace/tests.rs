@@ -19,7 +19,15 @@ fn dissect(bytes: &[u8], sender: Sender) -> Dissection {
 }
 
 const fn toy(name: &'static str, capture_tag: &'static str) -> Protocol {
-    Protocol { name, schemes: &["toy"], dissect, message_length: length_prefixed, capture_tag, constructors: &[] }
+    Protocol {
+        name,
+        schemes: &["toy"],
+        dissect,
+        message_length: length_prefixed,
+        unasked: false,
+        capture_tag,
+        constructors: &[],
+    }
 }
 
 /// One octet of length, then so many octets.
