@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from . import __version__, _core
 from ._core import Rig, Span, Stamp
+from ._core.device import Change
 from .errors import BenchError, UsageError
 from .expect import Timeline
 from .units import nanoseconds
@@ -207,7 +208,9 @@ class Dut:
         """
         if self.emulated is None:
             raise UsageError(f"{self.name}.set(): only an emulated device can be set by the test; this one is real")
+        at = self.timeline.approach()
         change = self.emulated.set(point, value)
+        change = Change(change.point, change.value, at) if at is not None else change
         self.timeline.stimulus(change.at)
         return change
 
@@ -297,7 +300,7 @@ class Power:
 
     def _switch(self, action: str) -> PowerAction:
         now = self._bench.rig.now
-        at = now()
+        at = self._dut.timeline.approach() or now()
         if self._dut.emulated is not None:
             if action == "on":
                 self._dut.emulated.power_on()

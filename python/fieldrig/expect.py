@@ -53,11 +53,29 @@ class Timeline:
         self._stalled = stalled
         self._last = Stamp(0)
         self._observers: list[Callable[[Stamp], list[tuple[str, Observation]]]] = []
+        self._looks: list[Callable[[], object]] = []
         self.trace: str | None = None
 
     def now(self) -> Stamp:
         """The current instant of the run."""
         return self._now()
+
+    def approach(self) -> Stamp | None:
+        """About to act: gives the instant of the issue, then looks at every port on which something may be expected.
+
+        Found empty after the issue, a port shows that what comes next came after it; without the look, the arrival of a
+        quick reaction could reach back to before the action. None if there is no such port.
+        """
+        if not self._looks:
+            return None
+        at = self._now()
+        for look in self._looks:
+            look()
+        return at
+
+    def look_with(self, look: Callable[[], object]) -> None:
+        """Adds a port on which something may be expected."""
+        self._looks.append(look)
 
     def stimulus(self, at: Stamp) -> None:
         """Notes that something was done that can cause behaviour, from its issue on."""

@@ -85,6 +85,7 @@ class Client:
             belongs_to=belongs_to,
         )
         self._timeline = timeline or Timeline(self._core.now, self._core.stalls)
+        self._timeline.look_with(self._core.look)
 
     @property
     def client_id(self) -> str:
@@ -116,7 +117,9 @@ class Client:
                 raise UsageError("publish() takes a payload or json=, not both")
             payload = _json.dumps(json, separators=(",", ":"))
         octets = payload.encode() if isinstance(payload, str) else payload or b""
+        at = self._timeline.approach()
         published = self._core.publish(self._topic(topic), octets, qos=qos, retain=retain)
+        published = Published(published.topic, at, published.done) if at is not None else published
         self._timeline.stimulus(published.at)
         return published
 

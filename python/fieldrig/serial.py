@@ -56,6 +56,7 @@ class Console:
         self._timeline = timeline or Timeline(self._stream.now, self._stream.stalls)
         self._inbox = StreamInbox(self._stream, self._timeline, self._name)
         self._timeline.observe(self._arrivals)
+        self._timeline.look_with(self._stream.look)
 
     @property
     def url(self) -> str:
@@ -76,7 +77,9 @@ class Console:
         Raises:
             PortLost: the port went away.
         """
+        at = self._timeline.approach()
         sent = self._stream.send(_octets(text) + _octets(end))
+        sent = Sent(at, sent.done, sent.data) if at is not None else sent
         self._timeline.stimulus(sent.at)
         return sent
 

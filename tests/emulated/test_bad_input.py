@@ -89,9 +89,8 @@ def test_a_server_that_speaks_something_else_is_named_with_its_bytes(chatterbox)
 
 
 def test_a_bare_number_is_no_time_limit():
-    with modbus.Device(holding={0: [1]}) as device:
-        with pytest.raises(UsageError, match="unit"):
-            modbus.Client(device.url, timeout=1)  # type: ignore[arg-type]
+    with modbus.Device(holding={0: [1]}) as device, pytest.raises(UsageError, match="unit"):
+        modbus.Client(device.url, timeout=1)  # type: ignore[arg-type]
 
 
 def test_an_unknown_point_lists_the_known_ones():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fieldrig import modbus
-from fieldrig.errors import ForkError
+from fieldrig.errors import ForkError, Reentered
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -106,3 +107,26 @@ def test_no_thread_survives_close() -> None:
         during = {entry.name for entry in Path("/proc/self/task").iterdir()}
         assert during > before
     assert {entry.name for entry in Path("/proc/self/task").iterdir()} <= before | {str(threading.get_native_id())}
+
+
+def test_a_call_from_a_signal_handler_into_the_same_client_is_refused() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, modbus.Client(f"tcp://127.0.0.1:{listener.getsockname()[1]}", timeout="60s") as client:
+        before = signal.signal(signal.SIGALRM, lambda *_: client.read_holding(0, 1))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            with pytest.raises(Reentered, match="USAGE: "):
+                client.read_holding(0, 1)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_a_sub_interpreter_is_refused() -> None:
+    interpreters = pytest.importorskip("_xxsubinterpreters")
+    interpreter = interpreters.create()
+    try:
+        with pytest.raises(interpreters.RunFailedError, match="ImportError.*interpreter"):
+            interpreters.run_string(interpreter, "import fieldrig._core")
+    finally:
+        interpreters.destroy(interpreter)

@@ -25,8 +25,9 @@ HABITS: Final[tuple[tuple[str, str], ...]]
 
 @type_check_only
 class Timeline(Protocol):
-    """Who wants to know when something was done that can cause behaviour."""
+    """Who wants to know when something was done that can cause behaviour: `fieldrig.expect.Timeline`."""
 
+    def approach(self) -> Stamp | None: ...
     def stimulus(self, at: Stamp, /) -> object: ...
 
 @final
@@ -97,7 +98,7 @@ class Client:
         points: where named points are: `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1}}`,
             as in `[face.modbus.map]` of a model file; `unit` may name the unit of the value.
         rig: the rig to share; without one, the client has its own.
-        timeline: told the instant of every write.
+        timeline: asked before, and told the instant of, every write.
         name: what failure texts call it; the URL if not given.
         belongs_to: whose port it is: decides who is to blame when it goes away.
 

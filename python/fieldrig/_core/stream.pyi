@@ -154,6 +154,8 @@ class Stream:
         """Why the stream can no longer be believed (closed, overrun, bytes dropped), or None."""
     def lines(self, since: Stamp | None = None, /) -> tuple[Line, ...]:
         """The lines that came, from an instant on."""
+    def look(self) -> None:
+        """Takes what has arrived, without waiting, so that what comes later is known to be later."""
     def now(self) -> Stamp: ...
     def stalls(self, since: Stamp, /) -> tuple[Span, ...]: ...
     def close(self, how: Literal["fin", "rst", "half"] = "fin") -> None:

@@ -101,3 +101,9 @@ pub(crate) fn build(
     };
     made().unwrap_or_else(|problem| problem)
 }
+
+/// The object, or its port, has ended before.
+pub(crate) fn is_over(py: Python<'_>, problem: &PyErr) -> bool {
+    let kinds = [Kind::Stopped, Kind::PortLost, Kind::ConnectionLost];
+    kinds.iter().any(|kind| kind.class(py).is_ok_and(|class| problem.is_instance(py, class)))
+}

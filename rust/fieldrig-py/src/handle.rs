@@ -1,6 +1,6 @@
 //! A node of the engine as Python objects hold it: who may use it, how it is waited for, how it ends.
 
-use crate::error::{Kind, Owner, error};
+use crate::error::{Kind, Owner, error, is_over};
 use crate::life::{Alive, Shared};
 use crate::rig::{Rig, shared_or_private};
 use crate::time::{Span, Stamp};
@@ -124,6 +124,18 @@ where
     ) -> PyResult<Option<R>> {
         let node = self.node(py)?;
         blocking(py, self.owner, |go_on| node.wait(deadline, check, go_on))
+    }
+
+    /// Takes what has arrived, without waiting. A port that is closed or gone has nothing to show; whoever reads from it
+    /// is told.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn look(&self, py: Python<'_>) -> PyResult<()> {
+        match self.wait(py, Time::ZERO, |_, _, _| None::<()>) {
+            Err(problem) if is_over(py, &problem) => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
     /// The current instant, for Python.

@@ -25,7 +25,6 @@ pub static V311: Protocol = Protocol {
     schemes: &["mqtt"],
     dissect: dissect_v311,
     message_length,
-    unasked: true,
     capture_tag: "mqtt",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v311 }, BROKER],
 };
@@ -36,7 +35,6 @@ pub static V5: Protocol = Protocol {
     schemes: &["mqtt"],
     dissect: dissect_v5,
     message_length,
-    unasked: true,
     capture_tag: "mqtt",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v5 }, BROKER],
 };

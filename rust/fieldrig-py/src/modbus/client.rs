@@ -40,6 +40,10 @@ impl Client {
         let unit = unit.map_or(Ok(self.unit), |unit| field(py, "unit", unit))?;
         let timeout = limit_or(timeout, self.timeout)?;
         let stimulus = self.timeline.as_ref().filter(|_| request.is_stimulus());
+        let before = match stimulus {
+            Some(timeline) => timeline.call_method0(py, intern!(py, "approach"))?.extract::<Option<Stamp>>(py)?,
+            None => None,
+        };
         let mut begun = (None, Time::ZERO);
         let called = self.handle.call(
             py,
@@ -62,7 +66,7 @@ impl Client {
                 return Err(interrupted);
             }
         };
-        let at = issued(called.sent, begun.1);
+        let at = before.map_or_else(|| issued(called.sent, begun.1), |before| before.0);
         if let Some(timeline) = stimulus {
             timeline.call_method1(py, intern!(py, "stimulus"), (Stamp(at),))?;
         }

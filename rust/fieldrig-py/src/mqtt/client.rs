@@ -189,6 +189,10 @@ impl Client {
     fn watch(&self, py: Python<'_>, filter: &str, qos: u8) -> PyResult<Watch> {
         Watch::subscribe(py, Arc::clone(&self.session), filter, quality(py, qos)?)
     }
+    /// Takes what has arrived, without waiting.
+    fn look(&self, py: Python<'_>) -> PyResult<()> {
+        self.session.handle.look(py)
+    }
     fn now(&self, py: Python<'_>) -> PyResult<Stamp> {
         self.session.handle.now_stamp(py)
     }

@@ -299,6 +299,10 @@ impl Stream {
         let (lines, _) = self.handle.with(py, |stream, _| lines(stream, from))?;
         PyTuple::new(py, lines)
     }
+    /// Takes what has arrived, without waiting.
+    fn look(&self, py: Python<'_>) -> PyResult<()> {
+        self.handle.look(py)
+    }
     fn now(&self, py: Python<'_>) -> PyResult<Stamp> {
         self.handle.now_stamp(py)
     }
