@@ -14,7 +14,7 @@ import pytest
 from fieldrig import mqtt
 
 TESTS = Path(__file__).parents[1]
-FIRST_LIGHT = TESTS / "emulated" / "first_light"
+FIRST_LIGHT = TESTS.parent / "examples" / "first_light"
 METER = TESTS / "peers" / "foreign_meter.py"
 POWER = TESTS / "peers" / "power.sh"
 

@@ -1,4 +1,4 @@
-//! The bench of `tests/emulated/first_light`, driven from Rust with the three protocols of this project: a register is
+//! The bench of `examples/first_light`, driven from Rust with the three protocols of this project: a register is
 //! written on the wire, the alarm comes through the broker, and the trace of it all can be read.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
@@ -47,7 +47,7 @@ where
 fn a_write_on_the_wire_becomes_an_alarm_at_the_broker_and_the_trace_shows_both() {
     let folder = std::env::temp_dir().join(format!("fieldrig-first-light-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/emulated/first_light/bench.toml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first_light/bench.toml");
     let plan = bench::load(&file, &Profiles::default(), &|_| None, &PROTOCOLS).unwrap();
     let rig = Rig::start(RigOptions { folder: Some(folder.clone()), ..RigOptions::default() }).unwrap();
     let running = bench::bring_up(&rig, &plan).unwrap();
