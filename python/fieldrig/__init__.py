@@ -11,8 +11,9 @@ Importing the package loads nothing but this file; the native core is loaded wit
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
+# Type checkers know this name; importing it from `typing` would be most of what `import fieldrig` costs.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fieldrig import bench, device, errors, modbus, mqtt, serial, stream
     from fieldrig._core import Rig, Span, Stamp, duration

@@ -20,7 +20,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 from . import __version__, _core
 from ._core import Rig, Span, Stamp
@@ -325,20 +325,37 @@ def _run(command: str, folder: Path) -> None:
         raise BenchError(f"the power command `{command}` ended with {ended.returncode}: {last}")
 
 
+class _Common(TypedDict):
+    """What every end of a link is made with."""
+
+    rig: Rig
+    timeline: Timeline
+    name: str
+    belongs_to: Literal["bench", "dut"]
+
+
 def _open_link(dut: Dut, bench: Bench, native: _core.bench.Dut, link: _core.bench.Link) -> Any:
     """Opens our end of a link: what it is follows from the protocol alone."""
     at = bench._running.resolve(native.name, link.name)
     name = f"{dut.name}.{link.name}"
+    common = _Common(rig=bench.rig, timeline=dut.timeline, name=name, belongs_to=at.belongs_to)
     if link.protocol.startswith("modbus"):
         from .modbus import Client
 
-        return Client(at.url, unit=at.unit, points=at.point_map, rig=bench.rig, timeline=dut.timeline, name=name)
+        return Client(at.url, unit=at.unit, points=at.point_map, **common)
     if link.protocol.startswith("mqtt"):
         from . import mqtt
 
-        return mqtt.Client(at.url, version=link.protocol, base=at.base, rig=bench.rig, timeline=dut.timeline, name=name)
+        return mqtt.Client(
+            at.url,
+            version=link.protocol,
+            base=at.base,
+            username=at.username,
+            password=at.password,
+            **common,
+        )
     if link.protocol == "console":
         from .serial import Console
 
-        return Console(at.url, rig=bench.rig, timeline=dut.timeline, name=name)
+        return Console(at.url, **common)
     raise BenchError(f"{name}: nobody here can use the protocol {link.protocol}")
