@@ -127,6 +127,7 @@ pub struct Stream {
     can_write: bool,
     opened_at: Stamp,
     closed_at: Option<Stamp>,
+    ended: Option<Why>,
     /// Kept bytes are `buffer[head..]`; what lies before is dropped when it is worth the copy.
     buffer: Vec<u8>,
     head: usize,
@@ -171,6 +172,7 @@ impl Stream {
             can_write: true,
             opened_at: Stamp::default(),
             closed_at: None,
+            ended: None,
             buffer: Vec::new(),
             head: 0,
             start: 0,
@@ -199,6 +201,12 @@ impl Stream {
     #[must_use]
     pub fn closed_at(&self) -> Option<Stamp> {
         self.closed_at
+    }
+
+    /// How it ended: of an end in two steps (the other side finished, then we closed), the first.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Why> {
+        self.ended.as_ref()
     }
 
     /// Offset of the oldest byte that is kept: so many were dropped.
@@ -359,6 +367,7 @@ impl Stream {
         self.state = State::Open;
         self.opened_at = at;
         self.closed_at = None;
+        self.ended = None;
         self.events.push_back(StreamEvent::Opened { peer, at });
     }
 
@@ -400,6 +409,7 @@ impl Stream {
     fn closed(&mut self, now: Time, why: Why) {
         let at = Stamp::exact(now);
         self.closed_at.get_or_insert(at);
+        self.ended.get_or_insert_with(|| why.clone());
         if why == Why::Finished {
             self.state = State::Finished;
         } else {

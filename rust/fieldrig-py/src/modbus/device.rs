@@ -83,7 +83,7 @@ impl Device {
         let binding = place::binding(FACE, port, Some(place.protocol), Sender::Server);
         let device = device::Device::new(FACE, PointStore::default(), Box::new(NoModel), vec![face]);
         let handle = Handle::open(py, rig, url, device, vec![binding], Owner::Bench)?;
-        let url = place::reached(&shown, &handle.address(py, FACE)?);
+        let url = url::reached(place.protocol, &shown, &handle.address(py, FACE)?);
         let device = Device { emulated: Emulated { handle }, url };
         device.power_on(py)?;
         Ok(device)

@@ -50,3 +50,12 @@ pub(super) fn parse(py: Python<'_>, url: &str) -> PyResult<Place> {
     let line = port.line();
     Ok(Place { port, protocol, line })
 }
+
+/// The URL under which a client finds a device in this framing.
+pub(super) fn reached(protocol: &Protocol, port: &PortSpec, address: &str) -> String {
+    let url = place::reached(port, address);
+    match url.strip_prefix("tcp://") {
+        Some(rest) if protocol.name == RTU.name => format!("rtu+tcp://{rest}"),
+        _ => url,
+    }
+}

@@ -40,15 +40,14 @@ pub(crate) struct Stream {
 }
 
 /// How a conversation ended, in a word.
-fn ending(state: &State) -> Option<&'static str> {
-    match state {
-        State::Waiting | State::Open => None,
-        State::Finished | State::Closed(Why::Finished) => Some("finished"),
-        State::Closed(Why::Reset) => Some("reset"),
-        State::Closed(Why::HungUp) => Some("hung up"),
-        State::Closed(Why::Local) => Some("local"),
-        State::Closed(Why::Refused { .. }) => Some("refused"),
-    }
+fn ending(stream: &stream::Stream) -> Option<&'static str> {
+    Some(match stream.ended()? {
+        Why::Finished => "finished",
+        Why::Reset => "reset",
+        Why::HungUp => "hung up",
+        Why::Local => "local",
+        Why::Refused { .. } => "refused",
+    })
 }
 
 impl Stream {
@@ -122,7 +121,7 @@ impl Stream {
             let end = from + data.len() as u64;
             let stamps: Vec<_> = stream.stamps(from..end).into_iter().map(|(at, stamp)| (at - from, stamp)).collect();
             let at = stamps.last().map_or(time::Stamp::exact(now), |(_, stamp)| *stamp);
-            Ok(Received { data, at, stamps, closed: ending(stream.state()) })
+            Ok(Received { data, at, stamps, closed: ending(stream) })
         })?;
         let received: Received = outcome.map_err(|problem| self.failed(py, &problem))?;
         self.cursor.store(from + received.data.len() as u64, Ordering::Relaxed);
@@ -170,7 +169,7 @@ impl Stream {
     }
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
-        Ok(self.handle.with(py, |stream, _| ending(stream.state()))?.0)
+        Ok(self.handle.with(py, |stream, _| ending(stream))?.0)
     }
     #[getter]
     fn length(&self, py: Python<'_>) -> PyResult<u64> {
@@ -284,10 +283,10 @@ impl Stream {
     fn alive(&self, py: Python<'_>) -> PyResult<Option<String>> {
         let (state, _) = self.handle.with(py, |stream, _| {
             let overrun = stream.line_events().any(|(_, _, event)| *event == fieldrig_proto::line::LineEvent::Overrun);
-            (stream.end_of_data().then(|| stream.state().clone()), overrun, stream.start())
+            (stream.end_of_data().then(|| ending(stream)), overrun, stream.start())
         })?;
         Ok(match state {
-            (Some(state), _, _) => Some(format!("the port is closed ({})", ending(&state).unwrap_or("not open"))),
+            (Some(ended), _, _) => Some(format!("the port is closed ({})", ended.unwrap_or("not open"))),
             (None, true, _) => Some("the port was overrun: bytes were lost".to_owned()),
             (None, false, 0) => None,
             (None, false, dropped) => Some(format!("{dropped} bytes were dropped: more came than is kept")),

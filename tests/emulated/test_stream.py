@@ -1,0 +1,102 @@
+"""Raw conversations: every byte as it is, when it came, and how it ended."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from fieldrig import duration
+from fieldrig.errors import ConnectionLost, PortError, Stopped, UsageError
+from fieldrig.stream import Stream
+
+Pair = tuple[Stream, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A stream and the socket at its other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Stream(f"tcp://127.0.0.1:{listener.getsockname()[1]}") as stream:
+            connection, _ = listener.accept()
+            connection.settimeout(10)
+            with connection:
+                yield stream, connection
+
+
+def test_parts_leave_one_after_the_other_with_their_pauses(pair: Pair) -> None:
+    stream, peer = pair
+    sent = stream.send_parts([(None, b"ab"), ("20ms", b"cd"), ("20ms", b"ef")])
+    assert sent.data == b"abcdef"
+    assert (sent.done - sent.at).earliest >= duration("40ms")
+    received = b""
+    while len(received) < 6:
+        received += peer.recv(16)
+    assert received == b"abcdef"
+
+
+def test_receiving_waits_for_a_count_or_for_a_function_to_be_content(pair: Pair) -> None:
+    stream, peer = pair
+    peer.sendall(b"12345")
+    first = stream.receive(5, within="10s")
+    assert (first.data, first.closed) == (b"12345", None)
+    assert first.stamps[0][0] == 0
+    assert first.stamps[-1][1] == first.at
+    peer.sendall(b"67;8")
+    assert stream.receive(lambda data: b";" in data, within="10s").data.startswith(b"67;")
+    assert stream.length >= 8
+
+
+def test_when_time_is_up_what_came_is_given_be_it_nothing(pair: Pair) -> None:
+    stream, _ = pair
+    nothing = stream.receive(3, within="30ms")
+    assert (nothing.data, nothing.stamps, nothing.closed) == (b"", (), None)
+
+
+def test_a_function_that_raises_ends_the_call_and_nothing_else(pair: Pair) -> None:
+    stream, peer = pair
+    peer.sendall(b"x")
+
+    def broken(_: bytes) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stream.receive(broken, within="10s")
+    assert stream.receive(1, within="10s").data == b"x"
+
+
+def test_the_other_sides_end_is_seen_and_ours_can_be_halved(pair: Pair) -> None:
+    stream, peer = pair
+    stream.send(b"last")
+    stream.close("half")
+    assert peer.recv(4) == b"last"
+    assert peer.recv(1) == b""
+    peer.sendall(b"still here")
+    peer.close()
+    rest = stream.receive(within="10s")
+    assert (rest.data, rest.closed) == (b"still here", "finished")
+    with pytest.raises(Stopped, match="closed"):
+        stream.send(b"more")
+
+
+def test_a_reset_is_not_a_finish(pair: Pair) -> None:
+    stream, peer = pair
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    peer.close()
+    assert stream.receive(within="10s").closed == "reset"
+    with pytest.raises(ConnectionLost, match="DUT: .*broke"):
+        stream.send(b"x")
+
+
+def test_what_is_closed_or_malformed_says_so(pair: Pair) -> None:
+    stream, _ = pair
+    with pytest.raises(UsageError, match="look-around"):
+        stream.search(r"(?=x)", 0, None, 0)
+    with pytest.raises(UsageError, match="not a port"):
+        Stream("carrier-pigeon://coop")
+    with pytest.raises(PortError, match="BENCH: "):
+        Stream("serial:///dev/fieldrig-there-is-no-such-port?line=9600+8N1")
+    stream.close()
+    with pytest.raises(Stopped):
+        stream.receive(1)
