@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from fieldrig import own_pytest
@@ -18,6 +18,9 @@ from fieldrig.suites.modbus_server.outcome import VERDICTS, Row, requirements
 from fieldrig.suites.modbus_server.plugin import Conformance
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
 from fieldrig.suites.modbus_server.server import Server, Timing
+
+if TYPE_CHECKING:
+    from fieldrig import Rig
 
 NOTHING_JUDGED = 5
 
@@ -76,11 +79,13 @@ def run(options: Options, display: Display) -> int:
     address, caps, timing = _checked(options)
     with Rig(folder=None if options.out is None else str(options.out), name="conform") as rig:
         began = rig.now()
-        server = Server(opener(options.url, rig), options.unit, caps, timing, lambda: bool(rig.stalls(began)))
+        server = Server(opener(options.url, rig), options.unit, caps, timing, lambda: len(rig.stalls(began)))
+        rig.log("conform.begin", url=address, unit=options.unit)
         display.progress(f"probing {address}")
         try:
             probe(server, address)
         except ProbeFailure as failure:
+            rig.log("conform.probe", failure=failure.kind, text=failure.text)
             if failure.kind == "nothing":
                 display.say(str(failure))
                 display.record("nothing judged", message=failure.text, hint=failure.hint)
@@ -88,7 +93,7 @@ def run(options: Options, display: Display) -> int:
             kind: type[FieldrigError] = PortError if failure.kind == "bench" else InconclusiveError
             raise kind(failure.text, hint=failure.hint) from None
         _say_facts(server, address, display)
-        rows = _judge_all(server, options, display)
+        rows = _judge_all(server, options, display, rig)
     _say_coverage(rows, display, options)
     return report.exit_code(rows)
 
@@ -116,11 +121,12 @@ def _checked(options: Options) -> tuple[str, capabilities.Capabilities, Timing]:
     return options.url, caps, timing
 
 
-def _judge_all(server: Server, options: Options, display: Display) -> list[Row]:
+def _judge_all(server: Server, options: Options, display: Display, rig: Rig) -> list[Row]:
     rows: list[Row] = []
 
     def listen(row: Row) -> None:
         rows.append(row)
+        rig.log("conform.row", requirement=row.requirement.id, verdict=row.verdict, says=row.says)
         for line in report.lines(row):
             display.say(line)
         display.record("row", **report.record(row))

@@ -98,7 +98,7 @@ def chapter_of(results: Results, title: str, facts: Mapping[str, str] | None = N
         )
         for case in results.cases.values()
     ]
-    return Chapter(title, {**known, **(facts or {})}, entries, dict(results.files))
+    return Chapter(title, {**known, **results.facts, **(facts or {})}, entries, dict(results.files))
 
 
 def worst(verdicts: Iterable[str]) -> str:
@@ -159,7 +159,7 @@ def _overview(chapters: Sequence[Chapter]) -> str:
         ]
         for number, chapter in enumerate(chapters, 1)
     ]
-    return _table(["run", "verdict", "counts", "judged or named"], rows)
+    return _table(["run", "verdict", "counts", "rows"], rows)
 
 
 def _chapter(number: int, chapter: Chapter) -> str:
@@ -172,7 +172,7 @@ def _chapter(number: int, chapter: Chapter) -> str:
     if coverage:
         shown = _sections(sections) if sections else _coverage(coverage)
         parts += ["<h3>Requirement coverage</h3>\n", shown]
-    parts += ["<h3>Verdicts</h3>\n", _entries(chapter.entries)]
+    parts += ["<h3>Verdicts</h3>\n", _entries(chapter.entries, "suite" if sections else "")]
     if chapter.files:
         files = [[escape(kind), f"<code>{escape(path)}</code>"] for kind, path in chapter.files.items()]
         parts += ["<h3>Files</h3>\n", _table([], files, "facts")]
@@ -194,7 +194,7 @@ def _measurements(measured: Sequence[tuple[Entry, Measurement]]) -> str:
     return _table(["measurement", "value", "limit", "verdict", "", "test"], rows, "measured")
 
 
-def _entries(entries: Sequence[Entry]) -> str:
+def _entries(entries: Sequence[Entry], kind: str) -> str:
     timed = any(entry.seconds is not None for entry in entries)
     rows = []
     for entry in entries:
@@ -205,7 +205,7 @@ def _entries(entries: Sequence[Entry]) -> str:
         if timed:
             row.append("" if entry.seconds is None else f"{entry.seconds:.2f} s")
         rows.append(row)
-    return _table(["name", "verdict", "", *(["time"] if timed else [])], rows)
+    return _table(["name", "verdict", "", *(["time"] if timed else [])], rows, kind)
 
 
 def _sections(sections: Mapping[str, Mapping[str, int]]) -> str:

@@ -74,6 +74,8 @@ def test_our_device_passes_and_everything_is_reported(tmp_path: Path, capfd: pyt
     assert len(cases) == 6
     assert {property_.get("value") for case in cases for property_ in case.iter("property")} >= {"FC03-01", "PDU-07"}
     assert (out / "trace.pcapng").stat().st_size > 1000
+    logged = [json.loads(line) for line in (out / "run.jsonl").read_text("utf-8").splitlines()]
+    assert [entry["fields"]["requirement"] for entry in logged if entry["kind"] == "conform.row"][:2] == ["PDU-07", "FC03-01"]
 
 
 def test_json_has_every_row_and_the_coverage(capfd: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +111,16 @@ def test_an_idle_connection_is_closed_as_declared(tmp_path: Path) -> None:
         arguments = [device.url, *QUICK, "--only", "MBAP-26", "--caps", str(caps), "--format", "json"]
         device.habit("idle_close", "300ms")
         assert conform(*arguments) == 0
+
+
+def test_a_server_with_room_for_one_connection_is_not_accused(capfd: pytest.CaptureFixture[str]) -> None:
+    with modbus.Device(unit=None, holding={0: [1, 2, 3]}) as device:
+        device.habit("max_connections", 1)
+        code = conform(device.url, *QUICK, "--format", "json")
+    found = records(capfd.readouterr().out)
+    assert code == 0, [row for row in found.values() if row.get("verdict") in ("fail", "inconclusive", "not tested")]
+    assert found["MBAP-22"]["verdict"] == "not applicable"
+    assert not found["server"]["parallel"]
 
 
 def test_no_listener_is_a_bench_error(capfd: pytest.CaptureFixture[str]) -> None:

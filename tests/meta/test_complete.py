@@ -32,9 +32,13 @@ def joined(*folders: str) -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in texts(*folders))
 
 
+# These name errors without raising them.
+ONLY_NAMES = ("test_cli.py", "test_errors.py", "test_complete.py")
+
+
 @pytest.mark.parametrize("name", errors.__all__)
 def test_every_error_has_a_test(name: str) -> None:
-    tests = [path for path in texts("tests") if path.name.startswith("test_")]
+    tests = [path for path in texts("tests") if path.name.startswith("test_") and path.name not in ONLY_NAMES]
     assert any(re.search(rf"\b{name}\b", path.read_text(encoding="utf-8")) for path in tests), f"no test names {name}"
 
 

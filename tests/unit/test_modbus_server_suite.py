@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -77,7 +77,8 @@ class ScriptedWire:
 
 
 def server(script: Script, stalled: bool = False) -> Server:
-    return Server(script.open, 1, Capabilities(), QUICK, lambda: stalled)
+    stalls = iter(range(1000))
+    return Server(script.open, 1, Capabilities(), QUICK, lambda: next(stalls) if stalled else 0)
 
 
 def one_read(server: Server) -> None:
@@ -133,6 +134,18 @@ def test_a_server_that_is_gone_afterwards_fails() -> None:
     row = judge(MUST, one_read, server(script))
     assert row.verdict == "fail"
     assert row.says.endswith("afterwards connections are refused")
+
+
+def test_a_connection_that_cannot_be_made_is_not_held_against_a_server_that_is_there() -> None:
+    # Connections 2 and 3 are those of the two tries.
+    row = judge(MUST, one_read, server(Script(always, refuses=lambda connection: connection in (2, 3))))
+    assert (row.verdict, row.says) == ("inconclusive", "a connection could not be made: Connection refused")
+
+
+def test_a_server_with_room_for_one_connection_is_given_time_to_close_the_last() -> None:
+    crowded = server(Script(always, refuses=lambda connection: connection % 2 == 0))
+    crowded.facts = replace(crowded.facts, parallel=False)
+    assert judge(MUST, one_read, crowded).verdict == "pass"
 
 
 def test_a_server_that_does_not_answer_before_a_row_is_not_tested() -> None:

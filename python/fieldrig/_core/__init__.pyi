@@ -135,6 +135,10 @@ class Rig:
         """Waits."""
     def files(self) -> dict[str, str]:
         """What the run leaves behind: kind ("log", "trace") and path."""
+    @property
+    def timing_class(self) -> Literal["A", "B", "C", "V"] | None:
+        """How well it can meet deadlines on lines: A (real-time scheduling), B (short timer slack and slice), C
+        (neither), V (virtual time: exact). The worst of its lines; None if it has none."""
     def stop(self) -> None:
         """Closes everything that runs on it, ends every thread, completes the files; stopping twice is fine."""
     def __enter__(self) -> Self: ...

@@ -125,7 +125,11 @@ class _Judge:
     def record(self, kind: str, **fields: Any) -> None:
         self._output.record(kind, **fields)
         if kind == "server":
-            self.facts = {name: str(value) for name, value in fields.items()}
+            self.facts = {
+                "address": f"{fields['url']} unit {fields['unit']}",
+                "answers within": f"{fields['latency'] * 1000:.1f} ms",
+                "reads": f"function {fields['function']:02} at address {fields['address']}",
+            }
         elif kind == "row":
             self.entries.append(_entry(fields))
             if fields["verdict"] in ("fail", "inconclusive", "advice"):

@@ -115,6 +115,10 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     for name, value in opened.properties():
         note(name, value)
     yield opened
+    timing = opened.rig.timing_class
+    if timing is not None:  # known once the lines were used
+        note("timing_class", timing)
+        results.facts["timing class"] = timing
     opened.close()
 
 
@@ -172,6 +176,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     counts = ", ".join(f"{count} {word}" for word, count in results.counts().items())
     terminalreporter.section("fieldrig", sep="-")
     terminalreporter.line(f"{plan.header()}: {counts}")
+    for name, value in results.facts.items():
+        terminalreporter.line(f"{name}: {value}")
     for kind, path in results.files.items():
         terminalreporter.line(f"{kind}: {path}")
 

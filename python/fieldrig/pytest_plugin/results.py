@@ -45,6 +45,7 @@ class Results:
     profiles: dict[str, str] = field(default_factory=dict)
     bench: str = ""
     folder: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
     def case(self, nodeid: str) -> Case:

@@ -479,6 +479,10 @@ where
         }
     }
 
+    fn timing(&self) -> Option<Timing> {
+        self.timing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn next_timed_send(&self) -> Option<Time> {
         if self.lease.gate().deadline() == u64::MAX {
             return None;

@@ -1,7 +1,7 @@
 //! A rig: the clock, the log, the capture and the threads that the nodes of one run share.
 
 use crate::clock::{Clock, ClockKind};
-use crate::drive::line::Precision;
+use crate::drive::line::{Precision, TimingClass};
 use crate::drive::owner::{Driven, Owner, OwnerGate};
 use crate::drive::sim::Sim;
 use crate::drive::step::Driver;
@@ -113,6 +113,17 @@ impl Rig {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    /// How well this run can meet deadlines on lines: the worst of its line threads, V in virtual time; `None` if it has
+    /// no line, or none whose thread is ready.
+    #[must_use]
+    pub fn timing_class(&self) -> Option<TimingClass> {
+        if self.shared.sim.is_some() {
+            return Some(TimingClass::V);
+        }
+        let nodes = lock(&self.shared.nodes);
+        nodes.iter().filter_map(Weak::upgrade).filter_map(|node| node.timing()).map(|timing| timing.class).max()
     }
 
     /// The run log.

@@ -97,6 +97,11 @@ impl Rig {
         }
         Ok(files)
     }
+    /// The timing class of its lines, None if it has none.
+    #[getter]
+    fn timing_class(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.shared.rig(py)?.timing_class().map(|class| format!("{class:?}")))
+    }
     /// Closes everything that runs on it, ends every thread, completes the files.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let rig = self.shared.rig(py)?;

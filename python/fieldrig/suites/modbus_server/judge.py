@@ -7,7 +7,8 @@ The rules, in the order in which they are applied:
    not fail the run. A row of kind `report` is `reported`, whatever it saw.
 4. Something that did not come is tried once more, with twice the time. If it comes then, the row is
    `inconclusive`. If not, it is held against the server only if a plain read is answered afterwards too, or if
-   connections are refused, which only a server that is gone can cause.
+   connections are refused, which only a server that is gone can cause. A connection that cannot be made is never held
+   against a server that is still there.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ def judge(requirement: Requirement, test: RowTest, server: Server) -> Row:
 
 
 def _judged(test: RowTest, server: Server) -> tuple[Verdict, str]:
-    verdict, says = _attempt(test, server)
+    verdict, says, _ = _attempt(test, server)
     if verdict is not None:
         return verdict, says
     first, timing = says, server.timing
     try:
         server.timing = timing.patient()
         server.notes.clear()
-        verdict, says = _attempt(test, server)
+        verdict, says, connected = _attempt(test, server)
     finally:
         server.timing = timing
     if verdict == "pass":
@@ -56,6 +57,8 @@ def _judged(test: RowTest, server: Server) -> tuple[Verdict, str]:
     if verdict is not None:
         return verdict, says
     health = _health(server)
+    if not connected and health != "refused":
+        return "inconclusive", says
     if health == "answers":
         return "fail", says
     if health == "refused":
@@ -63,23 +66,23 @@ def _judged(test: RowTest, server: Server) -> tuple[Verdict, str]:
     return "inconclusive", f"{says}; afterwards a plain read was not answered either ({health})"
 
 
-def _attempt(test: RowTest, server: Server) -> tuple[Verdict | None, str]:
-    """One try; no verdict if something was absent."""
+def _attempt(test: RowTest, server: Server) -> tuple[Verdict | None, str, bool]:
+    """One try: verdict (none if something was absent), explanation, and whether every connection could be made."""
     try:
         test(server)
     except Absent as absent:
-        return None, str(absent)
+        return None, str(absent), True
     except Missed as missed:
-        return "fail", str(missed)
+        return "fail", str(missed), True
     except Undecided as undecided:
-        return "inconclusive", str(undecided)
+        return "inconclusive", str(undecided), True
     except Inapplicable as inapplicable:
-        return "not applicable", str(inapplicable)
+        return "not applicable", str(inapplicable), True
     except WireError as error:
-        return None, f"a connection could not be made: {error}"
+        return None, f"a connection could not be made: {error}", False
     finally:
         server.end()
-    return "pass", "; ".join(server.notes) or "as it should be"
+    return "pass", "; ".join(server.notes) or "as it should be", True
 
 
 def _health(server: Server, tries: int = 3) -> Health:

@@ -168,14 +168,14 @@ class Server:
         unit: int,
         capabilities: Capabilities,
         timing: Timing,
-        stalled: Callable[[], bool] = lambda: False,
+        stalls: Callable[[], int] = lambda: 0,
     ) -> None:
         self._open = opener
-        self._stalled = stalled
+        self._stalls = stalls
         self.unit = unit
         self.capabilities = capabilities
         self.timing = timing
-        self.facts = Facts(3, 0, 1, parallel=False, latency=0.0)
+        self.facts = Facts(3, 0, 1, parallel=True, latency=0.0)
         self.lost = False
         """The server did not answer any more before the latest row."""
         self.begin()
@@ -185,6 +185,7 @@ class Server:
 
     def begin(self) -> None:
         """Begins a row: forgets the conversations of the one before."""
+        self._stalls_before = self._stalls()
         self.exchanges: list[Exchange] = []
         self.notes: list[str] = []
         self._talks: list[Talk] = []
@@ -202,17 +203,32 @@ class Server:
     @property
     def stalled(self) -> bool:
         """This machine stood still since the row began: nothing that came late can be held against the server."""
-        return self._stalled()
+        return self._stalls() > self._stalls_before
 
     # -- connections and requests ----------------------------------------------------------------------------------
 
-    def connect(self, source: str | None = None, *, greeted: bool = True) -> Talk:
-        """Opens a connection and steps over the server's greeting, if it has one. Raises `WireError`."""
-        talk = Talk(self._open(source), len(self._talks) + 1, self.exchanges, lambda: self.timing)
+    def connect(self, source: str | None = None, *, greeted: bool = True, patient: bool = True) -> Talk:
+        """Opens a connection and steps over the server's greeting, if it has one. Raises `WireError`.
+
+        A server with room for one connection may need a while to notice that the one before was closed: being refused
+        counts only after the time of an answer, unless `patient` is false.
+        """
+        wire = self._opened() if patient and source is None else self._open(source)
+        talk = Talk(wire, len(self._talks) + 1, self.exchanges, lambda: self.timing)
         self._talks.append(talk)
         if greeted and self.facts.greeting:
             talk.skip(len(self.facts.greeting))
         return talk
+
+    def _opened(self) -> Wire:
+        deadline = time.monotonic() + self.timing.answer
+        while True:
+            try:
+                return self._open(None)
+            except WireError:
+                if self.facts.parallel or time.monotonic() > deadline:
+                    raise
+                time.sleep(self.timing.settle)
 
     def next_transaction(self) -> int:
         self._transaction = 0x1000 + (self._transaction + 1) % 0x1000
@@ -282,7 +298,7 @@ class Server:
         log, self.exchanges = self.exchanges, []
         talk = None
         try:
-            talk = Talk(self._open(None), 0, self.exchanges, lambda: self.timing)
+            talk = Talk(self._opened(), 0, self.exchanges, lambda: self.timing)
             if self.facts.greeting:
                 talk.skip(len(self.facts.greeting))
             talk.send(self.request(self.read()))

@@ -11,8 +11,8 @@ use crate::clock::Clock;
 use fieldrig_proto::time::{Duration, Time};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How well the host lets a line thread meet deadlines.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+/// How well the host lets a line thread meet deadlines; the best first.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TimingClass {
     /// Real-time scheduling.
     A,

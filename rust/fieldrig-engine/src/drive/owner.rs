@@ -3,7 +3,7 @@
 //! Every open port is always owned: what arrives while nobody waits is read, stamped, answered and captured here. Both
 //! are the same loop; a line thread also looks at least every millisecond and meets deadlines by spinning.
 
-use super::line::Precision;
+use super::line::{Precision, Timing};
 use super::sys::{self, Epoll, Kick, Ready};
 use crate::clock::Clock;
 use crate::lease::{Alarm, AtomicDeadline, Gate};
@@ -27,6 +27,8 @@ pub(crate) trait Driven: Send + Sync {
     fn drive(&self);
     /// A timed send that is due before anything else, if nobody else drives it.
     fn next_timed_send(&self) -> Option<Time>;
+    /// How well its line thread meets deadlines, once that is known; `None` without a line.
+    fn timing(&self) -> Option<Timing>;
     /// Closes it.
     fn close(&self);
     /// In virtual time: one pass if something is due. True if the endpoint was called.
