@@ -116,6 +116,7 @@ static GOSSIP: Protocol = Protocol {
     schemes: &["gossip"],
     dissect: |_, _| Dissection::new("gossip"),
     message_length: |bytes, _| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
+    unasked: false,
     capture_tag: "data",
     constructors: &[
         Constructor {

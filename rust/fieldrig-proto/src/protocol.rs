@@ -72,6 +72,9 @@ pub struct Protocol {
     pub dissect: Dissector,
     /// How many of the first bytes form one whole message, for traces: `None` while more bytes are needed.
     pub message_length: fn(&[u8], crate::dissect::Sender) -> Option<usize>,
+    /// Messages come unasked, several in one segment: the instants of all of them matter, not only of the last. The
+    /// driver then finds out, at the price of a system call a read, whether bytes came in one segment.
+    pub unasked: bool,
     /// Name of the dissector in Wireshark, for exported PDUs: `mbtcp`.
     pub capture_tag: &'static str,
     /// Ways to use it.

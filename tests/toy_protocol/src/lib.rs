@@ -19,6 +19,7 @@ pub static TOY: Protocol = Protocol {
     schemes: &["toy"],
     dissect: frame::dissect,
     message_length: frame::length,
+    unasked: false,
     capture_tag: "data",
     constructors: &[
         Constructor { role: Role::Client, keys: &[], build: client },

@@ -347,7 +347,7 @@ impl<E: Endpoint> Driver<E> {
                     let whole = Stamp::between(channel.since, now);
                     let last = match arrival {
                         Arrival::Unstamped => whole,
-                        Arrival::Last(stamp) => stamp,
+                        Arrival::Last(stamp) | Arrival::Together(stamp) => stamp,
                         Arrival::PerByte => stamps.last().copied().unwrap_or(whole),
                     };
                     channel.quiet_since = channel.quiet_since.max(last.latest());
@@ -357,6 +357,7 @@ impl<E: Endpoint> Driver<E> {
                     wires.capture.frame(link, conn, Direction::In, last, bytes);
                     let stamps = match arrival {
                         Arrival::Unstamped => Stamps::One(whole),
+                        Arrival::Together(stamp) => Stamps::One(stamp),
                         Arrival::Last(last) => {
                             Stamps::Chunk { whole: Stamp::between(whole.earliest(), last.latest()), last }
                         }

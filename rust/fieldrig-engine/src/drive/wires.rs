@@ -153,6 +153,9 @@ impl Wires {
         let conn = self.new_conn();
         let now = self.clock.now();
         port.attach(Arc::clone(&self.kick));
+        if self.kinds.get(&peer.via).is_some_and(|kind| kind.protocol.is_some_and(|protocol| protocol.unasked)) {
+            port.count_segments();
+        }
         let link = self.link(&peer.via);
         let mut channel = Channel::new(port, peer, link, bound, now);
         channel.interest = channel.wanted();

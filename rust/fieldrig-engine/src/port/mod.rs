@@ -9,6 +9,7 @@
 pub(crate) mod memory;
 pub(crate) mod open;
 pub(crate) mod pty;
+mod segments;
 pub(crate) mod serial;
 pub(crate) mod stream;
 mod termios;
@@ -125,6 +126,8 @@ pub(crate) enum Arrival {
     Unstamped,
     /// The kernel stamped the last byte.
     Last(Stamp),
+    /// All bytes came in one segment, which the kernel stamped.
+    Together(Stamp),
     /// The port put one stamp for each byte into the list it was given.
     PerByte,
 }
@@ -196,6 +199,8 @@ pub(crate) trait Port: Send {
     fn short_read_drains(&self) -> bool {
         false
     }
+    /// From now on the port tells, where it can, whether bytes came together.
+    fn count_segments(&mut self) {}
     /// Gives the port what wakes its owner; only ports in memory need it.
     fn attach(&mut self, _kick: Arc<Kick>) {}
     /// For ports in memory: why the other end went away is told by this.

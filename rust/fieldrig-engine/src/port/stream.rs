@@ -1,9 +1,10 @@
 //! Stream sockets: TCP with kernel receive stamps, unix sockets without.
 
+use super::segments::Segments;
 use super::{Arrival, Look, Port, Read};
 use crate::clock::KernelStamps;
 use crate::drive::sys::{check, check_size, own};
-use fieldrig_proto::time::{Duration, Stamp, Time};
+use fieldrig_proto::time::{Duration, Time};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -21,6 +22,8 @@ pub(crate) struct Stream {
     fd: OwnedFd,
     /// `None` on sockets whose bytes the kernel does not stamp.
     stamps: Option<KernelStamps>,
+    /// Counts segments, if asked to.
+    segments: Option<Segments>,
     /// A receive without `MSG_DONTWAIT` waits, for at most [`STREAM_WAIT`].
     waits: bool,
 }
@@ -30,12 +33,12 @@ impl Stream {
         set_option(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY);
         set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
         let waits = let_wait(&fd).is_ok();
-        Stream { fd, stamps: Some(KernelStamps::default()), waits }
+        Stream { fd, stamps: Some(KernelStamps::default()), segments: None, waits }
     }
 
     pub(crate) fn unix(fd: OwnedFd) -> Stream {
         // Without kernel stamps the arrival interval is as wide as the wait: looked at by polling instead.
-        Stream { fd, stamps: None, waits: false }
+        Stream { fd, stamps: None, segments: None, waits: false }
     }
 
     /// One `recvmsg`: how many bytes, and the wall-clock stamp of the last of them.
@@ -88,7 +91,13 @@ impl Port for Stream {
             Ok((count, kernel)) => {
                 let stamps = self.stamps.as_mut();
                 let last = stamps.zip(kernel).and_then(|(stamps, kernel)| stamps.map(kernel, look.since));
-                Read::Bytes(count, last.map_or(Arrival::Unstamped, |stamp: Stamp| Arrival::Last(stamp)))
+                let together = self.segments.as_mut().is_some_and(|known| known.took(self.fd.as_raw_fd(), count));
+                let arrival = match last {
+                    None => Arrival::Unstamped,
+                    Some(stamp) if together => Arrival::Together(stamp),
+                    Some(stamp) => Arrival::Last(stamp),
+                };
+                Read::Bytes(count, arrival)
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 Read::Nothing
@@ -106,6 +115,10 @@ impl Port for Stream {
 
     fn can_wait(&self) -> bool {
         self.waits
+    }
+
+    fn count_segments(&mut self) {
+        self.segments = self.stamps.is_some().then(Segments::default);
     }
 
     fn short_read_drains(&self) -> bool {

@@ -16,6 +16,7 @@ pub static CONSOLE: Protocol = Protocol {
     dissect,
     message_length,
     // Text needs no dissector of its own.
+    unasked: false,
     capture_tag: "data-text-lines",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build }],
 };

@@ -41,6 +41,7 @@ pub static TCP: Protocol = Protocol {
     schemes: &["modbus-tcp", "tcp"],
     dissect: dissect_tcp,
     message_length: |bytes, _| tcp_message_length(bytes),
+    unasked: false,
     capture_tag: "mbtcp",
     constructors: &[server::TCP_DEVICE],
 };
@@ -51,6 +52,7 @@ pub static RTU: Protocol = Protocol {
     schemes: &["modbus-rtu", "rtu"],
     dissect: dissect_rtu,
     message_length: |bytes, sender| rtu::adu_length(bytes, traffic(sender)),
+    unasked: false,
     capture_tag: "mbrtu",
     constructors: &[server::RTU_DEVICE],
 };

@@ -25,6 +25,7 @@ pub static V311: Protocol = Protocol {
     schemes: &["mqtt"],
     dissect: dissect_v311,
     message_length,
+    unasked: true,
     capture_tag: "mqtt",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v311 }, BROKER],
 };
@@ -35,6 +36,7 @@ pub static V5: Protocol = Protocol {
     schemes: &["mqtt"],
     dissect: dissect_v5,
     message_length,
+    unasked: true,
     capture_tag: "mqtt",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v5 }, BROKER],
 };
