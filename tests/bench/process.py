@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+ERRORS = Path("build/bench/stderr.log")
+"""What the processes say on standard error: foreign servers say a lot about pipelined requests."""
+
+
 @contextlib.contextmanager
 def pinned(cpu: int) -> Iterator[None]:
     """What is started inside runs on `cpu`, with all its threads."""
@@ -41,8 +45,9 @@ class Process:
     """A process on one CPU, with lines in and out."""
 
     def __init__(self, command: Sequence[str | Path], cpu: int) -> None:
-        with pinned(cpu):
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with pinned(cpu), ERRORS.open("a") as errors:
+            pipe = subprocess.PIPE
+            self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
         self._name = " ".join(str(word) for word in command)
 
     def line(self) -> str:
@@ -50,7 +55,7 @@ class Process:
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
-            raise RuntimeError(f"`{self._name}` ended with status {self._child.wait()}")
+            raise RuntimeError(f"`{self._name}` ended with status {self._child.wait()}; it said why in {ERRORS}")
         return line.strip()
 
     def tell(self, text: str) -> None:

@@ -65,7 +65,7 @@ def comparisons() -> tuple[list[Comparison], list[str]]:
         servers.append(("libmodbus", [libmodbus]))
     else:
         missing.append("libmodbus: needs the Debian package libmodbus-dev: run `make peers`")
-    servers.append(("pymodbus", python_server("pymodbus")))
+    servers.append(("pymodbus", [sys.executable, "-m", "fieldrig.demo.foreign_server"]))
 
     clients = Comparison(
         "Python client, Modbus/TCP, blocking read of 10 registers, depth 1 (server: raw loop in C)",

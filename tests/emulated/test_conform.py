@@ -75,7 +75,10 @@ def test_our_device_passes_and_everything_is_reported(tmp_path: Path, capfd: pyt
     assert {property_.get("value") for case in cases for property_ in case.iter("property")} >= {"FC03-01", "PDU-07"}
     assert (out / "trace.pcapng").stat().st_size > 1000
     logged = [json.loads(line) for line in (out / "run.jsonl").read_text("utf-8").splitlines()]
-    assert [entry["fields"]["requirement"] for entry in logged if entry["kind"] == "conform.row"][:2] == ["PDU-07", "FC03-01"]
+    assert [entry["fields"]["requirement"] for entry in logged if entry["kind"] == "conform.row"][:2] == [
+        "PDU-07",
+        "FC03-01",
+    ]
 
 
 def test_json_has_every_row_and_the_coverage(capfd: pytest.CaptureFixture[str]) -> None:
