@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 ERRORS = Path("build/bench/stderr.log")
 """What the processes say on standard error: foreign servers say a lot about pipelined requests."""
 
