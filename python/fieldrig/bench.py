@@ -16,14 +16,16 @@ from __future__ import annotations
 import datetime
 import os
 import shlex
+import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 from . import __version__, _core
-from ._core import Rig, Span, Stamp
+from ._core import Rig, Span, Stamp, duration
 from ._core.device import Change
 from .errors import BenchError, UsageError
 from .expect import Timeline
@@ -53,8 +55,8 @@ class BenchPlan:
             profiles: ``"real"`` for all devices, ``"meter=real"`` for one; later ones win.
 
         Raises:
-            BenchFileError: the file is wrong; the message begins with file, line and column.
-            UsageError: a profile is unknown, or names a device that the bench does not have.
+            BenchFileError: the file is wrong, or has no device that `profiles` names; the message says where.
+            UsageError: a profile is unknown.
         """
         return cls(_core.bench.load(os.fspath(path), list(profiles)), Path(path))
 
@@ -85,7 +87,10 @@ class Bench:
     """An open bench. Close it, or use it as a context manager."""
 
     def __init__(self, plan: BenchPlan, folder: Path, trace: Level) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BenchError(f"the folder of the run cannot be made: {error}") from None
         self.plan = plan
         self.folder = folder
         self.rig = Rig(folder=str(folder), trace=trace, name=plan.name)
@@ -100,7 +105,8 @@ class Bench:
                 dut.power.on()
             for dut in runs:
                 dut.start()
-        except BaseException:
+        except BaseException as error:
+            self.rig.log("bench.failed", error=str(error) or type(error).__name__)
             self.close()
             raise
 
@@ -257,6 +263,7 @@ class Power:
         self._bench = bench
         self._command: str | None = native.power_command
         self._settle: str | None = native.power_settle
+        self._timeout: str = native.power_timeout or "30s"
 
     def on(self) -> PowerAction:
         """Switches on. A real device without a power command is on already: nothing is done."""
@@ -307,22 +314,44 @@ class Power:
             else:
                 self._dut.emulated.power_off()
         elif self._command is not None:
-            _run(self._command.replace("{action}", action), self._bench.plan.path.parent)
+            _run(
+                self._command.replace("{action}", action), self._bench.plan.path.parent, self._bench.rig, self._timeout
+            )
         done = now()
         self._dut.timeline.stimulus(at)
         self._bench.rig.log("power", device=self._dut.name, action=action)
         return PowerAction(action, at, done)
 
 
-def _run(command: str, folder: Path) -> None:
-    try:
-        ended = subprocess.run(shlex.split(command), cwd=folder, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        raise BenchError(f"the power command `{command}` could not be run: {error}") from None
-    if ended.returncode != 0:
-        said = (ended.stderr or ended.stdout).strip().splitlines()
-        last = said[-1] if said else "silent"
-        raise BenchError(f"the power command `{command}` ended with {ended.returncode}: {last}")
+def _run(command: str, folder: Path, rig: Rig, limit: str) -> None:
+    """Runs a command to its end. Ctrl-C and the time limit end it at once, and all that it started."""
+    begun = rig.now()
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                shlex.split(command),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise BenchError(f"the power command `{command}` could not be run: {error}") from None
+        try:
+            while process.poll() is None:
+                if (rig.now() - begun).earliest > duration(limit):
+                    raise BenchError(f"the power command `{command}` took longer than {limit}")
+                rig.sleep("1ms")
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    if process.returncode != 0:
+        last = lines[-1] if lines else "silent"
+        raise BenchError(f"the power command `{command}` ended with {process.returncode}: {last}")
 
 
 class _Common(TypedDict):

@@ -35,7 +35,7 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 def test_a_connection_that_is_closed_instead_of_an_answer_is_the_devices_fault() -> None:
     with (
         server(lambda connection: connection.recv(260) and None) as url,
-        modbus.Client(url) as client,
+        modbus.Client(url, belongs_to="dut") as client,
         pytest.raises(ConnectionLost, match=r"DUT: .* was not answered: the other side closed") as caught,
     ):
         client.read_holding(0, 1, timeout="30s")
@@ -65,7 +65,7 @@ def test_silence_accuses_the_device_only_on_a_path_that_has_worked() -> None:
 
 def test_a_device_without_power_breaks_its_connections_and_comes_back() -> None:
     with modbus.Device(holding={0: [1]}) as device:
-        with modbus.Client(device.url) as client:
+        with modbus.Client(device.url, belongs_to="dut") as client:
             assert client.read_holding(0).values == (1,)
             device.power_off()
             with pytest.raises(ConnectionLost):

@@ -161,8 +161,20 @@ where
     /// # Errors
     /// The node is closed or stuck, or this thread drives it already.
     pub fn with<R>(&self, command: impl FnOnce(&mut E, Time) -> R) -> Result<(R, Option<Sent>), EngineError> {
+        self.with_while(command, &mut || true)
+    }
+
+    /// [`Node::with`] that can be given up: `go_on` is asked every 20 ms while others have the node.
+    ///
+    /// # Errors
+    /// Those of [`Node::with`]; `go_on` said no.
+    pub fn with_while<R>(
+        &self,
+        command: impl FnOnce(&mut E, Time) -> R,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(R, Option<Sent>), EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter(&mut || true)?;
+        let mut held = inner.enter(go_on)?;
         let result = held.command(command);
         held.log_events(&inner.log, &inner.name);
         let result = result.ok_or_else(|| inner.stuck(&held))?;

@@ -31,7 +31,7 @@ pub(crate) fn load(py: Python<'_>, path: PathBuf, profiles: Vec<String>) -> PyRe
     let profiles = Profiles::parse(&profiles)
         .map_err(|problem| hinted(py, Kind::Usage, &problem.message, problem.hint.as_deref()))?;
     let environment = |name: &str| std::env::var(name).ok();
-    let plan = py.detach(|| bench::load(&path, &profiles, &environment, &PROTOCOLS));
+    let plan = crate::life::detached(py, || bench::load(&path, &profiles, &environment, &PROTOCOLS));
     plan.map(|plan| Plan(Arc::new(plan))).map_err(|problem| file_error(py, &problem))
 }
 
@@ -181,7 +181,7 @@ pub(crate) fn bring_up(py: Python<'_>, rig: &Bound<'_, Rig>, plan: &Bound<'_, Pl
     let shared = Arc::clone(&rig.get().shared);
     let plan = Arc::clone(&plan.get().0);
     let engine = shared.rig(py)?;
-    let running = py.detach(|| bench::bring_up(engine, &plan)).map_err(|problem| match problem {
+    let running = crate::life::detached(py, || bench::bring_up(engine, &plan)).map_err(|problem| match problem {
         BringUpError::File(problem) => file_error(py, &problem),
         BringUpError::Engine { what, error } => in_context(py, &what, &error),
     })?;
@@ -238,7 +238,7 @@ impl Running {
     }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner.get(py)?;
-        py.detach(|| inner.close());
+        crate::life::detached(py, || inner.close());
         Ok(())
     }
 }

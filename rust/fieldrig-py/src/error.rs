@@ -41,6 +41,14 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
+    /// What it is called when a port of this owner goes away, or the connection through it ends.
+    pub(crate) fn loss(self) -> Kind {
+        match self {
+            Owner::Bench => Kind::PortLost,
+            Owner::Dut => Kind::ConnectionLost,
+        }
+    }
+
     /// From `"bench"` or `"dut"`.
     ///
     /// # Errors
@@ -58,8 +66,7 @@ impl Owner {
 pub(crate) fn engine_error(py: Python<'_>, problem: &EngineError, owner: Owner) -> PyErr {
     let kind = match problem {
         EngineError::Port { .. } => Kind::Port,
-        EngineError::Lost { .. } if owner == Owner::Dut => Kind::ConnectionLost,
-        EngineError::Lost { .. } => Kind::PortLost,
+        EngineError::Lost { .. } => owner.loss(),
         EngineError::Stuck { .. } => Kind::Stuck,
         EngineError::Reentered { .. } => Kind::Reentered,
         EngineError::Stopped { .. } => Kind::Stopped,

@@ -1,7 +1,7 @@
 //! A node of the engine as Python objects hold it: who may use it, how it is waited for, how it ends.
 
 use crate::error::{Kind, Owner, error, is_over};
-use crate::life::{Alive, Shared};
+use crate::life::{Alive, Shared, detached};
 use crate::rig::{Rig, shared_or_private};
 use crate::time::{Span, Stamp};
 use crate::wait::blocking;
@@ -80,7 +80,16 @@ where
         command: impl FnOnce(&mut E, Time) -> R + Send,
     ) -> PyResult<(R, Option<Sent>)> {
         let node = self.node(py)?;
-        blocking(py, self.owner, |_go_on| node.with(command))
+        blocking(py, self.owner, |go_on| node.with_while(command, go_on))
+    }
+
+    /// Runs a command that is no longer worth waiting for: it is left out if another thread sits in a call, or if the node
+    /// is closed.
+    pub(crate) fn at_last<R: Send>(&self, py: Python<'_>, command: impl FnOnce(&mut E, Time) -> R + Send) {
+        let Ok(node) = self.node(py) else { return };
+        let mut asked = false;
+        // Whether it was done or left out makes no difference to those who call this.
+        let _ = detached(py, || node.with_while(command, &mut || !std::mem::replace(&mut asked, true)));
     }
 
     /// A command and the wait for what comes of it, under one lease.
@@ -160,7 +169,7 @@ where
     /// `ForkError` in a child process.
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         let (node, rig) = (self.node(py)?, self.shared.rig(py)?);
-        py.detach(|| {
+        detached(py, || {
             node.close();
             if self.private {
                 rig.stop();

@@ -4,14 +4,17 @@
 //! - What was made before an `os.fork()` is dead in the child: its threads do not exist there and its locks may be held
 //!   by nobody. [`Alive`] gives it out only in the process that made it and never drops it anywhere else.
 //! - Every rig is stopped at interpreter exit, before Python goes away; stopping joins all its threads.
+//! - No call is under way without the GIL when Python goes away ([`detached`], [`Call`]): a thread that then wants the GIL
+//!   back is unwound through our frames, which aborts the process.
 //! - A rig is shared by reference: the last object that uses it stops it.
 
-use crate::error::{Kind, Owner, engine_error, hinted};
+use crate::error::{Kind, Owner, engine_error, error, hinted};
 use fieldrig_engine::{Rig, RigOptions};
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// Counts the forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -58,6 +61,43 @@ impl<T> Drop for Alive<T> {
     }
 }
 
+/// Calls that are under way.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+/// The interpreter is about to go away: everything is being stopped.
+static EXITING: AtomicBool = AtomicBool::new(false);
+/// Everything is stopped.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+/// How long interpreter exit waits for calls of other threads. They end within 20 ms; only Python code called from one can
+/// take longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A call that gives up the GIL, or calls Python: interpreter exit waits for its end.
+pub(crate) struct Call(());
+
+impl Call {
+    pub(crate) fn begin() -> Call {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        Call(())
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        CALLS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether the interpreter is about to go away: calls end, and no new ones begin.
+pub(crate) fn exiting() -> bool {
+    EXITING.load(Ordering::SeqCst)
+}
+
+/// Does something with the GIL released; with the GIL kept once everything is stopped, when nothing can block any more.
+pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    let _call = Call::begin();
+    if STOPPED.load(Ordering::SeqCst) { work() } else { py.detach(work) }
+}
+
 /// A rig that is stopped with its last user.
 pub(crate) struct Shared {
     rig: Alive<Rig>,
@@ -69,7 +109,10 @@ impl Shared {
     /// # Errors
     /// Those of [`Rig::start`], as Python exceptions.
     pub(crate) fn start(py: Python<'_>, options: RigOptions) -> PyResult<Arc<Shared>> {
-        let rig = py.detach(|| Rig::start(options)).map_err(|problem| engine_error(py, &problem, Owner::Bench))?;
+        if exiting() {
+            return Err(error(py, Kind::Stopped, "the interpreter is going away"));
+        }
+        let rig = detached(py, || Rig::start(options)).map_err(|problem| engine_error(py, &problem, Owner::Bench))?;
         let shared = Arc::new(Shared { rig: Alive::new(rig) });
         let mut all = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|known| known.strong_count() > 0);
@@ -91,7 +134,7 @@ impl Drop for Shared {
         if self.rig.here() {
             let rig = &self.rig.inner;
             // Stopping joins threads; other Python threads may go on meanwhile.
-            if Python::try_attach(|py| py.detach(|| rig.stop())).is_none() {
+            if Python::try_attach(|py| detached(py, || rig.stop())).is_none() {
                 rig.stop();
             }
         }
@@ -100,13 +143,14 @@ impl Drop for Shared {
 
 static RIGS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-/// Stops every rig of this process; registered with `atexit`.
+/// Stops every rig of this process, and waits until every call has ended; registered with `atexit`.
 #[pyfunction]
 pub(crate) fn _stop_all(py: Python<'_>) {
     let all: Vec<Arc<Shared>> = {
         let mut rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
         rigs.drain(..).filter_map(|known| known.upgrade()).collect()
     };
+    EXITING.store(true, Ordering::SeqCst);
     py.detach(|| {
         for shared in &all {
             if shared.rig.here() {
@@ -114,12 +158,20 @@ pub(crate) fn _stop_all(py: Python<'_>) {
             }
         }
     });
+    let end = Instant::now() + PATIENCE;
+    // Looked at with the GIL held: without it no other thread begins a call.
+    while CALLS.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+        py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+    }
+    STOPPED.store(true, Ordering::SeqCst);
 }
 
 /// Runs in the child of `os.fork()`.
 #[pyfunction]
 pub(crate) fn _after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    // Those of threads that do not exist here.
+    CALLS.store(0, Ordering::SeqCst);
     // The list's lock may have been held by another thread of the parent: then the list is lost, which is harmless,
     // because what it holds is dead here anyway.
     if let Ok(mut rigs) = RIGS.try_lock() {

@@ -1,7 +1,7 @@
 //! `Rig`: the clock, the threads, the run log and the capture that objects share.
 
 use crate::error::{Kind, Owner, error};
-use crate::life::Shared;
+use crate::life::{Shared, detached};
 use crate::time::{Span, Stamp, instant, limit};
 use crate::value::from_python;
 use crate::wait::blocking;
@@ -105,7 +105,7 @@ impl Rig {
     /// Closes everything that runs on it, ends every thread, completes the files.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let rig = self.shared.rig(py)?;
-        py.detach(|| rig.stop());
+        detached(py, || rig.stop());
         Ok(())
     }
     fn __enter__(slf: Py<Self>) -> Py<Self> {

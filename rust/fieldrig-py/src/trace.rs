@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[pyfunction]
 #[pyo3(signature = (trace, to, /))]
 pub(crate) fn export_trace(py: Python<'_>, trace: PathBuf, to: PathBuf) -> PyResult<u64> {
-    py.detach(|| trace::export(&trace, &to, &PROTOCOLS)).map_err(|problem| {
+    crate::life::detached(py, || trace::export(&trace, &to, &PROTOCOLS)).map_err(|problem| {
         error(py, Kind::Bench, format!("the trace cannot be exported to {}: {problem}", to.display()))
     })
 }

@@ -1,6 +1,7 @@
 //! Waiting without the GIL, and without making Ctrl-C wait.
 
-use crate::error::{Owner, engine_error};
+use crate::error::{Kind, Owner, engine_error, error};
+use crate::life::{detached, exiting};
 use fieldrig_engine::EngineError;
 use pyo3::prelude::*;
 
@@ -15,10 +16,13 @@ pub(crate) fn blocking<T: Send>(
     owner: Owner,
     call: impl FnOnce(&mut dyn FnMut() -> bool) -> Result<T, EngineError> + Send,
 ) -> PyResult<T> {
+    if exiting() {
+        return Err(error(py, Kind::Stopped, "the interpreter is going away"));
+    }
     let mut raised: Option<PyErr> = None;
-    let outcome = py.detach(|| {
+    let outcome = detached(py, || {
         let mut go_on = || match Python::try_attach(|py| py.check_signals()) {
-            Some(Ok(())) => true,
+            Some(Ok(())) => !exiting(),
             Some(Err(error)) => {
                 raised = Some(error);
                 false

@@ -105,6 +105,9 @@ def _ask(server: Server, address: str, function: int, first: int, quantity: int)
     finally:
         server.end()
     said = server.facts.greeting + rest
+    if ended and not said and server.health() == "refused":
+        hint = "does it run on, and is it up for longer than its first request?"
+        raise ProbeFailure("bench", f"{address} went away while it was probed", hint)
     if answer is None and not said:
         seen = f"closed the connection ({ended})" if ended else "did not answer"
         raise ProbeFailure(

@@ -137,7 +137,8 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut section = Vec::new();
         pcapng::write_section(&mut section, "times are those of the run; if_tsoffset gives the wall clock");
-        let begun = self.sink.head(&section);
+        // Flushed at once: a file that is only begun is whole, too.
+        let begun = self.sink.head(&section).and_then(|()| self.sink.end_of_round());
         self.report(begun, 0);
         let mut idle = true;
         loop {

@@ -6,6 +6,7 @@ use super::point::{Points, Reading};
 use super::url;
 use crate::error::{Kind, Owner, error};
 use crate::handle::{Handle, issued};
+use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
 use crate::time::{Stamp, limit_or};
@@ -37,6 +38,7 @@ pub(crate) struct Client {
 impl Client {
     /// One request and its answer.
     fn ask(&self, py: Python<'_>, request: Request, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        let _call = Call::begin();
         let unit = unit.map_or(Ok(self.unit), |unit| field(py, "unit", unit))?;
         let timeout = limit_or(timeout, self.timeout)?;
         let stimulus = self.timeline.as_ref().filter(|_| request.is_stimulus());
@@ -83,7 +85,7 @@ impl Client {
     /// Nobody waits for the answer any more; the node may be gone, too.
     fn forget(&self, py: Python<'_>, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            let _ = self.handle.with(py, |client, now| client.cancel(now, ticket));
+            self.handle.at_last(py, |client, now| client.cancel(now, ticket));
         }
     }
 }

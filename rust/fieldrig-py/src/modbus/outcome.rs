@@ -52,11 +52,10 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
             Err(failure(py, kind, &format!("was not answered within {waited}"), hint, &exchange, asked, None))
         }
         ClientEvent::Lost(exchange, why) => {
-            let kind = match (&why, asked.owner) {
-                (Why::Finished | Why::Reset, _) | (Why::HungUp, Owner::Dut) => Kind::ConnectionLost,
-                (Why::HungUp, Owner::Bench) => Kind::PortLost,
-                (Why::Refused { .. }, _) => Kind::Port,
-                (Why::Local, _) => Kind::Stopped,
+            let kind = match &why {
+                Why::Finished | Why::Reset | Why::HungUp => asked.owner.loss(),
+                Why::Refused { .. } => Kind::Port,
+                Why::Local => Kind::Stopped,
             };
             Err(failure(py, kind, &format!("was not answered: {}", why_text(&why)), None, &exchange, asked, None))
         }

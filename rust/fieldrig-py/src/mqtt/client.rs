@@ -97,7 +97,7 @@ impl Session {
 
     /// The connection is gone, as an exception.
     pub(super) fn lost(&self, py: Python<'_>, why: &str) -> PyErr {
-        let kind = if self.handle.owner == Owner::Dut { Kind::ConnectionLost } else { Kind::PortLost };
+        let kind = self.handle.owner.loss();
         error(py, kind, format!("{}: {why}", self.name))
     }
 }
@@ -202,7 +202,7 @@ impl Client {
     }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         // The broker hears DISCONNECT if it still listens; closing goes on if not.
-        let _ = self.session.handle.with(py, |client, now| client.disconnect(now));
+        self.session.handle.at_last(py, |client, now| client.disconnect(now));
         self.session.handle.close(py)
     }
 }

@@ -6,6 +6,7 @@ pub(crate) use values::{Line, Match, Received, Sent};
 
 use crate::error::{Kind, Owner, error, hinted};
 use crate::handle::{Handle, issued, returned};
+use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
 use crate::time::{Stamp, instant, limit, limit_or};
@@ -54,11 +55,10 @@ impl Stream {
     /// The conversation is over, as an exception.
     fn over(&self, py: Python<'_>, state: &State) -> PyErr {
         let (kind, why) = match state {
-            State::Closed(Why::HungUp) if self.handle.owner == Owner::Bench => (Kind::PortLost, "the port went away"),
-            State::Closed(Why::HungUp) => (Kind::ConnectionLost, "the port went away"),
             State::Closed(Why::Local) => (Kind::Stopped, "it is closed"),
-            State::Closed(Why::Reset) => (Kind::ConnectionLost, "the other side broke the connection off"),
-            _ => (Kind::ConnectionLost, "the other side ended the connection"),
+            State::Closed(Why::HungUp) => (self.handle.owner.loss(), "the port went away"),
+            State::Closed(Why::Reset) => (self.handle.owner.loss(), "the other side broke the connection off"),
+            _ => (self.handle.owner.loss(), "the other side ended the connection"),
         };
         error(py, kind, format!("{}: {why}", self.name))
     }
@@ -206,6 +206,7 @@ impl Stream {
     }
     #[pyo3(signature = (until = None, *, within = None))]
     fn receive(&self, py: Python<'_>, until: Given<'_, '_>, within: Given<'_, '_>) -> PyResult<Received> {
+        let _call = Call::begin();
         let deadline = self.handle.now(py)? + limit_or(within, Duration::from_secs(1))?;
         let from = self.cursor.load(Ordering::Relaxed);
         let count = match until {
@@ -317,9 +318,11 @@ impl Stream {
             "half" => How::HalfOpen,
             _ => return Err(error(py, Kind::Usage, format!("how is \"fin\", \"rst\" or \"half\", not {how:?}"))),
         };
-        // A closed node has nothing left to end.
-        let _ = self.handle.with(py, |stream, now| stream.close(now, how));
-        if how == How::HalfOpen { Ok(()) } else { self.handle.close(py) }
+        if how == How::HalfOpen {
+            return self.handle.with(py, |stream, now| stream.close(now, how)).map(|_| ());
+        }
+        self.handle.at_last(py, |stream, now| stream.close(now, how));
+        self.handle.close(py)
     }
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
