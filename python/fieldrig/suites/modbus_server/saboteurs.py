@@ -62,14 +62,12 @@ class Saboteur:
     habits: tuple[tuple[str, object], ...]
     falls: tuple[str, ...] = ()
     """Rows that must fail with it: they look at the same thing."""
-    may_fall: tuple[str, ...] = ()
-    """Rows that fail with it or not, as TCP happens to cut the stream."""
     ends: bool = False
     """The device serves nobody after this row: the rows behind it are not tested."""
 
 
-def _one(habit: str, value: object, *falls: str, may: tuple[str, ...] = (), ends: bool = False) -> Saboteur:
-    return Saboteur(((habit, value),), falls, may, ends)
+def _one(habit: str, value: object, *falls: str, ends: bool = False) -> Saboteur:
+    return Saboteur(((habit, value),), falls, ends)
 
 
 SABOTEURS: dict[str, Saboteur] = {
@@ -80,7 +78,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "MBAP-05": _one("answer_foreign_protocol", True),
     "MBAP-06": _one("lose_lone_first_byte", True),
     "MBAP-07": _one("lose_short_first_read", True),
-    "MBAP-08": _one("answer_only_first_of_segment", True, "MBAP-10", may=("MBAP-09",)),
+    "MBAP-08": _one("answer_only_first_of_segment", True, "MBAP-09", "MBAP-10"),
     "MBAP-09": _one("deaf_while_busy", "20ms"),
     "MBAP-10": _one("drop_beyond", 8),
     "MBAP-12": _one("answer_length_zero", True),
