@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json as _json
 import re
 from types import TracebackType
@@ -27,6 +28,7 @@ from fieldrig.inbox import MessageInbox
 __all__ = ["Broker", "Client", "Message", "Published", "Watch"]
 
 _VERSIONS = {"mqtt5": "5", "mqtt311": "3.1.1"}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Client:
@@ -147,7 +149,7 @@ class Client:
         self.close()
 
     def _topic(self, text: str) -> str:
-        return text.replace("{base}", self._base)
+        return _with_base(text, self._base, self._name)
 
 
 class Watch:
@@ -234,8 +236,25 @@ class Watch:
         self.close()
 
     def _pattern(self, topic: str | None, json: Any, payload: bytes | str | re.Pattern[str] | None) -> MessagePattern:
-        full = topic.replace("{base}", self._base) if topic is not None else None
+        full = _with_base(topic, self._base, self._name) if topic is not None else None
         return MessagePattern(full, json, payload)
 
     def _arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
         return [(self._name, message) for message in self._core.messages() if message.at.order(since) != "before"]
+
+
+def _with_base(text: str, base: str, name: str) -> str:
+    """Puts the base of the link into a topic. A topic that nobody meant would be waited for in vain: it is refused.
+
+    Raises:
+        UsageError: the link has no base, or the placeholder is a misspelt `{base}`.
+    """
+    for word in _PLACEHOLDER.findall(text):
+        if word == "base" and not base:
+            hint = 'write base = "..." into the [link.*] of the bench file'
+            raise UsageError(f"{name}: the topic {text!r} names a base, but the link has none", hint=hint)
+        if word != "base" and difflib.get_close_matches(word.lower(), ["base"]):
+            raise UsageError(
+                f"{name}: `{{{word}}}` in the topic {text!r} stands for nothing", hint="did you mean `{base}`?"
+            )
+    return text.replace("{base}", base)

@@ -98,3 +98,20 @@ def test_an_unknown_point_lists_the_known_ones():
     with modbus.Device(holding={0: [1]}) as device, modbus.Client(device.url, points=points) as client:
         with pytest.raises(UsageError, match="voltage"):
             client.read("volts")
+
+
+@pytest.mark.parametrize(
+    ("base", "topic", "text"), [("", "{base}/alarm", "has none"), ("lab", "{bse}/alarm", "{base}")]
+)
+def test_a_topic_that_nobody_meant_is_refused(base, topic, text):
+    with mqtt.Broker() as broker, mqtt.Client(broker.url, base=base) as client:
+        with pytest.raises(UsageError, match=text):
+            client.watch(topic)
+        with pytest.raises(UsageError, match=text):
+            client.publish(topic, b"")
+
+
+def test_other_braces_belong_to_the_topic():
+    with mqtt.Broker() as broker, mqtt.Client(broker.url, base="lab") as client, client.watch("{base}/{id}") as watch:
+        sent = client.publish("lab/{id}", b"x", qos=1)
+        assert watch.expect(topic="{base}/{id}", after=sent, within="20s").topic == "lab/{id}"

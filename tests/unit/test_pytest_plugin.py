@@ -105,6 +105,30 @@ def test_a_forgotten_bench_is_no_green_run(run) -> None:
     result.stdout.fnmatch_lines(["*there is no bench*"])
 
 
+def test_a_device_without_its_bench_says_so(run, pytester) -> None:
+    measured = run("def test_it(pump, measure):\n    pass\n")
+    measured.stdout.fnmatch_lines(["USAGE: there is no fixture `pump`, and there is no bench", "*hint: *--bench FILE*"])
+    folder = pytester.mkdir("lab")
+    (folder / "bench.toml").write_text("")
+    test = folder / "test_lab.py"
+    test.write_text("def test_it(pump):\n    pass\n")
+    beside = pytester.runpytest_subprocess(str(test))
+    beside.stdout.fnmatch_lines(["USAGE: there is no fixture `pump`*", "*hint: */lab/bench.toml is not in the root*"])
+
+
+def test_a_missing_fixture_of_somebody_else_is_left_to_pytest(run) -> None:
+    result = run("def test_it(database):\n    pass\n")
+    result.stdout.fnmatch_lines(["*fixture 'database' not found*"])
+    result.stdout.no_fnmatch_line("*USAGE:*")
+
+
+def test_a_device_that_the_bench_has_not_names_those_it_has(run) -> None:
+    result = run("def test_it(pump):\n    pass\n", "--bench", "builtin")
+    result.stdout.fnmatch_lines(
+        ["USAGE: there is no fixture `pump`, and the bench demo has no such device; it has: meter"]
+    )
+
+
 def test_a_missing_bench_file_is_a_usage_error(run) -> None:
     result = run("def test_it():\n    pass\n", "--bench", "nowhere.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

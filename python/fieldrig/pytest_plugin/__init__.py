@@ -191,6 +191,8 @@ def _judge(item: pytest.Item, error: BaseException, report: pytest.TestReport, c
         return
     if not report.failed or isinstance(error, KeyboardInterrupt):
         return
+    if isinstance(error, pytest.FixtureLookupError):
+        error = _no_such_device(item, error)
     verdict, blame = judged(error, _uses_device(item))
     before = case.verdict
     text = case.text
@@ -200,6 +202,25 @@ def _judge(item: pytest.Item, error: BaseException, report: pytest.TestReport, c
     only_inconclusive = verdict == "inconclusive" and before in ("none", "pass", "inconclusive")
     if only_inconclusive and item.config.getoption("--fieldrig-inconclusive") == "skip":
         skip_inconclusive(report, item)
+
+
+def _no_such_device(item: pytest.Item, missing: pytest.FixtureLookupError) -> BaseException:
+    """A fixture that nobody knows may be a device: says what the bench has, or that a test of ours has no bench."""
+    from fieldrig.errors import UsageError
+
+    message = f"there is no fixture `{missing.argname}`"
+    plan = item.config.stash.get(PLAN, None)
+    if plan is not None:
+        known = ", ".join(plan.profiles) or "none"
+        return UsageError(f"{message}, and the bench {plan.name} has no such device; it has: {known}")
+    beside = item.path.parent / "bench.toml"
+    if beside.is_file():
+        hint = f"{beside} is not in the root folder {item.config.rootpath}: name it with --bench"
+    elif {"measure", "bench"} & set(getattr(item, "fixturenames", ())):
+        hint = f"a device comes with its bench: --bench FILE, or bench.toml in {item.config.rootpath}"
+    else:
+        return missing
+    return UsageError(f"{message}, and there is no bench", hint=hint)
 
 
 def _close_case(item: pytest.Item, case: Case) -> None:
