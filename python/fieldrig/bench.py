@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 from . import __version__, _core
 from ._core import Rig, Span, Stamp, duration
 from ._core.device import Change
-from .errors import BenchError, UsageError
+from .errors import BenchError, FieldrigError, UsageError
 from .expect import Timeline
 from .units import nanoseconds
 
@@ -196,7 +196,11 @@ class Dut:
         """
         self.power.wait_until_up()
         for link in self._native.links:
-            self._links[link.name] = _open_link(self, self._bench, self._native, link)
+            try:
+                self._links[link.name] = _open_link(self, self._bench, self._native, link)
+            except FieldrigError as error:
+                error.message = f"{self.name}.{link.name}: {error.message.removeprefix(f'{self.name}.{link.name}: ')}"
+                raise
         self.timeline.restart()
 
     def __getattr__(self, name: str) -> Any:

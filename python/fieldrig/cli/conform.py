@@ -3,7 +3,7 @@
 Example: fieldrig conform modbus-server tcp://192.0.2.7:502 --unit 1 --caps caps.toml --junitxml junit.xml
 
 The device is only read. Requirements that need to know what its maker declares (how many connections, the last valid
-address, ..) are not applicable without a capabilities file; its keys stand in the README of the suite.
+address, ..) are not applicable without a capabilities file; fieldrig/suites/modbus_server/README.md has its keys.
 """
 
 from __future__ import annotations
