@@ -75,6 +75,16 @@ def test_a_device_without_power_breaks_its_connections_and_comes_back() -> None:
             assert client.read_holding(0).values == (1,)
 
 
+def test_a_client_connects_again_when_its_device_has_its_power_back() -> None:
+    with modbus.Device(holding={0: [1]}) as device, modbus.Client(device.url, belongs_to="dut") as client:
+        assert client.read_holding(0).values == (1,)
+        device.power_off()
+        with pytest.raises(ConnectionLost):
+            client.read_holding(0)
+        device.power_on()
+        assert client.read_holding(0).values == (1,)
+
+
 def test_what_is_closed_says_so() -> None:
     with modbus.Device(holding={0: [1]}) as device:
         client = modbus.Client(device.url)

@@ -91,6 +91,8 @@ class Reading:
 class Client:
     """A Modbus client with one connection or line; connected when the constructor returns.
 
+    A TCP connection that was lost, as when its device lost power, is made again by the next request.
+
     Args:
         url: `tcp://host:port`, `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
         unit: unit id of the device, unless a call names another.

@@ -129,7 +129,7 @@ impl Client {
         let place = url::parse(py, url)?;
         let name = name.unwrap_or_else(|| url.to_owned());
         let endpoint = client::Client::new(place.config());
-        let binding = place::binding("modbus", place.port, Some(place.protocol), Sender::Client);
+        let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
         let answered = AtomicBool::new(false);
         Ok(Client { handle, name, url: url.to_owned(), unit, timeout, points, timeline, answered })

@@ -3,6 +3,7 @@
 use crate::error::{Kind, error};
 use crate::place;
 use fieldrig_engine::PortSpec;
+use fieldrig_proto::endpoint::Target;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::modbus::client::Config;
 use fieldrig_proto::modbus::rtu::LineRules;
@@ -16,16 +17,24 @@ pub(super) struct Place {
     pub(super) protocol: &'static Protocol,
     /// The line, if it is one.
     pub(super) line: Option<LineSettings>,
+    /// URL of the port, to connect again after a connection was lost.
+    again: String,
 }
 
+/// The name of a client's port.
+pub(super) const VIA: &str = "modbus";
+
 impl Place {
-    /// How a client talks there.
+    /// How a client talks there. A device that was switched off and on has closed its connections: the next request
+    /// makes a new one.
     pub(super) fn config(&self) -> Config {
-        match (&self.line, self.protocol.name == RTU.name) {
+        let config = match (&self.line, self.protocol.name == RTU.name) {
             (Some(line), _) => Config::rtu_on(line),
             (None, true) => Config::rtu(LineRules::over_tcp()),
             (None, false) => Config::tcp(),
-        }
+        };
+        let target = || Target { via: VIA.to_owned(), url: self.again.clone() };
+        Config { reconnect: place::connects(&self.port).then(target), ..config }
     }
 }
 
@@ -46,9 +55,10 @@ pub(super) fn parse(py: Python<'_>, url: &str) -> PyResult<Place> {
             return Err(error(py, Kind::Usage, message));
         }
     };
-    let port = place::port(py, &port)?;
+    let again = port;
+    let port = place::port(py, &again)?;
     let line = port.line();
-    Ok(Place { port, protocol, line })
+    Ok(Place { port, protocol, line, again })
 }
 
 /// The URL under which a client finds a device in this framing.
