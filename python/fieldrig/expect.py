@@ -8,18 +8,21 @@ Rules of this file:
 - Arrival stamps decide, never the moment at which Python looked. A stamp is an interval: surely after the cursor and
   surely inside the window passes, surely outside does not, anything else is inconclusive.
 - Silence is evidence only with a witness: ``expect_none`` asks the inbox to prove that it was alive to the end.
-- A host that stalled inside the window cannot accuse a device of being late.
+- A host that stood still inside the window owes the device that time: it is waited for so much longer, and what comes
+  then, or never, is inconclusive. What comes later still is too late.
+- Nobody accuses a device of silence with an inbox that is known to have lost something.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json as _json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ._core import Span, Stamp
-from .errors import ExpectationFailed, InconclusiveError, UsageError
+from .errors import ExpectationFailed, FieldrigError, InconclusiveError, UsageError
 from .units import human, nanoseconds
 
 
@@ -95,9 +98,18 @@ class Timeline:
         """Adds a link whose arrivals are shown in failure texts; it gives what arrived since an instant."""
         self._observers.append(observer)
 
+    def forget(self, observer: Callable[[Stamp], list[tuple[str, Observation]]]) -> None:
+        """A link that is closed shows nothing any more."""
+        if observer in self._observers:
+            self._observers.remove(observer)
+
     def arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
         """What arrived on all links since an instant, in order: pairs of link name and observation."""
-        found = [pair for observer in self._observers for pair in observer(since)]
+        found = []
+        for observer in self._observers:
+            # A link that is gone has nothing to show; it must not take the place of the failure that is told.
+            with contextlib.suppress(FieldrigError):
+                found += observer(since)
         return sorted(found, key=lambda pair: pair[1].at.latest_ns)
 
     def stalled_ns(self, since: Stamp) -> int:
@@ -116,14 +128,18 @@ class Window:
         self.length_ns = length_ns
         self.deadline_ns = start.latest_ns + length_ns
 
-    def judge(self, at: Stamp) -> str:
-        """``pass``: surely inside; ``before`` / ``late``: surely outside; ``unsure-before`` / ``unsure-late``."""
+    def judge(self, at: Stamp, owed_ns: int = 0) -> str:
+        """``pass``: surely inside; ``before`` / ``late``: surely outside; ``unsure-before`` / ``unsure-late``.
+
+        ``owed_ns`` is for how long the host stood still: so much later nothing is surely late.
+        """
         order = at.order(self.cursor)
         if order == "before":
             return "before"
-        verdict = (at - self.start).judge(max=f"{self.length_ns}ns")
+        since = at - self.start
+        verdict = since.judge(max=f"{self.length_ns}ns")
         if verdict == "fail":
-            return "late"
+            return "late" if since.earliest_ns > self.length_ns + owed_ns else "unsure-late"
         if order == "unknown":
             return "unsure-before"
         return "pass" if verdict == "pass" else "unsure-late"
@@ -169,14 +185,16 @@ def failure(
     timeline: Timeline,
     nearest: str | None = None,
     hint: str | None = None,
-    mark: Sequence[str] = (),
 ) -> str:
     """The text of a failed or inconclusive expectation: headline, window, nearest miss, arrivals, hint, trace."""
     end = frame.length_ns
-    lines = [headline, f"  window: {human(end)} from {_relative(frame.start, frame.start)} (all times relative to it)"]
+    first, *more = headline.splitlines() or [""]
+    lines = [
+        " ".join([first, *(line.strip() for line in more)]),
+        f"  window: {human(end)} from {_relative(frame.start, frame.start)} (all times relative to it)",
+    ]
     if nearest:
         lines.append(f"  nearest: {nearest}")
-    lines.extend(f"  {line}" for line in mark)
     tail = [f"  hint: {hint}"] if hint else []
     if timeline.trace:
         tail.append(f"  trace: {timeline.trace}")
@@ -198,17 +216,27 @@ def _relative(at: Stamp, start: Stamp) -> str:
 
 
 def give_up(
-    headline: str, frame: Window, timeline: Timeline, unsure: str | None, nearest: str | None, hint: str | None = None
+    headline: str,
+    frame: Window,
+    timeline: Timeline,
+    unsure: str | None,
+    nearest: str | None,
+    late: bool = False,
+    hint: str | None = None,
 ) -> Exception:
     """The exception for an expectation that nothing fulfilled: a fail, or inconclusive where the bench is why.
 
+    Args:
+        unsure: an arrival that could not be placed, or what the inbox has lost.
+        late: something fits and is too late, however long the host stood still.
+
     Returns:
-        ExpectationFailed, or InconclusiveError if an arrival could not be placed or the host stalled in the window.
+        ExpectationFailed, or InconclusiveError if something is unsure or the host stalled in the window.
     """
     if unsure:
         return InconclusiveError(failure(f"{headline}: {unsure}", frame, timeline, nearest, hint))
     stalled = timeline.stalled_ns(frame.start)
-    if stalled:
+    if stalled and not late:
         why = f"{headline}, but the host stood still for {human(stalled)} in the window"
         return InconclusiveError(failure(why, frame, timeline, nearest, "run again on a quieter host"))
     return ExpectationFailed(failure(headline, frame, timeline, nearest, hint))
@@ -263,12 +291,18 @@ def json_matches(expected: Any, actual: Any) -> bool:
 class MessagePattern:
     """What an MQTT message must look like: topic filter, JSON content, payload."""
 
-    def __init__(self, topic: str | None, json: Any, payload: bytes | str | re.Pattern[str] | None) -> None:
+    def __init__(
+        self, topic: str | None, json: Any, payload: bytes | str | re.Pattern[str] | re.Pattern[bytes] | None
+    ) -> None:
+        if not isinstance(payload, bytes | str | re.Pattern | None):
+            raise UsageError(
+                f"payload= is text, bytes or a compiled pattern, not {payload!r}; a value is matched by json="
+            )
         self.topic = topic
         self.json = json
         self.payload = payload.encode() if isinstance(payload, str) else payload
         self._has_json = json is not None
-        self._topic_parts = topic.split("/") if topic is not None else None
+        self._topic_parts = _filter_parts(topic) if topic is not None else None
 
     def matches(self, topic: str, payload: bytes) -> bool:
         """Whether a message fits."""
@@ -277,12 +311,14 @@ class MessagePattern:
         if self._has_json:
             try:
                 actual = _json.loads(payload)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return False
             if not json_matches(self.json, actual):
                 return False
         if isinstance(self.payload, re.Pattern):
-            return self.payload.search(payload.decode("utf-8", "replace")) is not None
+            pattern: re.Pattern[Any] = self.payload
+            text = payload if isinstance(pattern.pattern, bytes) else payload.decode("utf-8", "replace")
+            return pattern.search(text) is not None
         return self.payload is None or payload == self.payload
 
     def __str__(self) -> str:
@@ -292,10 +328,21 @@ class MessagePattern:
         if self._has_json:
             parts.append(f"json {self.json!r}")
         if isinstance(self.payload, re.Pattern):
-            parts.append(f"payload /{self.payload.pattern}/")
+            parts.append(f"payload /{self.payload.pattern!s}/")
         elif self.payload is not None:
             parts.append(f"payload {self.payload!r}")
         return "a message with " + ", ".join(parts) if parts else "any message"
+
+
+def _filter_parts(topic: str) -> list[str]:
+    """The levels of a topic filter; one that is none would match nothing and so accuse the device (MQTT 5.0, 4.7.1)."""
+    parts = topic.split("/")
+    wrong = [part for part in parts[:-1] if "#" in part] + [
+        part for part in parts if len(part) > 1 and set(part) & set("#+")
+    ]
+    if not topic or wrong:
+        raise UsageError(f"{topic!r} is no topic filter: `+` and `#` stand alone in a level, and `#` in the last one")
+    return parts
 
 
 def topic_matches(filter_parts: list[str], topic: str) -> bool:

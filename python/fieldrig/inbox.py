@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from ._core import Span, Stamp
 from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent, UsageError
 from .expect import HasInstant, MessagePattern, Timeline, Window, failure, give_up, window
+from .units import human
 
 
 class MessageLike(Protocol):
@@ -46,6 +47,9 @@ class MessageSource(Protocol[M_co]):
     def alive(self) -> str | None:
         """Proves with a round trip that messages still arrive; gives the reason if that cannot be proven."""
 
+    def missed(self) -> str | None:
+        """What is known to have been lost before anybody looked, or None."""
+
 
 class MessageInbox(Generic[M]):
     """Expectations on messages."""
@@ -73,31 +77,44 @@ class MessageInbox(Generic[M]):
         """
         frame = window(self._timeline, after, within, "within")
         unsure = nearest = None
-        index = self._floor
+        late = False
+        for place, message, owed in self._arrivals(frame):
+            if place in self._taken or not pattern.matches(message.topic, message.payload):
+                continue
+            if message.retained and not retained:
+                nearest = f"{message.describe()}, but it is a retained one (retained=True would take it)"
+                continue
+            verdict = frame.judge(message.at, owed)
+            if verdict == "pass":
+                self._take(place)
+                return message
+            described = message.describe()
+            if verdict == "before":
+                nearest = f"{described}, but it came before the cursor: stale"
+            elif verdict == "late":
+                nearest, late = f"{described}, but too late", True
+            elif verdict == "unsure-before":
+                unsure = f"{described} may have come before or after the cursor"
+            else:
+                unsure = f"{described} {_edge(owed)}"
+        unsure = unsure or self._source.missed()
+        raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest, late)
+
+    def _arrivals(self, frame: Window) -> Iterator[tuple[int, M, int]]:
+        """What is and comes until the end of the window: place, message, for how long the host stood still so far."""
+        index, deadline_ns, owed = self._floor, frame.deadline_ns, 0
         while True:
-            messages = self._source.wait(index, frame.deadline_ns)
-            if not messages:
-                raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest)
+            messages = self._source.wait(index, deadline_ns)
+            owed = self._timeline.stalled_ns(frame.start)
             for message in messages:
-                place, index = index, index + 1
-                if place in self._taken or not pattern.matches(message.topic, message.payload):
-                    continue
-                if message.retained and not retained:
-                    nearest = f"{message.describe()}, but it is a retained one (retained=True would take it)"
-                    continue
-                verdict = frame.judge(message.at)
-                if verdict == "pass":
-                    self._take(place)
-                    return message
-                described = message.describe()
-                if verdict == "before":
-                    nearest = f"{described}, but it came before the cursor: stale"
-                elif verdict == "late":
-                    nearest = f"{described}, but too late"
-                elif verdict == "unsure-before":
-                    unsure = f"{described} may have come before or after the cursor"
-                else:
-                    unsure = f"{described} may have come before or after the end of the window"
+                index += 1
+                yield index - 1, message, owed
+            # Under a flood there is always one more message; those behind the end are of no concern.
+            if messages and messages[-1].at.earliest_ns <= frame.deadline_ns + owed:
+                continue
+            if deadline_ns >= frame.deadline_ns + owed:
+                return
+            deadline_ns = frame.deadline_ns + owed
 
     def expect_none(self, pattern: MessagePattern, after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
         """Nothing that fits arrives in the window, and the inbox is proven alive at its end.
@@ -108,35 +125,31 @@ class MessageInbox(Generic[M]):
             ObserverBlind: the inbox could not be proven alive to the end.
         """
         frame = window(self._timeline, after, for_, "for_")
-        index = self._floor
-        unsure = None
-        proven = False
-        while True:
-            with _blind_if_lost(self._name, frame, self._timeline):
-                messages = self._source.wait(index, frame.deadline_ns)
-            for message in messages:
-                place, index = index, index + 1
-                if place in self._taken or message.retained or not pattern.matches(message.topic, message.payload):
-                    continue
-                verdict = frame.judge(message.at)
-                if verdict == "pass":
-                    headline = f"{self._name}: {pattern} arrived, none was to come: {message.describe()}"
-                    raise UnexpectedEvent(failure(headline, frame, self._timeline))
-                if verdict.startswith("unsure"):
-                    unsure = message.describe()
-            if messages:
-                continue
-            if proven:
-                break
+        with _blind_if_lost(self._name, frame, self._timeline):
+            unsure = self._none_of(pattern, frame)
             # What was on its way when the window ended is read before the marker, because the order is kept.
             broken = self._source.alive()
-            if broken:
-                headline = f"{self._name}: no witness for the silence: {broken}"
-                raise ObserverBlind(failure(headline, frame, self._timeline))
-            proven = True
+            unsure = self._none_of(pattern, frame) or unsure
+        if broken:
+            headline = f"{self._name}: no witness for the silence: {broken}"
+            raise ObserverBlind(failure(headline, frame, self._timeline))
         if unsure:
             headline = f"{self._name}: {unsure} arrived at an edge of the window in which {pattern} was not to come"
             raise InconclusiveError(failure(headline, frame, self._timeline))
+
+    def _none_of(self, pattern: MessagePattern, frame: Window) -> str | None:
+        """Waits to the end of the window; raises if something fits, and gives what fits and may be outside."""
+        unsure = None
+        for place, message, owed in self._arrivals(frame):
+            if place in self._taken or message.retained or not pattern.matches(message.topic, message.payload):
+                continue
+            verdict = frame.judge(message.at, owed)
+            if verdict == "pass":
+                headline = f"{self._name}: {pattern} arrived, none was to come: {message.describe()}"
+                raise UnexpectedEvent(failure(headline, frame, self._timeline))
+            if verdict.startswith("unsure"):
+                unsure = message.describe()
+        return unsure
 
     def _take(self, place: int) -> None:
         self._taken.add(place)
@@ -173,8 +186,15 @@ class StreamSource(Protocol[S_co]):
     def offset_after(self, at: Stamp) -> tuple[int, int]:
         """The offset of the first byte that may have come after an instant, and of the first that surely did."""
 
-    def alive(self) -> str | None:
-        """Why the stream can no longer be believed (hung up, overrun, bytes dropped), or None."""
+    def alive(self, since: Stamp) -> str | None:
+        """Why the stream cannot be believed from an instant on (hung up, overrun, bytes dropped), or None."""
+
+    def missed(self, since: Stamp) -> str | None:
+        """What is known to have been lost of what came from an instant on, or None."""
+
+    @property
+    def start(self) -> int:
+        """The offset of the oldest byte that is kept."""
 
 
 class StreamInbox(Generic[S]):
@@ -216,11 +236,14 @@ class StreamInbox(Generic[S]):
             check_pattern(pattern)
         frame = window(self._timeline, after, within, "within")
         matches = []
+        behind: dict[str, int] = {}
         for pattern in patterns:
-            match, verdict = self._find(pattern, frame)
+            # The same pattern twice means two of them.
+            match, verdict = self._find(pattern, frame, behind.get(pattern, 0))
             if match is None or verdict != "pass":
                 raise self._gave_up(pattern, frame, match, verdict)
             matches.append(match)
+            behind[pattern] = match.end
         self._consumed = max(match.end for match in matches)
         return matches
 
@@ -238,7 +261,7 @@ class StreamInbox(Generic[S]):
         if match is not None and verdict == "pass":
             headline = f"{self._name}: /{pattern}/ came, it was not to come: {match.describe()}"
             raise UnexpectedEvent(failure(headline, frame, self._timeline))
-        broken = self._source.alive()
+        broken = self._source.alive(frame.cursor)
         if broken:
             headline = f"{self._name}: no witness for the silence: {broken}"
             raise ObserverBlind(failure(headline, frame, self._timeline))
@@ -248,9 +271,16 @@ class StreamInbox(Generic[S]):
             headline = f"{self._name}: {unsure} came at an edge of the window in which /{pattern}/ was not to come"
             raise InconclusiveError(failure(headline, frame, self._timeline))
 
-    def _find(self, pattern: str, frame: Window) -> tuple[S | None, str]:
-        match = self._source.search(pattern, self._consumed, frame.cursor, frame.deadline_ns)
-        return (None, "none") if match is None else (match, frame.judge(match.at))
+    def _find(self, pattern: str, frame: Window, behind: int = 0) -> tuple[S | None, str]:
+        deadline_ns, start = frame.deadline_ns, max(self._consumed, behind)
+        while True:
+            match = self._source.search(pattern, start, frame.cursor, deadline_ns)
+            owed = self._timeline.stalled_ns(frame.start)
+            if match is not None:
+                return match, frame.judge(match.at, owed)
+            if deadline_ns >= frame.deadline_ns + owed:
+                return None, "none"
+            deadline_ns = frame.deadline_ns + owed
 
     def _at_the_cursor(self, pattern: str, frame: Window) -> str | None:
         """A match that begins among the bytes that may have come before or after the cursor."""
@@ -266,13 +296,20 @@ class StreamInbox(Generic[S]):
         if match is not None and verdict == "late":
             nearest = f"{match.describe()}, but too late"
         elif match is not None:
-            unsure = f"{match.describe()} may have come before or after the end of the window"
+            unsure = f"{match.describe()} {_edge(self._timeline.stalled_ns(frame.start))}"
         else:
             at_cursor = self._at_the_cursor(pattern, frame)
-            stale = None if at_cursor else self._source.search(pattern, 0, None, 0)
-            unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else None
+            stale = None if at_cursor else self._source.search(pattern, self._source.start, None, 0)
+            missed = self._source.missed(frame.cursor)
+            unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else missed
             nearest = f"{stale.describe()}, but it came before the cursor: stale" if stale else None
-        return give_up(f"{self._name}: /{pattern}/ did not come", frame, self._timeline, unsure, nearest)
+        late = verdict == "late"
+        return give_up(f"{self._name}: /{pattern}/ did not come", frame, self._timeline, unsure, nearest, late)
+
+
+def _edge(owed_ns: int) -> str:
+    edge = "may have come before or after the end of the window"
+    return f"{edge}: the host stood still for {human(owed_ns)}" if owed_ns else edge
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 Rules of this file:
 
 - A measurement never stops a test: it is noted, and the worst verdict is the test's at the end.
-- A span is judged at both ends: surely inside passes, surely outside fails, else it is inconclusive.
+- A span is judged at both ends: surely inside passes, surely outside fails, else it is inconclusive. One that surely
+  ends before it begins fails, whatever the limits.
 - If the host stood still during the test for long enough to explain a miss (or a pass), it is inconclusive.
 - What was declared must be set; a declared measurement left unset fails the test.
 """
@@ -20,6 +21,10 @@ from .errors import InconclusiveError, LimitExceeded, UsageError
 from .units import human, nanoseconds
 
 Bound = str | Span | float | int | None
+
+_LINES = 18
+"""So many measurements stand in a failure text, which with place, hint and what came after has 25 lines at most."""
+_NAMES = 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Measure:
         self._note = note
         self._declared = declared
         self._taken: list[Measurement] = []
+        self._settled = -1
 
     def __call__(
         self, name: str, value: Span | float, *, unit: str | None = None, min: Bound = None, max: Bound = None
@@ -116,6 +122,7 @@ class Measure:
     def _span(self, name: str, span: Span, minimum: Bound, maximum: Bound) -> Measurement:
         low = None if minimum is None else nanoseconds(_duration(minimum, "min"), "min")
         high = None if maximum is None else nanoseconds(_duration(maximum, "max"), "max")
+        _check_band(name, low, high)
         verdict = span.judge(
             min=None if low is None else f"{low}ns",
             max=None if high is None else f"{high}ns",
@@ -124,9 +131,9 @@ class Measure:
         if verdict == "inconclusive":
             reason = f"the limit lies within the uncertainty of {human(span.latest_ns - span.earliest_ns)}"
         stalled = self._stalled_ns()
-        excused = verdict == "fail" and high is not None and span.earliest_ns - stalled <= high < span.earliest_ns
-        lucky = verdict == "pass" and low is not None and span.earliest_ns - stalled < low
-        if stalled and (excused or lucky):
+        if span.latest_ns < 0:
+            verdict, reason = "fail", "it ends before it begins (are its two ends swapped?)"
+        elif stalled and _stall_explains(verdict, span, low, high, stalled):
             verdict, reason = "inconclusive", f"the host stood still for {human(stalled)} during the test"
         return Measurement(
             name,
@@ -149,6 +156,7 @@ class Measure:
                 raise UsageError(f"measure({name!r}): the limit of a number is a number, not {bound!r}")
         low = None if minimum is None else float(minimum)  # type: ignore[arg-type]
         high = None if maximum is None else float(maximum)  # type: ignore[arg-type]
+        _check_band(name, low, high)
         outside = math.isnan(value) or (low is not None and value < low) or (high is not None and value > high)
         shown = "" if unit == "1" else unit
         reason = "not a number" if math.isnan(value) else ""
@@ -164,21 +172,60 @@ class Measure:
         names = {taken.name for taken in self._taken}
         return [name for name in self._declared if name not in names]
 
+    def settle(self) -> Exception | None:
+        """The `outcome` of what was measured since the last call; the first call also misses what was declared."""
+        before, self._settled = self._settled, len(self._taken)
+        if before == self._settled:
+            return None
+        return self._outcome(self._taken[max(before, 0) :], self.missing() if before < 0 else [])
+
     def outcome(self) -> Exception | None:
         """The worst verdict as an exception, or None if everything passed."""
-        failed = [taken for taken in self._taken if taken.verdict == "fail"]
-        unsure = [taken for taken in self._taken if taken.verdict == "inconclusive"]
-        missing = self.missing()
-        lines = [f"  {taken.describe()}" for taken in self._taken]
-        lines += [f"  {name}: declared, but never measured: fail" for name in missing]
-        text = "\n".join(lines)
+        return self._outcome(self._taken, self.missing())
+
+    def _outcome(self, judged: list[Measurement], missing: list[str]) -> Exception | None:
+        failed = [taken for taken in judged if taken.verdict == "fail"]
+        unsure = [taken for taken in judged if taken.verdict == "inconclusive"]
+        lines = [f"  {name}: declared, but never measured: fail" for name in missing]
+        lines += [f"  {taken.describe()}" for taken in sorted(judged, key=_worst_first)]
+        text = "\n".join(_shortened(lines))
         if failed or missing:
-            names = ", ".join([taken.name for taken in failed] + missing)
+            names = _named([taken.name for taken in failed] + missing)
             return LimitExceeded(f"measurements failed: {names}\n{text}")
         if unsure:
-            names = ", ".join(taken.name for taken in unsure)
+            names = _named([taken.name for taken in unsure])
             return InconclusiveError(f"measurements could not be decided: {names}\n{text}")
         return None
+
+
+def _check_band(name: str, low: float | None, high: float | None) -> None:
+    """A band that nothing can lie in, or everything does, is a mistake of the test."""
+    if any(bound is not None and math.isnan(bound) for bound in (low, high)):
+        raise UsageError(f"measure({name!r}): a limit is not a number")
+    if low is not None and high is not None and low > high:
+        raise UsageError(f"measure({name!r}): min is above max, so nothing can pass")
+
+
+def _stall_explains(verdict: str, span: Span, low: float | None, high: float | None, stalled: int) -> bool:
+    """Whether a host that ran all the time might have seen another verdict: a stall moves either end of a span."""
+    if verdict == "fail":
+        too_long = high is not None and high < span.earliest_ns <= high + stalled
+        too_short = low is not None and low - stalled <= span.latest_ns < low
+        return too_long or too_short
+    return verdict == "pass" and low is not None and span.earliest_ns - stalled < low
+
+
+def _worst_first(taken: Measurement) -> int:
+    return ("fail", "inconclusive", "pass").index(taken.verdict)
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES])
+    return f"{shown} and {len(names) - _NAMES} more" if len(names) > _NAMES else shown
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= _LINES else [*lines[:_LINES], f"  ... and {len(lines) - _LINES} more"]
 
 
 def _duration(bound: Bound, name: str) -> str | Span:

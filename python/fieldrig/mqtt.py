@@ -159,6 +159,7 @@ class Watch:
         self._core = core
         self._base = base
         self._name = name
+        self._timeline = timeline
         self._inbox: MessageInbox[Message] = MessageInbox(core, timeline, name)
         timeline.observe(self._arrivals)
 
@@ -177,7 +178,7 @@ class Watch:
         topic: str | None = None,
         *,
         json: Any = None,
-        payload: bytes | str | re.Pattern[str] | None = None,
+        payload: bytes | str | re.Pattern[str] | re.Pattern[bytes] | None = None,
         after: HasInstant | Stamp | None = None,
         within: str | Span | None = None,
         retained: bool = False,
@@ -206,7 +207,7 @@ class Watch:
         topic: str | None = None,
         *,
         json: Any = None,
-        payload: bytes | str | re.Pattern[str] | None = None,
+        payload: bytes | str | re.Pattern[str] | re.Pattern[bytes] | None = None,
         after: HasInstant | Stamp | None = None,
         for_: str | Span | None = None,
     ) -> None:
@@ -224,7 +225,8 @@ class Watch:
         return self._core.messages()
 
     def close(self) -> None:
-        """Unsubscribes; closing twice is fine."""
+        """Ends the subscription if no other watch has the same filter; closing twice is fine."""
+        self._timeline.forget(self._arrivals)
         self._core.close()
 
     def __enter__(self) -> Self:
@@ -235,7 +237,9 @@ class Watch:
     ) -> None:
         self.close()
 
-    def _pattern(self, topic: str | None, json: Any, payload: bytes | str | re.Pattern[str] | None) -> MessagePattern:
+    def _pattern(
+        self, topic: str | None, json: Any, payload: bytes | str | re.Pattern[str] | re.Pattern[bytes] | None
+    ) -> MessagePattern:
         full = _with_base(topic, self._base, self._name) if topic is not None else None
         return MessagePattern(full, json, payload)
 

@@ -126,6 +126,7 @@ class Console:
 
     def close(self) -> None:
         """Closes the port; closing twice is fine."""
+        self._timeline.forget(self._arrivals)
         self._stream.close()
 
     def __enter__(self) -> Self:

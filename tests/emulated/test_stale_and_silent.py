@@ -86,9 +86,9 @@ def test_silence_with_a_living_broker_passes_and_a_message_fails(rig, broker):
         tester.watch("a/#") as watch,
     ):
         watch.expect_none(for_="50ms")
-        sent = device_side.publish("a/alarm", "x", qos=1)
+        device_side.publish("a/alarm", "x", qos=1)
         with pytest.raises(UnexpectedEvent, match="^DUT: .*a/alarm"):
-            watch.expect_none(after=sent, for_="5s")
+            watch.expect_none(for_="5s")
 
 
 def test_silence_after_the_broker_died_is_inconclusive(rig):

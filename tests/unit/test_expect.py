@@ -34,15 +34,19 @@ class Message:
 class Messages:
     """A message source whose arrivals are known beforehand."""
 
-    def __init__(self, *messages: Message, witness: str | None = None) -> None:
+    def __init__(self, *messages: Message, witness: str | None = None, lost: str | None = None) -> None:
         self.messages = list(messages)
         self.witness = witness
+        self.lost = lost
 
     def wait(self, index: int, deadline_ns: int) -> Sequence[Message]:
         return self.messages[index:]
 
     def alive(self) -> str | None:
         return self.witness
+
+    def missed(self) -> str | None:
+        return self.lost
 
 
 def timeline(stalls: Iterable[Span] = (), now_ms: float = 100) -> Timeline:
@@ -101,6 +105,41 @@ def test_too_late_is_a_fail_and_at_the_edge_inconclusive() -> None:
 def test_a_stalled_host_does_not_accuse_the_device() -> None:
     with pytest.raises(InconclusiveError, match="the host stood still for 300 ms"):
         inbox(stalls=[Span(300 * MS)]).expect(ANY, None, "1s", False)
+
+
+def test_a_message_that_is_later_than_the_stall_explains_fails() -> None:
+    stalls = [Span(300 * MS)]
+    with pytest.raises(InconclusiveError, match="the host stood still for 300 ms"):
+        inbox(Message(at(1350)), stalls=stalls).expect(ANY, None, "1s", False)
+    with pytest.raises(ExpectationFailed, match="too late"):
+        inbox(Message(at(1450)), stalls=stalls).expect(ANY, None, "1s", False)
+
+
+def test_what_comes_in_the_time_the_host_owes_leaves_silence_undecided() -> None:
+    stalls = [Span(300 * MS)]
+    with pytest.raises(InconclusiveError, match="edge"):
+        inbox(Message(at(1350)), stalls=stalls).expect_none(ANY, None, "1s")
+    inbox(Message(at(1450)), stalls=stalls).expect_none(ANY, None, "1s")
+
+
+def test_an_inbox_that_lost_something_accuses_nobody() -> None:
+    lost = "9 messages fell out"
+    with pytest.raises(InconclusiveError, match=lost):
+        MessageInbox(Messages(lost=lost), timeline(), "meter.mqtt").expect(ANY, None, "1s", False)
+    with pytest.raises(InconclusiveError, match="overrun"):
+        StreamInbox(Text((at(120), "x"), lost="overrun"), timeline(), "meter.console").expect("y", None, "1s")
+
+
+class Flood(Messages):
+    """There is always one more message."""
+
+    def wait(self, index: int, deadline_ns: int) -> Sequence[Message]:
+        return [Message(at(100 + index), "noise")]
+
+
+def test_a_flood_of_other_messages_does_not_keep_a_window_open() -> None:
+    with pytest.raises(ExpectationFailed):
+        MessageInbox(Flood(), timeline(), "meter.mqtt").expect(MessagePattern("a", None, None), None, "1s", False)
 
 
 def test_a_match_consumes_one_message_even_with_equal_stamps() -> None:
@@ -167,7 +206,10 @@ class Found:
 class Text:
     """A stream whose bytes and stamps are known beforehand: pairs of stamp and text."""
 
-    def __init__(self, *parts: tuple[Stamp, str], broken: str | None = None) -> None:
+    start = 0
+
+    def __init__(self, *parts: tuple[Stamp, str], broken: str | None = None, lost: str | None = None) -> None:
+        self.lost = lost
         self.text = "".join(text for _, text in parts)
         self.stamps = [stamp for stamp, text in parts for _ in text]
         self.broken = broken
@@ -182,8 +224,11 @@ class Text:
         surely = next((i for i, stamp in enumerate(self.stamps) if stamp.order(at) == "after"), len(self.text))
         return perhaps, surely
 
-    def alive(self) -> str | None:
-        return self.broken
+    def alive(self, since: Stamp) -> str | None:
+        return self.broken or self.lost
+
+    def missed(self, since: Stamp) -> str | None:
+        return self.lost
 
 
 def console(*parts: tuple[Stamp, str], broken: str | None = None) -> StreamInbox[Found]:
@@ -218,6 +263,12 @@ def test_all_patterns_in_any_order() -> None:
     assert [match.text for match in box.expect_all(["a", "b"], None, "1s")] == ["a", "b"]
     with pytest.raises(ExpectationFailed):
         box.expect("b", None, "1s")
+
+
+def test_the_same_pattern_twice_needs_two_matches() -> None:
+    assert [match.start for match in console((at(120), "ok ok")).expect_all(["ok", "ok"], None, "1s")] == [0, 3]
+    with pytest.raises(ExpectationFailed):
+        console((at(120), "ok")).expect_all(["ok", "ok"], None, "1s")
 
 
 def test_a_silent_console_needs_a_living_port() -> None:

@@ -90,11 +90,43 @@ def test_properties_are_those_of_the_report_contract() -> None:
         (("v", True), {"unit": "1"}, "a Span or a number"),
         (("a b", 3.0), {"unit": "V"}, "no name for a measurement"),
         (("v", Span(1)), {"max": "5"}, "unit"),
+        (("v", 3.0), {"unit": "V", "max": float("nan")}, "not a number"),
+        (("v", 3.0), {"unit": "V", "min": 5, "max": 1}, "min is above max"),
+        (("v", Span(1)), {"min": "5s", "max": "1s"}, "min is above max"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(arguments: Any, limits: Any, problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         measure()(*arguments, **limits)
+
+
+def test_a_span_that_surely_ends_before_it_begins_fails_without_any_limit() -> None:
+    taken = measure()("gap", Span(-2 * MS, -1 * MS), max="500ms")
+    assert taken.verdict == "fail" and "ends before it begins" in taken.reason
+    assert measure()("gap", Span(-1, 1 * MS), max="500ms").verdict == "pass"
+
+
+def test_a_stall_may_make_a_span_of_two_arrivals_too_short() -> None:
+    assert measure(300 * MS)("period", Span(800 * MS), min="1s").verdict == "inconclusive"
+    assert measure(300 * MS)("period", Span(600 * MS), min="1s").verdict == "fail"
+
+
+def test_each_measurement_is_settled_once() -> None:
+    box = measure()
+    assert box.settle() is None
+    box("first", Span(750 * MS), max="500ms")
+    assert "first" in str(box.settle())
+    assert box.settle() is None
+    box("second", Span(750 * MS), max="500ms")
+    assert "first" not in str(box.settle())
+
+
+def test_many_measurements_are_told_shortly_with_the_worst_first() -> None:
+    box = measure()
+    for number in range(60):
+        box(f"m{number}", number, unit="V", max=58)
+    lines = str(box.outcome()).splitlines()
+    assert len(lines) <= 21 and lines[1].startswith("  m59 = ") and lines[-1] == "  ... and 42 more"
 
 
 def test_a_name_is_measured_once() -> None:

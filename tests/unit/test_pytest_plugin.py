@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from fieldrig.pytest_plugin.results import Results
+
 pytest_plugins = ["pytester"]
 
 
@@ -149,3 +151,96 @@ def test_the_plug_in_is_inert_without_a_bench(run) -> None:
 
 def test_switching_the_plug_in_off_leaves_pytest_as_it_was(run) -> None:
     run("def test_it():\n    pass\n", "-p", "no:fieldrig").assert_outcomes(passed=1)
+
+
+BAD = SPAN + "from fieldrig import BenchError, DutError, UsageError\nimport unittest\nBAD = Span(750_000_000)\n"
+
+
+def test_a_measurement_taken_in_tear_down_is_judged(run) -> None:
+    source = BAD + (
+        "@pytest.fixture\ndef after(measure):\n    yield\n    measure('latency', BAD, max='500ms')\n"
+        "def test_it(after):\n    pass\n"
+    )
+    result = run(source)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["DUT: measurements failed: latency"])
+
+
+def test_a_measurement_that_failed_in_set_up_is_not_hidden_by_a_skip(run) -> None:
+    source = BAD + (
+        "@pytest.fixture\ndef before(measure):\n    measure('latency', BAD, max='500ms')\n    pytest.skip('no')\n"
+        "def test_it(before):\n    pass\n"
+    )
+    result = run(source)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["DUT: measurements failed: latency", "*then: no*"])
+
+
+@pytest.mark.parametrize("end", ["pytest.xfail('known')", "raise UsageError('wrong')", "raise DutError('other')"])
+def test_nothing_that_ends_a_test_hides_a_failed_measurement(run, end: str) -> None:
+    result = run(BAD + f"def test_it(measure):\n    measure('latency', BAD, max='500ms')\n    {end}\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*latency = 750 ms (max 500 ms): fail"])
+
+
+def test_a_test_case_of_unittest_cannot_skip_a_failed_measurement_away(run) -> None:
+    source = BAD + (
+        "class TestIt(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n    def take(self, measure):\n        self.measure = measure\n"
+        "    def test_it(self):\n        self.measure('latency', BAD, max='500ms')\n        self.skipTest('no')\n"
+    )
+    result = run(source)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["DUT: measurements failed: latency"])
+
+
+def test_a_failure_text_has_25_lines_at_most_and_no_control_characters(run, pytester: pytest.Pytester) -> None:
+    source = BAD + (
+        "def test_long():\n    raise DutError('\\n'.join(f'line {n} \\x00\\x1b[31m' for n in range(60)))\n"
+        "def test_many(measure):\n    for n in range(60):\n        measure(f'm{n}', BAD, max='500ms')\n"
+    )
+    run(source, "--junitxml=junit.xml").assert_outcomes(failed=2)
+    failures = list(ElementTree.parse(pytester.path / "junit.xml").iter("failure"))
+    assert len(failures) == 2
+    for failure in failures:
+        text = failure.text or ""
+        assert text.startswith("DUT: ") and len(text.splitlines()) <= 25
+        assert "\x1b" not in text
+
+
+def test_a_setup_that_fails_has_a_verdict_in_junit(run, pytester: pytest.Pytester) -> None:
+    source = BAD + (
+        "@pytest.fixture\ndef port():\n    raise BenchError('the port is gone')\ndef test_it(port):\n    pass\n"
+    )
+    result = run(source, "--junitxml=junit.xml")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["BENCH: the port is gone"])
+    properties = ElementTree.parse(pytester.path / "junit.xml").iter("property")
+    assert [(one.get("name"), one.get("value")) for one in properties] == [("verdict", "inconclusive")]
+
+
+@pytest.mark.parametrize(
+    ("cases", "code"),
+    [
+        ([("pass", "")], 0),
+        ([("pass", ""), ("none", "")], 0),
+        ([("none", "")], 5),
+        ([], 5),
+        ([("inconclusive", "INCONCLUSIVE")], 4),
+        ([("inconclusive", "INCONCLUSIVE"), ("inconclusive", "BENCH")], 3),
+        ([("error", "USAGE"), ("inconclusive", "BENCH")], 2),
+        ([("error", ""), ("inconclusive", "BENCH")], 1),
+        ([("fail", "DUT"), ("error", "USAGE")], 1),
+    ],
+)
+def test_the_exit_code_follows_the_worst_verdict(cases: list[tuple[str, str]], code: int) -> None:
+    results = Results()
+    for number, (verdict, blame) in enumerate(cases):
+        results.case(str(number)).worsen(verdict, blame, "")
+    assert results.exit_code() == code
+
+
+def test_a_strict_xfail_that_passes_is_no_test_that_did_not_run(run, pytester: pytest.Pytester) -> None:
+    run("import pytest\n@pytest.mark.xfail(strict=True)\ndef test_it():\n    pass\n", "--junitxml=junit.xml")
+    properties = ElementTree.parse(pytester.path / "junit.xml").iter("property")
+    assert [(one.get("name"), one.get("value")) for one in properties] == [("verdict", "error")]

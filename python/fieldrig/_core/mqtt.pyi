@@ -98,6 +98,8 @@ class Watch:
         """All messages so far."""
     def alive(self) -> str | None:
         """Proves with a round trip that messages still arrive; gives the reason if that cannot be proven."""
+    def missed(self) -> str | None:
+        """What is known to have been lost before anybody looked, or None."""
     def close(self) -> None: ...
 
 @final

@@ -150,8 +150,13 @@ class Stream:
         """
     def offset_after(self, at: Stamp, /) -> tuple[int, int]:
         """The offset of the first byte that may have come after an instant, and of the first that surely did."""
-    def alive(self) -> str | None:
-        """Why the stream can no longer be believed (closed, overrun, bytes dropped), or None."""
+    def alive(self, since: Stamp, /) -> str | None:
+        """Why the stream cannot be believed from an instant on (closed, overrun, bytes dropped), or None."""
+    def missed(self, since: Stamp, /) -> str | None:
+        """What is known to have been lost of what came from an instant on (overrun, bytes dropped), or None."""
+    @property
+    def start(self) -> int:
+        """The offset of the oldest byte that is kept."""
     def lines(self, since: Stamp | None = None, /) -> tuple[Line, ...]:
         """The lines that came, from an instant on."""
     def look(self) -> None:

@@ -4,7 +4,8 @@ Rules of this plug-in:
 
 - Inert when unused: without a bench file it changes nothing and loads no native code.
 - A device of the bench is a session fixture of its name; before each test its cursors start anew.
-- The worst verdict of a test is its verdict: a later skip or teardown error never hides a recorded fail.
+- The worst verdict of a test is its verdict: a later skip or teardown error never hides a recorded fail. What was
+  measured in set-up and test is judged at the end of the test, what is measured after it at the end of tear-down.
 - pytest's own exit codes stay pytest's.
 """
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 PLAN = pytest.StashKey["BenchPlan"]()
 RESULTS = pytest.StashKey[Results]()
 BENCH = pytest.StashKey["Bench"]()
-MEASURE = pytest.StashKey["Measure"]()
+MEASURE = pytest.StashKey["Measure | None"]()
+PROPERTIES = pytest.StashKey[int]()
 
 MARKS = (
     "requirement(id, ...): the requirements this test judges",
@@ -128,41 +130,50 @@ def measure(request: pytest.FixtureRequest) -> Measure:
     return _measure(request.node)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     case = _results(item).case(item.nodeid)
     case.requirements = [str(name) for mark in item.iter_markers("requirement") for name in mark.args]
+    # A test that is run again begins anew.
+    item.stash[MEASURE] = None
+    del item.user_properties[item.stash.setdefault(PROPERTIES, len(item.user_properties)) :]
     item.user_properties.extend(("requirement", name) for name in case.requirements)
     opened = item.config.stash.get(BENCH, None)
     if opened is not None:
         opened.restart(item.nodeid)
+    try:
+        return (yield)
+    except BaseException as raised:
+        _with_measurements(item, raised)
+        raise
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    try:
-        result = yield
-    except BaseException as raised:
-        _with_measurements(item, raised)
-        raise
-    outcome = _outcome(item)
-    if outcome is not None:
-        raise outcome
-    return result
+    return (yield from _with_outcome(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    return (yield from _with_outcome(item))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    raised = call.excinfo
     report = yield
+    _restore(report, call, raised)
     case = _results(item).case(item.nodeid)
     case.duration += report.duration
     if call.excinfo is not None:
         _judge(item, call.excinfo.value, report, case)
     elif call.when == "call" and report.passed:
         case.worsen("pass", "", "")
-    if call.when == "call":
+    elif report.failed:
+        case.worsen("error", "", str(report.longrepr))
+    if call.when == "teardown":
         _close_case(item, case)
         report.user_properties = list(item.user_properties)
     return report
@@ -186,8 +197,8 @@ def _judge(item: pytest.Item, error: BaseException, report: pytest.TestReport, c
     from .verdicts import judged, rewrite, skip_inconclusive
 
     if report.skipped:
-        if not hasattr(report, "wasxfail"):
-            case.not_run = str(error)
+        waived = getattr(report, "wasxfail", None)
+        case.not_run = str(error) if waived is None else f"expected to fail: {waived}"
         return
     if not report.failed or isinstance(error, KeyboardInterrupt):
         return
@@ -251,13 +262,37 @@ def _measure(item: pytest.Item) -> Measure:
     return made
 
 
+def _with_outcome(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A phase of a test, and then what its measurements say."""
+    try:
+        result = yield
+    except BaseException as raised:
+        _with_measurements(item, raised)
+        raise
+    outcome = _outcome(item)
+    if outcome is not None:
+        raise outcome
+    return result
+
+
 def _outcome(item: pytest.Item) -> Exception | None:
-    """What the measurements of a test say at its end."""
+    """What the measurements say that were taken since they were asked last."""
     declared = next(item.iter_markers("measures"), None) is not None
     taken = item.stash.get(MEASURE, None)
     if taken is None:
-        return _measure(item).outcome() if declared else None
-    return taken.outcome()
+        return _measure(item).settle() if declared else None
+    return taken.settle()
+
+
+def _restore(report: pytest.TestReport, call: pytest.CallInfo[None], raised: pytest.ExceptionInfo[Any] | None) -> None:
+    """In a `unittest.TestCase` pytest puts what the test raised in the place of what its measurements said."""
+    if raised is None or call.excinfo is None or raised is call.excinfo:
+        return
+    if isinstance(call.excinfo.value, pytest.skip.Exception):
+        call.excinfo = raised
+        report.outcome = "failed"
+    else:
+        call.excinfo.value.add_note(str(raised.value))
 
 
 def _with_measurements(item: pytest.Item, raised: BaseException) -> None:
@@ -265,12 +300,11 @@ def _with_measurements(item: pytest.Item, raised: BaseException) -> None:
     from fieldrig.errors import BenchError, LimitExceeded
 
     taken = item.stash.get(MEASURE, None)
-    failed = taken is not None and any(measurement.verdict == "fail" for measurement in taken.taken)
-    if not failed or taken is None:
+    outcome = taken.settle() if taken is not None and taken.taken else None
+    if not isinstance(outcome, LimitExceeded):
         return
-    outcome = taken.outcome()
-    if isinstance(raised, pytest.skip.Exception | BenchError):
-        raise LimitExceeded(f"{getattr(outcome, 'message', outcome)}\n  then: {raised}") from raised
+    if isinstance(raised, pytest.skip.Exception | pytest.xfail.Exception | BenchError):
+        raise LimitExceeded(f"{outcome.message}\n  then: {raised}") from raised
     raised.add_note(str(outcome))
 
 

@@ -66,11 +66,12 @@ class Results:
         A fail outweighs everything: what was proven stays proven. Then comes a broken test, then the bench.
         """
         verdicts = {case.verdict for case in self.cases.values()}
-        blames = {case.blame for case in self.cases.values() if case.verdict in ("inconclusive", "error")}
+        broken = {case.blame for case in self.cases.values() if case.verdict == "error"}
+        unsure = {case.blame for case in self.cases.values() if case.verdict == "inconclusive"}
         if "fail" in verdicts:
             return 1
         if "error" in verdicts:
-            return 2 if blames == {"USAGE"} else 3 if "BENCH" in blames else 1
+            return 2 if broken == {"USAGE"} else 1
         if "inconclusive" in verdicts:
-            return 3 if "BENCH" in blames else 4
+            return 3 if "BENCH" in unsure else 4
         return 0 if "pass" in verdicts else 5

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
+from fieldrig.expect import LINES
 
 if TYPE_CHECKING:
     from .results import Case
@@ -36,10 +37,11 @@ def rewrite(report: pytest.TestReport, item: pytest.Item, case: Case, error: Bas
     """Makes the failure text of a report begin with the blame."""
     place = _place(report, item)
     if isinstance(error, FieldrigError):
-        case.text = str(error)
-        report.longrepr = f"{error}\n  test: {place}"
+        # What was measured before it stands in the notes.
+        case.text = shortened("\n".join([str(error), *getattr(error, "__notes__", ())]))
+        report.longrepr = f"{case.text}\n  test: {place}"
     elif blame:
-        text = str(error) or type(error).__name__
+        text = shortened("\n".join([str(error) or type(error).__name__, *getattr(error, "__notes__", ())]))
         case.text = f"{blame}: {text}"
         report.sections.insert(0, ("fieldrig", f"{blame}: {text}\n  test: {place}"))
         if isinstance(error, AssertionError):
@@ -48,6 +50,14 @@ def rewrite(report: pytest.TestReport, item: pytest.Item, case: Case, error: Bas
             del report.sections[0]
     else:
         case.text = f"{type(error).__name__}: {error}"
+
+
+def shortened(text: str) -> str:
+    """A failure text of 24 lines at most, without control characters; the place of the test is the 25th."""
+    lines = ["".join(char if char.isprintable() else repr(char)[1:-1] for char in line) for line in text.split("\n")]
+    if len(lines) > LINES - 1:
+        lines[LINES - 4 : -2] = [f"  ... {len(lines) - LINES + 2} lines left out"]
+    return "\n".join(lines)
 
 
 def skip_inconclusive(report: pytest.TestReport, item: pytest.Item) -> None:

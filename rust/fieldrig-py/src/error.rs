@@ -26,7 +26,7 @@ macro_rules! kinds {
 }
 kinds! {
     Bench = "BenchError", BenchFile = "BenchFileError", ConnectionLost = "ConnectionLost", Stuck = "EndpointStuck",
-    ExceptionAnswer = "ExceptionAnswer", Fork = "ForkError", NoAnswer = "NoAnswer", Port = "PortError",
+    ExceptionAnswer = "ExceptionAnswer", Fork = "ForkError", Inconclusive = "InconclusiveError", NoAnswer = "NoAnswer", Port = "PortError",
     PortLost = "PortLost", Protocol = "ProtocolError", Reentered = "Reentered", Refused = "Refused",
     Stopped = "Stopped", Unanswered = "Unanswered", Usage = "UsageError",
 }

@@ -125,6 +125,23 @@ impl Search {
     }
 }
 
+/// What may follow a match: if one of these makes it longer, its end is open.
+const FOLLOWERS: &[u8] = b"09afzAFZ .,:;/_-+%#=)\t";
+/// Bytes before a match that a boundary may look at: one character of UTF-8.
+const CONTEXT: usize = 4;
+
+/// Whether a match at the end of what has come could still grow: `\d+` could, `\d+\s` could not.
+pub(super) fn may_grow(pattern: &Regex, bytes: &[u8], match_start: usize) -> bool {
+    let from = match_start.saturating_sub(CONTEXT);
+    let mut longer = bytes.get(from..).unwrap_or_default().to_vec();
+    let end = longer.len();
+    longer.push(0);
+    FOLLOWERS.iter().any(|follower| {
+        longer[end] = *follower;
+        pattern.find_at(&longer, match_start - from).is_some_and(|found| found.end() > end)
+    })
+}
+
 fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
@@ -237,6 +254,22 @@ mod tests {
             pattern in proptest::sample::select(PATTERNS.to_vec()),
         ) {
             prop_assert_eq!(search(pattern, &bytes, &pieces, true), search(pattern, &bytes, &pieces, false));
+        }
+    }
+
+    #[test]
+    fn only_an_open_end_may_grow() {
+        let grows = |pattern: &str, bytes: &str| {
+            let regex = Regex::new(pattern).expect("a pattern");
+            let found = regex.find(bytes.as_bytes()).expect("a match");
+            assert_eq!(found.end(), bytes.len(), "it ends with the bytes");
+            may_grow(&regex, bytes.as_bytes(), found.start())
+        };
+        for (pattern, bytes) in [(r"v\d+\.\d+", "fw v1.4"), (r"\S+", "abc"), ("ok.*", "boot ok"), ("a+", "aa")] {
+            assert!(grows(pattern, bytes), "{pattern}");
+        }
+        for (pattern, bytes) in [("ok", "boot ok"), (r"\d+\s", "12 "), ("login: $", "login: "), (r"\d{2}", "12")] {
+            assert!(!grows(pattern, bytes), "{pattern}");
         }
     }
 

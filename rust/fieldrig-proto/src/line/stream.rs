@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::search::Search;
+use super::search::{Search, may_grow};
 use super::{LineCommand, LineEvent};
 use crate::endpoint::{Action, Conn, Endpoint, How, Input, Peer, Stamps, Why};
 use crate::record::Record;
@@ -257,7 +257,7 @@ impl Stream {
     /// Looks for the first match at or after `from` in what has come so far; `None` if there is none yet. A match
     /// spans at most 64 KiB. Asking again with the same pattern and `from` looks only at what is new. Flags of the
     /// pattern must stand in the pattern (`(?i)`), not in its builder. A match may end at the end of what has come so
-    /// far: a pattern for a number of any length should also say what follows it.
+    /// far; [`Stream::may_grow`] tells whether it is perhaps only half of one.
     ///
     /// # Errors
     /// [`StreamError::Lost`] if bytes from `from` on were dropped before they were looked at.
@@ -278,6 +278,13 @@ impl Stream {
         let stamp = |offset: u64| self.stamp(offset).unwrap_or(self.opened_at);
         let last = found.end.saturating_sub(1);
         Ok(Some(Found { first: stamp(found.start.min(last)), at: stamp(last), ..found }))
+    }
+
+    /// Whether a match ends where the bytes end and the next ones may belong to it, as with `\d+` on half a number.
+    #[must_use]
+    pub fn may_grow(&self, pattern: &Regex, found: &Found) -> bool {
+        let start = found.start.checked_sub(self.start).and_then(|start| usize::try_from(start).ok());
+        found.end == self.end() && start.is_some_and(|start| may_grow(pattern, self.kept(), start))
     }
 
     /// Sends bytes.

@@ -31,6 +31,8 @@ pub(crate) struct Client {
     timeout: Duration,
     points: Points,
     timeline: Option<Py<PyAny>>,
+    /// It talks over a wire, whose speed and format may be wrong.
+    wire: bool,
     /// The path was seen to work: silence is the device's fault from then on.
     answered: AtomicBool,
 }
@@ -76,10 +78,15 @@ impl Client {
             return Err(error(py, Kind::Bench, format!("{}: the request never ended", self.name)));
         };
         let path_works = self.answered.load(Ordering::Relaxed);
-        if !path_works && matches!(event, ClientEvent::Answered(..) | ClientEvent::Exception(..)) {
+        if !path_works && proves_path(&event) {
             self.answered.store(true, Ordering::Relaxed);
         }
-        outcome(py, event, &Asked { name: &self.name, owner: self.handle.owner, path_works, at })
+        let stalled = match event {
+            ClientEvent::TimedOut(..) => !self.handle.stalls(py, at)?.is_empty(),
+            _ => false,
+        };
+        let (name, owner, wire) = (&self.name, self.handle.owner, self.wire);
+        outcome(py, event, &Asked { name, owner, wire, path_works, stalled, at })
     }
 
     /// Nobody waits for the answer any more; the node may be gone, too.
@@ -87,6 +94,16 @@ impl Client {
         if let Some(ticket) = ticket {
             self.handle.at_last(py, |client, now| client.cancel(now, ticket));
         }
+    }
+}
+
+/// Whether an event shows that the device can be reached. What a gateway says about a device behind it (V1.1b3 7:
+/// 0x0A path unavailable, 0x0B target failed to respond) shows the contrary.
+fn proves_path(event: &ClientEvent) -> bool {
+    match event {
+        ClientEvent::Answered(..) => true,
+        ClientEvent::Exception(_, exception) => !matches!(exception.code, 0x0a | 0x0b),
+        _ => false,
     }
 }
 
@@ -122,17 +139,18 @@ impl Client {
         name: Option<String>,
         belongs_to: &str,
     ) -> PyResult<Client> {
-        let owner = Owner::parse(py, belongs_to)?;
         let unit = field(py, "unit", unit)?;
         let timeout = limit_or(timeout, Duration::from_secs(1))?;
         let points = Points::parse(points)?;
         let place = url::parse(py, url)?;
+        let owner = Owner::parse(py, belongs_to)?;
+        let wire = place.line.is_some();
         let name = name.unwrap_or_else(|| url.to_owned());
         let endpoint = client::Client::new(place.config());
         let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
         let answered = AtomicBool::new(false);
-        Ok(Client { handle, name, url: url.to_owned(), unit, timeout, points, timeline, answered })
+        Ok(Client { handle, name, url: url.to_owned(), unit, timeout, points, timeline, wire, answered })
     }
 
     #[getter]

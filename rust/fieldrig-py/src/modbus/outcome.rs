@@ -15,8 +15,12 @@ use pyo3::types::PyBytes;
 pub(crate) struct Asked<'a> {
     pub(crate) name: &'a str,
     pub(crate) owner: Owner,
+    /// Speed and format of a line may be wrong.
+    pub(crate) wire: bool,
     /// An earlier request was answered: the path is known to work.
     pub(crate) path_works: bool,
+    /// The host stood still while the answer was waited for.
+    pub(crate) stalled: bool,
     /// When the request was issued.
     pub(crate) at: Stamp,
 }
@@ -39,12 +43,19 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
         }
         ClientEvent::Malformed(exchange, reason) => {
             let what = format!("did not get a proper answer: {reason}; it got {}", shortened(&exchange.answer));
-            Err(failure(py, Kind::Protocol, &what, None, &exchange, asked, None))
+            let (kind, hint) = match asked.wire && !asked.path_works {
+                true => {
+                    (Kind::Inconclusive, Some("are speed and format of the line right? nothing was understood yet"))
+                }
+                false => (Kind::Protocol, None),
+            };
+            Err(failure(py, kind, &what, hint, &exchange, asked, None))
         }
         ClientEvent::TimedOut(exchange, after) => {
-            let (kind, hint) = match asked.path_works {
-                true => (Kind::NoAnswer, None),
-                false => {
+            let (kind, hint) = match (asked.path_works, asked.stalled) {
+                (true, false) => (Kind::NoAnswer, None),
+                (true, true) => (Kind::Unanswered, Some("the host stood still meanwhile: run again on a quieter one")),
+                (false, _) => {
                     (Kind::Unanswered, Some("is it the right unit, line and address? nothing was ever answered here"))
                 }
             };

@@ -13,9 +13,10 @@ use fieldrig_proto::mqtt::client::{self, ClientConfig, ClientEvent, CommandError
 use fieldrig_proto::mqtt::{PacketType, QoS, V5, V311, Version, reason};
 use fieldrig_proto::time::{self, Duration, Time, human};
 use pyo3::prelude::*;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a command ended.
 pub(super) enum Ended {
@@ -31,9 +32,46 @@ pub(crate) struct Session {
     pub(super) name: String,
     pub(super) version: Version,
     pub(super) timeout: Duration,
+    pub(super) filters: Mutex<Filters>,
+}
+
+/// The subscriptions of a connection. A broker keeps one for each filter, whoever asked for it, so it lasts as long as
+/// somebody watches it.
+#[derive(Default)]
+pub(super) struct Filters {
+    /// Filter, its identifier, how many watch it.
+    known: HashMap<String, (u32, usize)>,
+    last: u32,
+}
+
+impl Filters {
+    /// One more watches a filter; gives its subscription identifier.
+    pub(super) fn join(&mut self, filter: &str) -> u32 {
+        let (id, watchers) = self.known.entry(filter.to_owned()).or_insert_with(|| {
+            self.last += 1;
+            (self.last, 0)
+        });
+        *watchers += 1;
+        *id
+    }
+
+    /// One less watches it; says whether that was the last.
+    pub(super) fn leave(&mut self, filter: &str) -> bool {
+        let Some((_, watchers)) = self.known.get_mut(filter) else { return false };
+        *watchers -= 1;
+        let last = *watchers == 0;
+        if last {
+            self.known.remove(filter);
+        }
+        last
+    }
 }
 
 impl Session {
+    pub(super) fn filters(&self) -> MutexGuard<'_, Filters> {
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs a command and waits until the event with its ticket says how it ended: codes, instant of the issue, instant
     /// of the answer.
     ///
@@ -144,7 +182,6 @@ impl Client {
         name: Option<String>,
         belongs_to: &str,
     ) -> PyResult<Client> {
-        let owner = Owner::parse(py, belongs_to)?;
         let (version, protocol) = match version {
             "5" => (Version::V5, &V5),
             "3.1.1" => (Version::V311, &V311),
@@ -164,10 +201,11 @@ impl Client {
             ..ClientConfig::default()
         };
         let port = PortSpec::TcpConnect(broker_address(py, url)?);
+        let owner = Owner::parse(py, belongs_to)?;
         let binding = place::binding("broker", port, Some(protocol), Sender::Client);
         let name = name.unwrap_or_else(|| url.to_owned());
         let handle = Handle::open(py, rig, &name, client::Client::new(config), vec![binding], owner)?;
-        let session = Session { handle, name, version, timeout };
+        let session = Session { handle, name, version, timeout, filters: Mutex::default() };
         session.connect(py)?;
         Ok(Client { session: Arc::new(session) })
     }

@@ -2,7 +2,7 @@
 
 use super::client::Session;
 use super::message::Message;
-use fieldrig_proto::mqtt::{PacketType, QoS};
+use fieldrig_proto::mqtt::{PacketType, Property, QoS};
 use fieldrig_proto::mqtt::{client, topic};
 use fieldrig_proto::time::Time;
 use pyo3::prelude::*;
@@ -27,6 +27,8 @@ struct Taken {
 pub(crate) struct Watch {
     session: Arc<Session>,
     filter: String,
+    /// Identifier of the subscription, if the broker puts it into messages.
+    id: u32,
     granted: u8,
     taken: Mutex<Taken>,
     closed: AtomicBool,
@@ -39,18 +41,21 @@ impl Watch {
     /// A filter that is none, a subscription that is not granted, no answer.
     pub(super) fn subscribe(py: Python<'_>, session: Arc<Session>, filter: &str, qos: QoS) -> PyResult<Watch> {
         let mut next = 0;
-        let (codes, _, _) = session.command(py, "a subscription", |client, now| {
+        let id = session.filters().join(filter);
+        let answered = session.command(py, "a subscription", |client, now| {
             // Retained messages may come before the SUBACK.
             next = client.cursor();
-            client.subscribe(now, filter, qos)
-        })?;
-        let granted = codes.first().copied().unwrap_or(0x80);
+            client.subscribe_as(now, filter, qos, id)
+        });
+        let granted = answered.as_ref().map_or(0x80, |(codes, ..)| codes.first().copied().unwrap_or(0x80));
         if granted >= 0x80 {
+            session.filters().leave(filter);
+            answered?;
             let what = format!("the subscription to `{filter}`");
             return Err(session.turned_down(py, PacketType::SubAck, &what, granted));
         }
         let taken = Mutex::new(Taken { messages: Vec::new(), next, missed: 0 });
-        Ok(Watch { session, filter: filter.to_owned(), granted, taken, closed: AtomicBool::new(false) })
+        Ok(Watch { session, filter: filter.to_owned(), id, granted, taken, closed: AtomicBool::new(false) })
     }
 
     /// Takes what is new out of the inbox; gives what stands at number `index` and behind.
@@ -58,12 +63,23 @@ impl Watch {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.missed += client.messages_lost().saturating_sub(taken.next);
         for message in client.messages_since(taken.next) {
-            if topic::matches(&self.filter, &message.topic) && !message.topic.starts_with(WITNESS) {
+            if self.is_ours(message) && !message.topic.starts_with(WITNESS) {
                 taken.messages.push(message.into());
             }
         }
         taken.next = client.cursor();
         taken.messages.get(index..).filter(|new| !new.is_empty()).map(<[Message]>::to_vec)
+    }
+
+    /// Whether a message came because of this subscription. A broker may send one copy for each that matches
+    /// [MQTT-3.3.4-2]: the identifiers say whose copy it is. Without any, the topic decides.
+    fn is_ours(&self, message: &client::Message) -> bool {
+        let mut ids = message.properties.0.iter().filter_map(|property| match property {
+            Property::SubscriptionIdentifier(id) => Some(*id),
+            _ => None,
+        });
+        let copies = ids.next().is_none_or(|first| first == self.id || ids.any(|id| id == self.id));
+        copies && topic::matches(&self.filter, &message.topic)
     }
 
     /// Subscribes to a topic of our own, publishes to it and waits for it to come back.
@@ -127,11 +143,17 @@ impl Watch {
             Err(problem) if problem.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) => return Err(problem),
             Err(problem) => return Ok(Some(problem.value(py).str()?.to_str()?.to_owned())),
         }
+        Ok(self.missed())
+    }
+    fn missed(&self) -> Option<String> {
         let missed = self.taken.lock().unwrap_or_else(PoisonError::into_inner).missed;
-        Ok((missed > 0).then(|| format!("{missed} messages fell out of the inbox before anybody looked")))
+        (missed > 0).then(|| format!("{missed} messages fell out of the inbox before anybody looked"))
     }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.closed.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.session.filters().leave(&self.filter) {
             return Ok(());
         }
         let connected = self.session.handle.with(py, |client, _| client.is_connected());

@@ -13,7 +13,8 @@ use crate::time::{Stamp, instant, limit, limit_or};
 use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Why};
-use fieldrig_proto::line::stream::{self, State, StreamError};
+use fieldrig_proto::line::LineEvent;
+use fieldrig_proto::line::stream::{self, Found, State, StreamError};
 use fieldrig_proto::time::{self, Duration, Order, Time};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
@@ -27,6 +28,10 @@ type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 const VIA: &str = "stream";
 /// How long the port may take to take bytes.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// In front of every pattern: lines end with CR LF as well as with LF.
+const LINE_ENDS: &str = "(?R)";
+/// So long the rest of a match is waited for; longer than adapters and gateways hold bytes back.
+const HALF_A_MATCH: Duration = Duration::from_millis(50);
 
 /// One raw conversation. Every byte that comes is kept with its stamp.
 #[pyclass(frozen, module = "fieldrig.stream")]
@@ -73,10 +78,11 @@ impl Stream {
 
     fn pattern(&self, py: Python<'_>, text: &str) -> PyResult<Regex> {
         let mut last = self.pattern.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = last.as_ref().filter(|known| known.as_str() == text) {
+        if let Some(known) = last.as_ref().filter(|known| known.as_str().strip_prefix(LINE_ENDS) == Some(text)) {
             return Ok(known.clone());
         }
-        let pattern = Regex::new(text).map_err(|problem| {
+        let pattern = Regex::new(&format!("{LINE_ENDS}{text}")).map_err(|problem| {
+            let problem = Regex::new(text).err().unwrap_or(problem);
             let hint = "patterns are those of Rust's regex crate: no look-around, no back-references";
             hinted(py, Kind::Usage, format!("the pattern /{text}/ cannot be used: {problem}"), Some(hint))
         })?;
@@ -90,6 +96,25 @@ impl Stream {
             events.clear();
             (stream.end() > seen || stream.end_of_data()).then(|| stream.end())
         })
+    }
+
+    /// A match that may be half of one is waited for until the rest has come, nothing comes for a while, or the deadline.
+    fn whole(&self, py: Python<'_>, pattern: &Regex, found: Found, deadline: Time) -> PyResult<Found> {
+        let (mut whole, mut seen) = (found, None);
+        loop {
+            let look = |stream: &mut stream::Stream, _: Time| {
+                let again = if seen.is_none() { None } else { stream.search(pattern, whole.start).ok().flatten() };
+                let now = again.unwrap_or_else(|| whole.clone());
+                (stream.may_grow(pattern, &now), stream.end(), now)
+            };
+            let (open, end, now) = self.handle.with(py, look)?.0;
+            whole = now;
+            if !open || seen == Some(end) {
+                return Ok(whole);
+            }
+            seen = Some(end);
+            self.wait_for_more(py, end, deadline.min(self.handle.now(py)? + HALF_A_MATCH))?;
+        }
     }
 
     /// Sends, and waits until the port took it. `extra` is how long it waits by itself.
@@ -141,9 +166,9 @@ impl Stream {
         belongs_to: &str,
         protocol: Option<&str>,
     ) -> PyResult<Stream> {
-        let owner = Owner::parse(py, belongs_to)?;
         let protocol = protocol.map(|name| place::protocol(py, name)).transpose()?;
         let spec = place::port(py, url)?;
+        let owner = Owner::parse(py, belongs_to)?;
         let connects = place::connects(&spec);
         let shown = spec.clone();
         let name = name.unwrap_or_else(|| url.to_owned());
@@ -262,7 +287,10 @@ impl Stream {
         })?;
         match found {
             None => Ok(None),
-            Some(Ok(found)) => Ok(Some(Match::new_from(found, &regex))),
+            Some(Ok(found)) => {
+                let found = self.whole(py, &regex, found, Time::from_nanos(deadline_ns))?;
+                Ok(Some(Match::new_from(found, &regex)))
+            }
             Some(Err(Some(problem))) => Err(self.failed(py, &problem)),
             Some(Err(None)) => {
                 let (state, _) = self.handle.with(py, |stream, _| stream.state().clone())?;
@@ -281,17 +309,31 @@ impl Stream {
         })?;
         Ok(offsets)
     }
-    fn alive(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        let (state, _) = self.handle.with(py, |stream, _| {
-            let overrun = stream.line_events().any(|(_, _, event)| *event == fieldrig_proto::line::LineEvent::Overrun);
-            (stream.end_of_data().then(|| ending(stream)), overrun, stream.start())
+    #[pyo3(signature = (since, /))]
+    fn alive(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
+        let (ended, _) = self.handle.with(py, |stream, _| stream.end_of_data().then(|| ending(stream)))?;
+        match ended {
+            Some(how) => Ok(Some(format!("the port is closed ({})", how.unwrap_or("not open")))),
+            None => self.missed(py, since),
+        }
+    }
+    #[pyo3(signature = (since, /))]
+    fn missed(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
+        let (missed, _) = self.handle.with(py, |stream, _| {
+            let in_time = |at: time::Stamp| at.order(since.0) != Order::Before;
+            let overrun = stream.line_events().any(|(_, at, event)| *event == LineEvent::Overrun && in_time(*at));
+            // What was dropped is older than the oldest byte that is kept.
+            let dropped = stream.start() > 0 && stream.stamp(stream.start()).is_none_or(in_time);
+            (overrun, dropped.then(|| stream.start()))
         })?;
-        Ok(match state {
-            (Some(ended), _, _) => Some(format!("the port is closed ({})", ended.unwrap_or("not open"))),
-            (None, true, _) => Some("the port was overrun: bytes were lost".to_owned()),
-            (None, false, 0) => None,
-            (None, false, dropped) => Some(format!("{dropped} bytes were dropped: more came than is kept")),
+        Ok(match missed {
+            (true, _) => Some("the port was overrun: bytes were lost".to_owned()),
+            (false, dropped) => dropped.map(|bytes| format!("{bytes} bytes were dropped: more came than is kept")),
         })
+    }
+    #[getter]
+    fn start(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.handle.with(py, |stream, _| stream.start())?.0)
     }
     #[pyo3(signature = (since = None, /))]
     fn lines<'py>(&self, py: Python<'py>, since: Option<Stamp>) -> PyResult<Bound<'py, PyTuple>> {

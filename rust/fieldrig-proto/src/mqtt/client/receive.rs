@@ -281,6 +281,7 @@ fn limits(properties: &Properties) -> Limits {
         maximum_qos: properties.maximum_qos().copied().unwrap_or(2),
         retain: properties.retain_available() != Some(&0),
         topic_alias: properties.topic_alias_maximum().copied().unwrap_or(0),
+        subscription_ids: properties.subscription_identifier_available() != Some(&0),
         maximum_packet: properties.maximum_packet_size().map_or(usize::MAX, |size| *size as usize),
     }
 }
