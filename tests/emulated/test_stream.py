@@ -18,7 +18,7 @@ Pair = tuple[Stream, socket.socket]
 def pair() -> Iterator[Pair]:
     """A stream and the socket at its other end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        with Stream(f"tcp://127.0.0.1:{listener.getsockname()[1]}") as stream:
+        with Stream(f"tcp://127.0.0.1:{listener.getsockname()[1]}", belongs_to="dut") as stream:
             connection, _ = listener.accept()
             connection.settimeout(10)
             with connection:
