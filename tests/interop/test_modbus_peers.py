@@ -21,7 +21,7 @@ def pymodbus_url() -> Iterator[str]:
     """A pymodbus server in its own process."""
     pytest.importorskip("pymodbus")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.peers.server", "pymodbus"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "fieldrig.demo.foreign_server"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert process.stdout is not None
     try:
@@ -40,7 +40,7 @@ def test_our_client_reads_and_writes_a_pymodbus_server(pymodbus_url: str) -> Non
         assert answer.request[7:] == bytes.fromhex("03 000a 0004")
         assert answer.response[7:] == bytes.fromhex("03 08 0001 0002 ffff 0004")
         assert 0 < answer.latency.earliest <= answer.latency.latest < 5
-        assert client.read_write_registers(20, 2, 30, [5, 6]).values == (0, 0)
+        assert client.read_write_registers(20, 2, 30, [5, 6]).values == (20, 21)  # as the server has them
         assert client.read_holding(30, 2).values == (5, 6)
         client.mask_write(30, and_mask=0xFFF0, or_mask=0xFF0A)
         assert client.read_holding(30).values == (10,)
