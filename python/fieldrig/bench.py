@@ -28,7 +28,7 @@ from . import __version__, _core
 from ._core import Rig, Span, Stamp, duration
 from ._core.device import Change
 from .errors import BenchError, FieldrigError, UsageError
-from .expect import Timeline
+from .expect import Timeline, since
 from .units import nanoseconds
 
 if TYPE_CHECKING:
@@ -220,7 +220,8 @@ class Dut:
             raise UsageError(f"{self.name}.set(): only an emulated device can be set by the test; this one is real")
         at = self.timeline.approach()
         change = self.emulated.set(point, value)
-        change = Change(change.point, change.value, at) if at is not None else change
+        if at is not None:
+            change = Change(change.point, change.value, since(at, change.at))
         self.timeline.stimulus(change.at)
         return change
 
@@ -324,7 +325,7 @@ class Power:
         done = now()
         self._dut.timeline.stimulus(at)
         self._bench.rig.log("power", device=self._dut.name, action=action)
-        return PowerAction(action, at, done)
+        return PowerAction(action, since(at, done), done)
 
 
 def _run(command: str, folder: Path, rig: Rig, limit: str) -> None:

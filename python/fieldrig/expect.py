@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ._core import Span, Stamp
+from ._core.device import Change
 from .errors import ExpectationFailed, FieldrigError, InconclusiveError, UsageError
 from .units import human, nanoseconds
 
@@ -148,9 +149,9 @@ class Window:
 def instant(of: HasInstant | Stamp) -> Stamp:
     """The instant behind which things count as later.
 
-    Of an action (it has ``.done``) that is the beginning of its issue, which is known exactly: its bytes leave while it
-    is issued, and on a quick path the answer is there before the call has returned. Of an observation it is the whole
-    interval in which it may have arrived.
+    Of an action (it has ``.done``, or changed a point) that is the beginning of its issue, which is known exactly: its
+    bytes leave while it is issued, and on a quick path the answer is there before the call has returned. Of an
+    observation it is the whole interval in which it may have arrived.
 
     Raises:
         UsageError: the object has no instant.
@@ -158,7 +159,15 @@ def instant(of: HasInstant | Stamp) -> Stamp:
     at = getattr(of, "at", None)
     if not isinstance(at, Stamp):
         raise UsageError(f"after= takes an action, an observation or a Stamp, not {of!r}")
-    return Stamp(at.earliest_ns) if hasattr(of, "done") else at
+    return Stamp(at.earliest_ns) if hasattr(of, "done") or isinstance(of, Change) else at
+
+
+def since(begin: Stamp, end: Stamp) -> Stamp:
+    """The instant of an action that began at the earliest with ``begin`` and was over at the latest with ``end``.
+
+    A span from the action is as uncertain as that: what held us up in between is not held against the device.
+    """
+    return Stamp(begin.earliest_ns, max(begin.earliest_ns, end.latest_ns))
 
 
 def window(timeline: Timeline, after: HasInstant | Stamp | None, length: str | Span | None, name: str) -> Window:

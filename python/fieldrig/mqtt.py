@@ -22,7 +22,7 @@ from fieldrig import _core
 from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.mqtt import Broker, Message, Published
 from fieldrig.errors import UsageError
-from fieldrig.expect import HasInstant, MessagePattern, Observation, Timeline
+from fieldrig.expect import HasInstant, MessagePattern, Observation, Timeline, since
 from fieldrig.inbox import MessageInbox
 
 __all__ = ["Broker", "Client", "Message", "Published", "Watch"]
@@ -121,7 +121,8 @@ class Client:
         octets = payload.encode() if isinstance(payload, str) else payload or b""
         at = self._timeline.approach()
         published = self._core.publish(self._topic(topic), octets, qos=qos, retain=retain)
-        published = Published(published.topic, at, published.done) if at is not None else published
+        if at is not None:
+            published = Published(published.topic, since(at, published.at), published.done)
         self._timeline.stimulus(published.at)
         return published
 

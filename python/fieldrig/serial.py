@@ -21,7 +21,7 @@ from typing import Literal, Self
 
 from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.stream import Match, Sent, Stream
-from fieldrig.expect import HasInstant, Observation, Timeline
+from fieldrig.expect import HasInstant, Observation, Timeline, since
 from fieldrig.inbox import StreamInbox
 
 __all__ = ["Console", "Match", "Sent"]
@@ -79,7 +79,8 @@ class Console:
         """
         at = self._timeline.approach()
         sent = self._stream.send(_octets(text) + _octets(end))
-        sent = Sent(at, sent.done, sent.data) if at is not None else sent
+        if at is not None:
+            sent = Sent(since(at, sent.at), sent.done, sent.data)
         self._timeline.stimulus(sent.at)
         return sent
 

@@ -188,9 +188,12 @@ where
     }
 }
 
-/// The instant of an issue. A send that still waits in the output was issued when it was handed out.
+/// The instant of an issue: the bytes left between the issue of the send and its return, no clock says when. A send that
+/// still waits in the output was issued when it was handed out.
 pub(crate) fn issued(sent: Option<Sent>, now: Time) -> time::Stamp {
-    time::Stamp::exact(sent.map_or(now, |sent| sent.issued.unwrap_or(sent.scheduled)))
+    let Some(sent) = sent else { return time::Stamp::exact(now) };
+    let issued = sent.issued.unwrap_or(sent.scheduled);
+    time::Stamp::between(issued, sent.returned.unwrap_or(issued))
 }
 
 /// When a send was complete.

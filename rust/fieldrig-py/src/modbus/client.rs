@@ -14,7 +14,7 @@ use crate::value::{from_python, octets};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::client::{self, ClientEvent, RequestError, Ticket};
 use fieldrig_proto::modbus::pdu::Request;
-use fieldrig_proto::time::{Duration, Time};
+use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +70,8 @@ impl Client {
                 return Err(interrupted);
             }
         };
-        let at = before.map_or_else(|| issued(called.sent, begun.1), |before| before.0);
+        let sent = issued(called.sent, begun.1);
+        let at = before.map_or(sent, |before| time::Stamp::between(before.0.earliest(), sent.latest()));
         if let Some(timeline) = stimulus {
             timeline.call_method1(py, intern!(py, "stimulus"), (Stamp(at),))?;
         }
