@@ -123,11 +123,11 @@ class Bench:
             raise UsageError(f"the bench {self.plan.name} has no device `{name}`; it has: {known}") from None
 
     def restart(self, test: str) -> None:
-        """A new test begins: cursors and habits start anew."""
+        """A new test begins: cursors start anew, and habits are those of the standard again."""
         self._started = self.rig.now()
         self.rig.log("test.start", test=test)
         for device in self._devices.values():
-            device.timeline.restart()
+            device.restart()
 
     def stalled_since_restart(self) -> int:
         """For how long the host stood still since the test began, in nanoseconds."""
@@ -187,6 +187,7 @@ class Dut:
         self._bench = bench
         self._native = native
         self._links: dict[str, Any] = {}
+        self._habits: set[tuple[str, str]] = set()
 
     def start(self) -> None:
         """Waits until the device is up, then opens its links. The bench does this once.
@@ -225,6 +226,35 @@ class Dut:
         self.timeline.stimulus(change.at)
         return change
 
+    def habit(self, link: str, name: str, value: object = None) -> Action:
+        """Makes an emulated device misbehave on one of its links until the test ends; a stimulus.
+
+        Args:
+            link: the link (the face of the model).
+            name: the habit; `fieldrig.modbus.HABITS` lists those of Modbus.
+            value: what it takes; without one the habit is switched on, ``"default"`` is the standard's way.
+
+        Raises:
+            UsageError: the device is not emulated; an unknown link or habit (the text lists all), a wrong value.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.habit(): only an emulated device has habits; this one is real")
+        at = self.timeline.approach() or self._bench.rig.now()
+        self.emulated.habit(link, name, value)
+        self._habits.add((link, name))
+        done = self._bench.rig.now()
+        self.timeline.stimulus(at)
+        self._bench.rig.log("habit", device=self.name, link=link, habit=name, value=str(value))
+        return Action(f"habit {name}", since(at, done), done)
+
+    def restart(self) -> None:
+        """A new test begins: its cursors start anew, and its habits are those of the standard again."""
+        if self.emulated is not None:
+            for link, name in self._habits:
+                self.emulated.habit(link, name, "default")
+        self._habits.clear()
+        self.timeline.restart()
+
     def get(self, point: str) -> Any:
         """The value of a point of an emulated device.
 
@@ -244,8 +274,8 @@ class Dut:
         return f"<device {self.name}, {self.profile}, links: {', '.join(self._links)}>"
 
 
-class PowerAction:
-    """Something done to the power of a device."""
+class Action:
+    """Something done to a device."""
 
     def __init__(self, action: str, at: Stamp, done: Stamp) -> None:
         self.action = action
@@ -257,7 +287,7 @@ class PowerAction:
         return self.at.until(later)
 
     def __repr__(self) -> str:
-        return f"<power {self.action}>"
+        return f"<{self.action}>"
 
 
 class Power:
@@ -270,11 +300,11 @@ class Power:
         self._settle: str | None = native.power_settle
         self._timeout: str = native.power_timeout or "30s"
 
-    def on(self) -> PowerAction:
+    def on(self) -> Action:
         """Switches on. A real device without a power command is on already: nothing is done."""
         return self._switch("on")
 
-    def off(self) -> PowerAction:
+    def off(self) -> Action:
         """Switches off.
 
         Raises:
@@ -285,13 +315,13 @@ class Power:
             raise UsageError(f"{self._dut.name}.power: the bench file has no power = {{ command = .. }} for it")
         return self._switch("off")
 
-    def cycle(self, off: str | Span = "1s") -> PowerAction:
+    def cycle(self, off: str | Span = "1s") -> Action:
         """Switches off, waits, switches on. ``.at`` is the instant at which power went, ``.done`` when it was back."""
         pause = nanoseconds(off, "off")
         down = self.off()
         self._bench.rig.sleep(f"{pause}ns")
         up = self.on()
-        return PowerAction("cycle", down.at, up.done)
+        return Action("power cycle", down.at, up.done)
 
     def wait_until_up(self) -> None:
         """Waits until the device can be used: its model has booted, or it had the time to settle of the bench file.
@@ -310,7 +340,7 @@ class Power:
             sleep("5ms")
         raise BenchError(f"{self._dut.name}: its model has not booted within a minute", hint="[boot] time in the model")
 
-    def _switch(self, action: str) -> PowerAction:
+    def _switch(self, action: str) -> Action:
         now = self._bench.rig.now
         at = self._dut.timeline.approach() or now()
         if self._dut.emulated is not None:
@@ -325,7 +355,7 @@ class Power:
         done = now()
         self._dut.timeline.stimulus(at)
         self._bench.rig.log("power", device=self._dut.name, action=action)
-        return PowerAction(action, since(at, done), done)
+        return Action(f"power {action}", since(at, done), done)
 
 
 def _run(command: str, folder: Path, rig: Rig, limit: str) -> None:

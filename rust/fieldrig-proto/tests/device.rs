@@ -333,6 +333,10 @@ fn habits_break_the_console_by_name() {
     habit("deaf", true.into()).expect("a habit");
     console.send("ver\n");
     console.expect_silence(ms(20));
+    habit("deaf", "default".into()).expect("undone");
+    habit("ending", "default".into()).expect("undone");
+    console.send("ver\n");
+    console.expect("fw 1.2\r\n");
     let error = habit("shy", true.into()).expect_err("no such habit");
     assert_eq!(error, "a console has no habit `shy`; it has: mute, deaf, echo, prompt, ending");
     let error = device.with(|device, _| device.set_habit("uart", "mute", &true.into())).expect_err("no such face");

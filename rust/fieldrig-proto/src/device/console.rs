@@ -58,6 +58,8 @@ impl ConsoleSettings {
 /// The console face of a device.
 pub struct ConsoleFace {
     name: String,
+    /// As declared, without habits.
+    declared: ConsoleSettings,
     settings: ConsoleSettings,
     mute: bool,
     deaf: bool,
@@ -106,6 +108,7 @@ impl ConsoleFace {
     pub fn new(name: &str, settings: ConsoleSettings) -> ConsoleFace {
         ConsoleFace {
             name: name.to_owned(),
+            declared: settings.clone(),
             settings,
             mute: false,
             deaf: false,
@@ -278,9 +281,15 @@ impl Face for ConsoleFace {
     }
 
     fn set_habit(&mut self, name: &str, value: &Value) -> Result<(), String> {
+        let undo = value.as_str() == Some("default");
         let truth = || value.as_i64().filter(|number| (0..=1).contains(number)).map(|number| number == 1);
         let wrong = |expected: &str| format!("habit `{name}` takes {expected}, {value} is none");
         match name {
+            "mute" if undo => self.mute = false,
+            "deaf" if undo => self.deaf = false,
+            "echo" if undo => self.settings.echo = self.declared.echo,
+            "prompt" if undo => self.settings.prompt.clone_from(&self.declared.prompt),
+            "ending" if undo => self.settings.ending = self.declared.ending,
             "mute" => self.mute = truth().ok_or_else(|| wrong("true or false"))?,
             "deaf" => self.deaf = truth().ok_or_else(|| wrong("true or false"))?,
             "echo" => self.settings.echo = truth().ok_or_else(|| wrong("true or false"))?,

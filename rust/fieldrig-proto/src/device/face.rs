@@ -68,7 +68,8 @@ pub trait Face: Any + Send {
     /// The device starts to run (`true`: connections may be opened now) or loses power (`false`: forget all
     /// connections and timers; the device closes them).
     fn power(&mut self, now: Time, on: bool, store: &PointStore);
-    /// Changes how the face behaves, by name: a protocol fault or a habit. The names belong to the protocol.
+    /// Changes how the face behaves, by name: a protocol fault or a habit. The names belong to the protocol; the value
+    /// `"default"` undoes any of them.
     ///
     /// # Errors
     /// The text says which names there are, or what is wrong with the value.

@@ -341,6 +341,7 @@ impl Face for MqttFace {
         };
         match value.as_i64() {
             Some(truth @ (0 | 1)) => *habit = truth == 1,
+            _ if value.as_str() == Some("default") => *habit = false,
             _ => return Err(format!("habit `{name}` takes true or false, {value} is none")),
         }
         Ok(())
