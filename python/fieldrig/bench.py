@@ -45,6 +45,7 @@ class BenchPlan:
         self.path = path
         self.name: str = native.name
         self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
+        self.peers: tuple[str, ...] = tuple(device.name for device in native.peers)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], profiles: Sequence[str] = ()) -> BenchPlan:
@@ -100,6 +101,8 @@ class Bench:
             self._running = _core.bench.bring_up(self.rig, plan._native)
             for device in plan._native.duts:
                 self._devices[device.name] = Dut(self, device)
+            for device in plan._native.peers:
+                self._devices[device.name] = Dut(self, device, judged=False)
             runs = [dut for dut in self._devices.values() if dut.not_run is None]
             for dut in runs:
                 dut.power.on()
@@ -110,8 +113,13 @@ class Bench:
             self.close()
             raise
 
+    @property
+    def peers(self) -> dict[str, Dut]:
+        """The devices that are needed, but not judged, by name."""
+        return {name: self._devices[name] for name in self.plan.peers}
+
     def device(self, name: str) -> Dut:
-        """A device of the bench.
+        """A device of the bench, judged or peer.
 
         Raises:
             UsageError: the bench has no device of this name.
@@ -174,9 +182,14 @@ class Bench:
 
 
 class Dut:
-    """A device that is judged. Its links are attributes, named as in the bench file."""
+    """A device of the bench. Its links are attributes, named as in the bench file.
 
-    def __init__(self, bench: Bench, native: _core.bench.Dut) -> None:
+    A peer (``judged=False``) can be set, looked into, switched and made to misbehave, but has no links for the test:
+    what it says on them is for the devices that are judged, and its failure is the bench's.
+    """
+
+    def __init__(self, bench: Bench, native: _core.bench.Dut, judged: bool = True) -> None:
+        self.judged = judged
         self.name: str = native.name
         self.profile: str = native.profile
         self.not_run: str | None = native.not_run
@@ -196,7 +209,7 @@ class Dut:
             BenchError: the device does not get up, or a port cannot be opened.
         """
         self.power.wait_until_up()
-        for link in self._native.links:
+        for link in self._native.links if self.judged else ():
             try:
                 self._links[link.name] = _open_link(self, self._bench, self._native, link)
             except FieldrigError as error:
@@ -271,7 +284,8 @@ class Dut:
             link.close()
 
     def __repr__(self) -> str:
-        return f"<device {self.name}, {self.profile}, links: {', '.join(self._links)}>"
+        kind = "device" if self.judged else "peer"
+        return f"<{kind} {self.name}, {self.profile}, links: {', '.join(self._links) or 'none'}>"
 
 
 class Action:

@@ -18,10 +18,13 @@ class Plan:
     @property
     def duts(self) -> tuple[Dut, ...]:
         """The devices that are judged."""
+    @property
+    def peers(self) -> tuple[Dut, ...]:
+        """The devices that are needed, but not judged."""
 
 @final
 class Dut:
-    """A device that is judged."""
+    """A device of the bench."""
 
     @property
     def name(self) -> str: ...

@@ -348,7 +348,7 @@ def _load(config: pytest.Config, path: Path) -> BenchPlan:
         plan = BenchPlan.load(path, config.getoption("--profile") or [])
     except FieldrigError as error:
         raise pytest.UsageError(str(error)) from None
-    clash = sorted(set(plan.profiles) & TAKEN_NAMES)
+    clash = sorted({*plan.profiles, *plan.peers} & TAKEN_NAMES)
     if clash:
         raise pytest.UsageError(f"{path}: a device named `{clash[0]}` would hide the fixture of that name; rename it")
     return plan
@@ -357,7 +357,7 @@ def _load(config: pytest.Config, path: Path) -> BenchPlan:
 def _device_fixtures(plan: BenchPlan) -> ModuleType:
     """A module with one session fixture for each device of the bench, for pytest to collect."""
     module = ModuleType("fieldrig_devices", "The devices of the bench.")
-    for name in plan.profiles:
+    for name in (*plan.profiles, *plan.peers):
         setattr(module, name, _device_fixture(name))
     return module
 

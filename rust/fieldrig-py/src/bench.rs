@@ -60,12 +60,16 @@ impl Plan {
     fn duts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.duts().map(Dut::of).collect::<Vec<_>>())
     }
+    #[getter]
+    fn peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.devices.iter().filter(|device| !device.judged).map(Dut::of).collect::<Vec<_>>())
+    }
     fn __repr__(&self) -> String {
         format!("<Plan {}>", self.0.name)
     }
 }
 
-/// A device that is judged.
+/// A device of the bench.
 #[pyclass(frozen, module = "fieldrig._core.bench")]
 pub(crate) struct Dut {
     name: String,
