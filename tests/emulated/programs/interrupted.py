@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import threading
@@ -232,6 +233,8 @@ def tell_when_blocked() -> None:
 
 
 if __name__ == "__main__":
+    # A shell starts what runs in the background with SIGINT ignored, and Python then leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     block, works = CASES[sys.argv[1]]()
     begun = threading.Event()
     threading.Thread(target=tell_when_blocked, daemon=True).start()
