@@ -82,6 +82,7 @@ def silent(conn: socket.socket) -> None:
 
 def stop_this_process(conn: socket.socket) -> None:
     """Stands still for 200 ms, until another process lets us go on."""
+    # The kernel tells only a parent that a process stopped, so the program looks; its 200 ms are the stall itself.
     program = (
         "import os, pathlib, signal, sys, time\n"
         "pid = int(sys.argv[1])\n"
