@@ -22,6 +22,9 @@ pub enum Emission {
         /// Retained.
         retain: bool,
     },
+    /// A request whose outcome the model wants to know: a table with `token` and what the protocol of the face asks
+    /// for. Every ask is answered by exactly one [`Heard::Answer`] with that token, unless power is lost first.
+    Ask(Value),
 }
 
 /// What a face heard that is no plain access to a point, and that the model decides about.
@@ -38,6 +41,11 @@ pub enum Heard {
     },
     /// The face is ready to carry emissions (an MQTT face is connected).
     Ready,
+    /// The face is not ready any more (its connection was lost).
+    Gone,
+    /// What came of an [`Emission::Ask`]: a table with its `token`, and the result or an `error` (a short word) with
+    /// `text` for people.
+    Answer(Value),
 }
 
 /// The protocol side of a device. A face sees only inputs of its own connections and follows the same calling

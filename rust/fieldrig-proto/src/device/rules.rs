@@ -428,7 +428,7 @@ impl Model for RuleModel {
                     self.command(context, face, index, captures);
                 }
             }
-            Heard::Ready => {}
+            Heard::Ready | Heard::Gone | Heard::Answer(_) => {}
         }
         self.judge_changes(context);
     }

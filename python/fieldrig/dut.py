@@ -1,0 +1,158 @@
+"""A device of a bench, with its links as attributes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from . import _core
+from ._core import Rig
+from ._core.device import Change
+from .errors import BenchError, FieldrigError, UsageError
+from .expect import Timeline, since
+from .power import Action, Power
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+
+class Dut:
+    """A device of the bench. Its links are attributes, named as in the bench file.
+
+    A peer (``judged=False``) can be set, looked into, switched and made to misbehave, but has no links for the test:
+    what it says on them is for the devices that are judged, and its failure is the bench's.
+    """
+
+    def __init__(self, bench: Bench, native: _core.bench.Dut, judged: bool = True) -> None:
+        self.judged = judged
+        self.name: str = native.name
+        self.profile: str = native.profile
+        self.not_run: str | None = native.not_run
+        self.timeline = Timeline(bench.rig.now, bench.rig.stalls)
+        self.timeline.trace = bench.files().get("trace")
+        self.emulated = bench._running.device(native.name)
+        self.power = Power(self, bench, native)
+        self._bench = bench
+        self._native = native
+        self._links: dict[str, Any] = {}
+        self._habits: set[tuple[str, str]] = set()
+
+    def start(self) -> None:
+        """Waits until the device is up, then opens its links. The bench does this once.
+
+        Raises:
+            BenchError: the device does not get up, or a port cannot be opened.
+        """
+        self.power.wait_until_up()
+        for link in self._native.links if self.judged else ():
+            try:
+                self._links[link.name] = _open_link(self, self._bench, self._native, link)
+            except FieldrigError as error:
+                error.message = f"{self.name}.{link.name}: {error.message.removeprefix(f'{self.name}.{link.name}: ')}"
+                raise
+        self.timeline.restart()
+
+    def __getattr__(self, name: str) -> Any:
+        links = self.__dict__.get("_links", {})
+        if name in links:
+            return links[name]
+        known = ", ".join(links) or "none"
+        raise AttributeError(f"the device `{self.name}` has no link `{name}`; it has: {known}")
+
+    def set(self, point: str, value: float | bool | str) -> Any:
+        """Sets a point of an emulated device, as its surroundings would; a stimulus.
+
+        Raises:
+            UsageError: the device is not emulated, or has no such point.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.set(): only an emulated device can be set by the test; this one is real")
+        at = self.timeline.approach()
+        change = self.emulated.set(point, value)
+        if at is not None:
+            change = Change(change.point, change.value, since(at, change.at))
+        self.timeline.stimulus(change.at)
+        return change
+
+    def habit(self, link: str, name: str, value: object = None) -> Action:
+        """Makes an emulated device misbehave on one of its links until the test ends; a stimulus.
+
+        Args:
+            link: the link (the face of the model).
+            name: the habit; `fieldrig.modbus.HABITS` lists those of Modbus.
+            value: what it takes; without one the habit is switched on, ``"default"`` is the standard's way.
+
+        Raises:
+            UsageError: the device is not emulated; an unknown link or habit (the text lists all), a wrong value.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.habit(): only an emulated device has habits; this one is real")
+        at = self.timeline.approach() or self._bench.rig.now()
+        self.emulated.habit(link, name, value)
+        self._habits.add((link, name))
+        done = self._bench.rig.now()
+        self.timeline.stimulus(at)
+        self._bench.rig.log("habit", device=self.name, link=link, habit=name, value=str(value))
+        return Action(f"habit {name}", since(at, done), done)
+
+    def restart(self) -> None:
+        """A new test begins: its cursors start anew, and its habits are those of the standard again."""
+        if self.emulated is not None:
+            for link, name in self._habits:
+                self.emulated.habit(link, name, "default")
+        self._habits.clear()
+        self.timeline.restart()
+
+    def get(self, point: str) -> Any:
+        """The value of a point of an emulated device.
+
+        Raises:
+            UsageError: the device is not emulated, or has no such point.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.get(): only an emulated device can be looked into; this one is real")
+        return self.emulated.get(point)
+
+    def close(self) -> None:
+        """Closes the links."""
+        for link in self._links.values():
+            link.close()
+
+    def __repr__(self) -> str:
+        kind = "device" if self.judged else "peer"
+        return f"<{kind} {self.name}, {self.profile}, links: {', '.join(self._links) or 'none'}>"
+
+
+class _Common(TypedDict):
+    """What every end of a link is made with."""
+
+    rig: Rig
+    timeline: Timeline
+    name: str
+    belongs_to: Literal["bench", "dut"]
+
+
+def _open_link(dut: Dut, bench: Bench, native: _core.bench.Dut, link: _core.bench.Link) -> Any:
+    """Opens our end of a link: what it is follows from the protocol alone."""
+    at = bench._running.resolve(native.name, link.name)
+    name = f"{dut.name}.{link.name}"
+    common = _Common(rig=bench.rig, timeline=dut.timeline, name=name, belongs_to=at.belongs_to)
+    if link.protocol.startswith("modbus"):
+        from .modbus import Client
+
+        return Client(at.url, unit=at.unit, points=at.point_map, **common)
+    if link.protocol.startswith("mqtt"):
+        from . import mqtt
+
+        return mqtt.Client(
+            at.url,
+            version=link.protocol,
+            base=at.base,
+            username=at.username,
+            password=at.password,
+            **common,
+        )
+    if link.protocol == "console":
+        from .serial import Console
+
+        return Console(at.url, **common)
+    raise BenchError(f"{name}: nobody here can use the protocol {link.protocol}")
