@@ -44,11 +44,11 @@ class MessageSource(Protocol[M_co]):
         At the deadline what has arrived is read once more, so an empty answer means that nothing came.
         """
 
-    def alive(self) -> str | None:
-        """Proves with a round trip that messages still arrive; gives the reason if that cannot be proven."""
+    def alive(self, since: Stamp) -> str | None:
+        """Proves that whatever came from an instant on was seen; gives the reason if that cannot be proven."""
 
-    def missed(self) -> str | None:
-        """What is known to have been lost before anybody looked, or None."""
+    def missed(self, since: Stamp) -> str | None:
+        """What is known to have been lost of what came from an instant on, or None."""
 
 
 class MessageInbox(Generic[M]):
@@ -97,7 +97,8 @@ class MessageInbox(Generic[M]):
                 unsure = f"{described} may have come before or after the cursor"
             else:
                 unsure = f"{described} {_edge(owed)}"
-        unsure = unsure or self._source.missed()
+        if not unsure and not late:
+            unsure = self._source.missed(frame.cursor)
         raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest, late)
 
     def _arrivals(self, frame: Window) -> Iterator[tuple[int, M, int]]:
@@ -128,7 +129,7 @@ class MessageInbox(Generic[M]):
         with _blind_if_lost(self._name, frame, self._timeline):
             unsure = self._none_of(pattern, frame)
             # What was on its way when the window ended is read before the marker, because the order is kept.
-            broken = self._source.alive()
+            broken = self._source.alive(frame.cursor)
             unsure = self._none_of(pattern, frame) or unsure
         if broken:
             headline = f"{self._name}: no witness for the silence: {broken}"

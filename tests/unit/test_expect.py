@@ -42,10 +42,10 @@ class Messages:
     def wait(self, index: int, deadline_ns: int) -> Sequence[Message]:
         return self.messages[index:]
 
-    def alive(self) -> str | None:
+    def alive(self, since: Stamp) -> str | None:
         return self.witness
 
-    def missed(self) -> str | None:
+    def missed(self, since: Stamp) -> str | None:
         return self.lost
 
 

@@ -96,10 +96,16 @@ class Watch:
         """
     def messages(self) -> tuple[Message, ...]:
         """All messages so far."""
-    def alive(self) -> str | None:
-        """Proves with a round trip that messages still arrive; gives the reason if that cannot be proven."""
-    def missed(self) -> str | None:
-        """What is known to have been lost before anybody looked, or None."""
+    def alive(self, since: HasInstant, /) -> str | None:
+        """Proves with a round trip that what was published from an instant on arrived; gives the reason if it cannot.
+
+        An embedded broker is asked whether it dropped something for this client since then.
+        """
+    def missed(self, since: HasInstant, /) -> str | None:
+        """What is known to have been lost of what was published from an instant on, or None.
+
+        The broker of a bench is asked with a round trip; one under test is not: what it drops is its own fault.
+        """
     def close(self) -> None: ...
 
 @final

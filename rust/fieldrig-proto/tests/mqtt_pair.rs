@@ -540,6 +540,32 @@ fn a_slow_subscriber_delays_nobody_and_bounds_the_memory() {
 }
 
 #[test]
+fn a_marker_is_told_what_was_dropped_and_how_long_ago() {
+    let mut world = World::with(BrokerConfig { queue_messages: 1, ..BrokerConfig::default() });
+    let (slow, quick) = (world.connect(config("slow", Version::V5)), world.connect(config("quick", Version::V311)));
+    world.command(slow, |client, now| client.subscribe(now, "flood", QoS::AtMostOnce).unwrap());
+    world.stall(slow);
+    for _ in 0..20 {
+        world.broker_publish("flood", &[0; 32 * 1024], QoS::AtMostOnce);
+    }
+    world.release(slow);
+    let dropped = world.broker.clients().find(|info| &*info.client_id == "slow").unwrap().dropped;
+    assert!(dropped > 0);
+    world.run_for(seconds(3));
+    for (client, expected) in
+        [(slow, format!("dropped={dropped} last_ns=3000000000")), (quick, "dropped=0 last_ns=0".into())]
+    {
+        let topic = format!("{}{expected}", fieldrig_proto::mqtt::witness::PREFIX);
+        world.command(client, |client, now| client.subscribe(now, &topic, QoS::AtLeastOnce).unwrap());
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            world.command(client, |client, now| client.publish(now, &topic, b"", qos, false).unwrap());
+            let told = world.messages(client).pop().unwrap();
+            assert_eq!(told, format!("{topic} {} {expected}", qos as u8));
+        }
+    }
+}
+
+#[test]
 fn an_acknowledgement_passes_a_full_connection() {
     let mut world = World::new();
     let slow = world.connect(config("slow", Version::V5));

@@ -38,6 +38,7 @@ mod reader;
 pub mod reason;
 pub mod rule;
 pub mod topic;
+pub mod witness;
 
 pub use decode::decode;
 pub use deframer::{Deframer, Frame, frame_length};

@@ -2,16 +2,42 @@
 
 use super::client::Session;
 use super::message::Message;
+use crate::error::Owner;
+use crate::time::instant;
+use fieldrig_proto::mqtt::witness::{self, Drops};
 use fieldrig_proto::mqtt::{PacketType, Property, QoS};
 use fieldrig_proto::mqtt::{client, topic};
-use fieldrig_proto::time::Time;
+use fieldrig_proto::time::{self, Time};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Witness messages go here; watches do not show them.
-const WITNESS: &str = "fieldrig/witness/";
+/// What became of the markers that a client published to itself.
+enum Witness {
+    /// They are back; what the broker said about messages it dropped, if it says such things.
+    Back { drops: Option<Drops>, arrived: Time },
+    /// They did not come back in time.
+    Gone,
+    /// The broker does not let us publish to ourselves.
+    TurnedDown,
+}
+
+impl Witness {
+    /// What is wrong with messages that came from `since` on, as far as the broker knows.
+    fn dropped_since(&self, since: time::Stamp) -> Option<String> {
+        let Witness::Back { drops: Some(drops), arrived } = self else { return None };
+        // The marker left the broker before it arrived here: the last drop was not later than this.
+        let latest = Time::from_nanos(arrived.as_nanos().saturating_sub(nanos(drops.last)));
+        (drops.messages > 0 && latest >= since.earliest()).then(|| {
+            format!("the broker has dropped messages for this client (its queue was full): {} so far", drops.messages)
+        })
+    }
+}
+
+fn nanos(length: time::Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// What a watch has taken out of the inbox of its client.
 struct Taken {
@@ -63,7 +89,7 @@ impl Watch {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.missed += client.messages_lost().saturating_sub(taken.next);
         for message in client.messages_since(taken.next) {
-            if self.is_ours(message) && !message.topic.starts_with(WITNESS) {
+            if self.is_ours(message) && !message.topic.starts_with(witness::PREFIX) {
                 taken.messages.push(message.into());
             }
         }
@@ -82,25 +108,45 @@ impl Watch {
         copies && topic::matches(&self.filter, &message.topic)
     }
 
-    /// Subscribes to a topic of our own, publishes to it and waits for it to come back.
-    fn witness(&self, py: Python<'_>) -> PyResult<bool> {
+    /// Subscribes to a topic of our own, publishes to it and waits for it to come back: at QoS 0 and, if it is granted,
+    /// at QoS 1, because the order is kept within one QoS only [MQTT-4.6.0-6].
+    fn witness(&self, py: Python<'_>) -> PyResult<Witness> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let session = &self.session;
         let id = session.handle.with(py, |client, _| client.client_id().to_owned())?.0;
-        let marker = format!("{WITNESS}{id}/{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let qos = QoS::from_bits(self.granted).unwrap_or_default();
+        let marker = format!("{}{id}/{}", witness::PREFIX, COUNT.fetch_add(1, Ordering::Relaxed));
         let mut from = 0;
-        session.command(py, "the subscription of the witness", |client, now| {
+        let (codes, ..) = session.command(py, "the subscription of the witness", |client, now| {
             from = client.cursor();
-            client.subscribe(now, &marker, qos)
+            client.subscribe(now, &marker, QoS::AtLeastOnce)
         })?;
-        session.command(py, "the witness", |client, now| client.publish(now, &marker, b"", qos, false))?;
+        let levels: &[QoS] = match codes.first() {
+            Some(0) => &[QoS::AtMostOnce],
+            Some(1 | 2) => &[QoS::AtMostOnce, QoS::AtLeastOnce],
+            _ => return Ok(Witness::TurnedDown),
+        };
+        for qos in levels {
+            let (codes, ..) =
+                session.command(py, "the witness", |client, now| client.publish(now, &marker, b"", *qos, false))?;
+            if codes.first().is_some_and(|code| *code >= 0x80) {
+                return Ok(Witness::TurnedDown);
+            }
+        }
         let deadline = session.handle.now(py)? + session.timeout;
         let back = session.handle.wait(py, deadline, |client, _, _| {
-            client.messages_since(from).any(|message| *message.topic == *marker).then_some(())
+            let ours = || client.messages_since(from).filter(|message| *message.topic == *marker);
+            let all = levels.iter().all(|qos| ours().any(|message| message.qos == *qos));
+            let last = ours().last().filter(|_| all)?;
+            Some(Witness::Back { drops: Drops::parse(&last.payload), arrived: last.at.latest() })
         })?;
         session.command(py, "the end of the witness", |client, now| client.unsubscribe(now, &marker))?;
-        Ok(back.is_some())
+        Ok(back.unwrap_or(Witness::Gone))
+    }
+
+    /// What this client lost by itself.
+    fn fallen_out(&self) -> Option<String> {
+        let missed = self.taken.lock().unwrap_or_else(PoisonError::into_inner).missed;
+        (missed > 0).then(|| format!("{missed} messages fell out of the inbox before anybody looked"))
     }
 }
 
@@ -136,18 +182,36 @@ impl Watch {
         let all = self.session.handle.with(py, |client, _| self.look(client, 0))?.0;
         PyTuple::new(py, all.unwrap_or_default())
     }
-    fn alive(&self, py: Python<'_>) -> PyResult<Option<String>> {
+    #[pyo3(signature = (since, /))]
+    fn alive(&self, py: Python<'_>, since: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let since = instant(since)?;
         match self.witness(py) {
-            Ok(false) => return Ok(Some("a marker message did not come back".to_owned())),
-            Ok(true) => {}
-            Err(problem) if problem.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) => return Err(problem),
-            Err(problem) => return Ok(Some(problem.value(py).str()?.to_str()?.to_owned())),
+            Ok(Witness::Gone) => Ok(Some("a marker message did not come back".to_owned())),
+            Ok(Witness::TurnedDown) => Ok(Some("the broker turned the marker message down".to_owned())),
+            Ok(back) => Ok(back.dropped_since(since).or_else(|| self.fallen_out())),
+            Err(problem) if problem.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) => Err(problem),
+            Err(problem) => Ok(Some(problem.value(py).str()?.to_str()?.to_owned())),
         }
-        Ok(self.missed())
     }
-    fn missed(&self) -> Option<String> {
-        let missed = self.taken.lock().unwrap_or_else(PoisonError::into_inner).missed;
-        (missed > 0).then(|| format!("{missed} messages fell out of the inbox before anybody looked"))
+    #[pyo3(signature = (since, /))]
+    fn missed(&self, py: Python<'_>, since: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let since = instant(since)?;
+        if let Some(lost) = self.fallen_out() {
+            return Ok(Some(lost));
+        }
+        if self.session.handle.owner == Owner::Dut {
+            // The broker is what is judged: what it drops is its own fault.
+            return Ok(None);
+        }
+        match self.witness(py) {
+            Ok(Witness::Gone) => {
+                Ok(Some("nothing arrives here: a marker message did not come back, either".to_owned()))
+            }
+            Ok(Witness::TurnedDown) => Ok(None),
+            Ok(back) => Ok(back.dropped_since(since)),
+            Err(problem) if problem.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) => Err(problem),
+            Err(problem) => Ok(Some(format!("no marker message can be sent: {}", problem.value(py).str()?.to_str()?))),
+        }
     }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.closed.swap(true, Ordering::Relaxed) {

@@ -8,6 +8,7 @@ use crate::mqtt::encode::encode_publish;
 use crate::mqtt::packet::{PublishView, QoS, Subscription, Version};
 use crate::mqtt::property::{Properties, Property};
 use crate::mqtt::topic;
+use crate::mqtt::witness::{self, Drops};
 use crate::time::{Duration, Time};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl Broker {
             (None, QoS::AtMostOnce) => true,
             (None, _) => session.queue.push(delivery, limits),
             (Some((conn, link)), QoS::AtMostOnce) if !link.is_full() && session.backlog.len() == 0 => {
-                let sent = write(link, &delivery, 0, false, now);
+                let sent = write(link, &delivery, 0, false, (now, session.drops(now)));
                 Self::mark_ready(&mut self.ready, conn, link);
                 sent
             }
@@ -107,7 +108,7 @@ impl Broker {
             }
         };
         if !kept {
-            session.count_drop();
+            session.count_drop(now);
             if session.dropped == 1 {
                 self.tell_drops(key);
             }
@@ -129,8 +130,8 @@ impl Broker {
         let (Some(link), Some(session)) = (self.links.get_mut(&conn), self.sessions.get_mut(key)) else { return };
         while !link.is_full() {
             let Some(delivery) = session.backlog.pop() else { break };
-            if !delivery.is_expired(now) && !write(link, &delivery, 0, false, now) {
-                session.count_drop();
+            if !delivery.is_expired(now) && !write(link, &delivery, 0, false, (now, session.drops(now))) {
+                session.count_drop(now);
             }
         }
         pump_queue(session, link, now);
@@ -141,8 +142,9 @@ impl Broker {
     /// order it was sent [MQTT-4.4.0-1] [MQTT-4.6.0-1], then what waits.
     pub(super) fn resume(&mut self, now: Time, conn: Conn, key: Key) {
         if let (Some(link), Some(session)) = (self.links.get_mut(&conn), self.sessions.get_mut(key)) {
+            let drops = session.drops(now);
             for (id, delivery) in &session.in_flight {
-                write(link, delivery, *id, true, now);
+                write(link, delivery, *id, true, (now, drops));
             }
             Self::mark_ready(&mut self.ready, conn, link);
         }
@@ -158,22 +160,25 @@ fn pump_queue(session: &mut Session, link: &mut Link, now: Time) {
             continue;
         }
         let id = session.free_id();
-        if write(link, &delivery, id, false, now) {
+        if write(link, &delivery, id, false, (now, session.drops(now))) {
             session.sent(id, delivery);
         } else {
             // Larger than the client takes: dropped without using up the window [MQTT-3.1.2-25].
-            session.count_drop();
+            session.count_drop(now);
         }
     }
 }
 
-/// Appends a message to the output; `false` if the client does not take packets of that size [MQTT-3.1.2-24].
-fn write(link: &mut Link, delivery: &Delivery, id: u16, dup: bool, now: Time) -> bool {
+/// Appends a message to the output; `false` if the client does not take packets of that size [MQTT-3.1.2-24]. An empty
+/// marker is told what was dropped.
+fn write(link: &mut Link, delivery: &Delivery, id: u16, dup: bool, (now, drops): (Time, Drops)) -> bool {
     let message = &delivery.message;
     let properties = match link.version {
         Version::V311 => Cow::Borrowed(&[][..]),
         Version::V5 => properties(delivery, now),
     };
+    let is_marker = message.payload.is_empty() && message.topic.starts_with(witness::PREFIX);
+    let told = if is_marker { drops.to_string() } else { String::new() };
     let view = PublishView {
         dup,
         qos: delivery.qos,
@@ -181,7 +186,7 @@ fn write(link: &mut Link, delivery: &Delivery, id: u16, dup: bool, now: Time) ->
         topic: &message.topic,
         packet_id: id,
         properties: &properties,
-        payload: &message.payload,
+        payload: if is_marker { told.as_bytes() } else { &message.payload },
     };
     let start = link.out.len();
     let encoded = encode_publish(&view, link.version, &mut link.out).is_ok();

@@ -4,6 +4,7 @@ use super::router::Key;
 use crate::endpoint::Conn;
 use crate::mqtt::packet::{QoS, Will};
 use crate::mqtt::property::Property;
+use crate::mqtt::witness::Drops;
 use crate::time::{Duration, Time};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub(super) struct Session {
     /// Dropped messages that no event has told yet, and in total.
     pub(super) dropped: u64,
     pub(super) dropped_total: u64,
+    /// When the last one was dropped.
+    dropped_at: Time,
 }
 
 impl Session {
@@ -115,6 +118,7 @@ impl Session {
             next_id: 1,
             dropped: 0,
             dropped_total: 0,
+            dropped_at: Time::ZERO,
         }
     }
 
@@ -144,9 +148,18 @@ impl Session {
         found.is_some_and(|index| self.in_flight.remove(index).is_some())
     }
 
-    pub(super) fn count_drop(&mut self) {
+    pub(super) fn count_drop(&mut self, now: Time) {
         self.dropped += 1;
         self.dropped_total += 1;
+        self.dropped_at = now;
+    }
+
+    /// What a marker of this client is told.
+    pub(super) fn drops(&self, now: Time) -> Drops {
+        match self.dropped_total {
+            0 => Drops::default(),
+            messages => Drops { messages, last: now.since(self.dropped_at) },
+        }
     }
 }
 
