@@ -5,16 +5,18 @@ use crate::drive::line::{Precision, TimingClass};
 use crate::drive::owner::{Driven, Owner, OwnerGate};
 use crate::drive::sim::Sim;
 use crate::drive::step::Driver;
-use crate::drive::wires::{LinkKind, Wires};
+use crate::drive::wires::{LinkKind, Surroundings, Wires};
 use crate::error::EngineError;
 use crate::lease::Lease;
 use crate::log::RunLog;
 use crate::node::{Inner, Node};
+use crate::port::switchboard::Switchboard;
 use crate::port::{self, PortSpec};
 use crate::sentinel::{Sentinel, Stall};
 use crate::trace::{Capture, Level};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::Endpoint;
+use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::time::{Duration, Time};
 use std::path::PathBuf;
@@ -66,6 +68,7 @@ struct Shared {
     capture: Capture,
     sentinel: Option<Sentinel>,
     sim: Option<Arc<Sim>>,
+    switchboard: Arc<Switchboard>,
     reactor: Mutex<Option<Arc<Owner>>>,
     nodes: Mutex<Vec<Weak<dyn Driven>>>,
     next_token: AtomicU64,
@@ -95,6 +98,7 @@ impl Rig {
             capture,
             sentinel,
             sim,
+            switchboard: Arc::default(),
             reactor: Mutex::default(),
             nodes: Mutex::default(),
             next_token: AtomicU64::new(0),
@@ -144,6 +148,35 @@ impl Rig {
         self.shared.sentinel.as_ref().map_or_else(Vec::new, |sentinel| sentinel.stalls(since))
     }
 
+    /// Adds a multi-drop wire in memory, whose taps are `wire://NAME`. With settings, bytes take the time they would take
+    /// on a line. Adding it again with the same settings does nothing.
+    ///
+    /// # Errors
+    /// There is a wire of this name with other settings.
+    pub fn add_wire(&self, name: &str, line: Option<LineSettings>) -> Result<(), EngineError> {
+        self.shared.switchboard.add_wire(name, line, &self.shared.log)
+    }
+
+    /// Forgets a wire in memory, so that its name can be used again. Taps that are open stay joined.
+    pub fn remove_wire(&self, name: &str) {
+        self.shared.switchboard.remove_wire(name);
+    }
+
+    /// The wire of this name, if there is one: its settings, if it has a speed.
+    #[must_use]
+    pub fn wire(&self, name: &str) -> Option<Option<LineSettings>> {
+        self.shared.switchboard.wire(name)
+    }
+
+    /// The settings of the line behind a port, if it is one; for a tap those of the wire.
+    #[must_use]
+    pub fn line_of(&self, port: &PortSpec) -> Option<LineSettings> {
+        match port {
+            PortSpec::Tap(name) => self.wire(name).flatten(),
+            other => other.line(),
+        }
+    }
+
     /// Opens ports for an endpoint. Ports that connect are connected when this returns.
     ///
     /// # Errors
@@ -176,13 +209,12 @@ impl Rig {
             return Err(EngineError::Stopped { node: name.to_owned() });
         }
         let machine = |error: std::io::Error| EngineError::machine(name, &error);
-        let mut wires =
-            Wires::new(name, shared.clock.clone(), shared.capture.clone(), shared.log.clone()).map_err(machine)?;
+        let mut wires = Wires::new(name, shared.surroundings()).map_err(machine)?;
         let mut addresses = std::collections::BTreeMap::new();
         let mut timed = false;
         for binding in bindings {
             timed |= binding.port.is_timed();
-            wires.describe(&binding.via, kind_of(&binding));
+            wires.describe(&binding.via, kind_of(&binding, self.line_of(&binding.port)));
             let address = port::open::open(&mut wires, &binding.via, binding.port, go_on)?;
             addresses.insert(binding.via, address);
         }
@@ -253,6 +285,11 @@ impl Rig {
 }
 
 impl Shared {
+    fn surroundings(&self) -> Surroundings {
+        let (clock, capture, log) = (self.clock.clone(), self.capture.clone(), self.log.clone());
+        Surroundings { clock, capture, log, switchboard: Arc::clone(&self.switchboard) }
+    }
+
     /// The reactor thread, started when the first node of sockets is opened.
     fn reactor(&self) -> std::io::Result<Arc<Owner>> {
         let mut reactor = lock(&self.reactor);
@@ -296,8 +333,7 @@ fn thread_name(kind: &str, name: &str) -> String {
     full.chars().filter(char::is_ascii).take(15).collect()
 }
 
-fn kind_of(binding: &Binding) -> LinkKind {
-    let line = binding.port.line();
+fn kind_of(binding: &Binding, line: Option<LineSettings>) -> LinkKind {
     let description = match &line {
         Some(settings) => format!("{} {settings}", binding.port),
         None => binding.port.to_string(),

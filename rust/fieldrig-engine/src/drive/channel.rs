@@ -236,6 +236,7 @@ impl Channel {
         let timed = self.output.queue.front().filter(|front| front.is_timed() && !self.output.blocked);
         let timed = timed.map(|front| front.due(self.quiet_since));
         let arrival = self.port.next_arrival().filter(|_| self.inbound == Inbound::Reading);
-        [timed, arrival, self.closing_limit, self.break_until].into_iter().flatten().min()
+        let room = self.port.next_room().filter(|_| self.output.blocked);
+        [timed, arrival, room, self.closing_limit, self.break_until].into_iter().flatten().min()
     }
 }

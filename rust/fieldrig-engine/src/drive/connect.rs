@@ -1,9 +1,10 @@
 //! Connections that an endpoint asked for, until they are there or refused.
 
 use super::wires::{News, Wires};
+use crate::error::EngineError;
 use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
-use crate::port::{PortSpec, open_error, serial::Serial};
-use fieldrig_proto::endpoint::{Peer, Target, Why};
+use crate::port::{Port, PortSpec, open_error, serial::Serial};
+use fieldrig_proto::endpoint::{Conn, Peer, Target, Why};
 use fieldrig_proto::time::{Duration, Time};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,12 +40,13 @@ impl Attempt {
 impl Wires {
     /// Begins a connection.
     pub(super) fn connect(&mut self, now: Time, target: &Target) {
-        if self.clock.is_virtual() {
+        let spec = PortSpec::parse(&target.url);
+        if self.clock.is_virtual() && !spec.as_ref().is_ok_and(PortSpec::is_in_memory) {
             return self.refuse(&target.via, format!("{}: virtual time has no real ports", target.url));
         }
         let (via, url) = (target.via.clone(), target.url.clone());
         let mut wanted = Wanted { via, url, unix: false, source: None, rest: Vec::new(), limit: now + CONNECT_LIMIT };
-        match PortSpec::parse(&target.url) {
+        match spec {
             Ok(PortSpec::TcpConnect(address)) => self.resolve_and_try(wanted, &address),
             Ok(PortSpec::TcpConnectFrom { address, source }) => {
                 wanted.source = Some(source);
@@ -66,9 +68,32 @@ impl Wires {
                 }
                 Err(error) => self.refuse(&wanted.via, error.to_string()),
             },
+            Ok(spec @ (PortSpec::Tap(_) | PortSpec::MemoryConnect(_))) => {
+                if let Err(error) = self.join(&wanted.via, &spec) {
+                    self.refuse(&wanted.via, error.to_string());
+                }
+            }
             Ok(_) => self.refuse(&wanted.via, format!("{}: this is nothing to connect to", wanted.url)),
             Err(error) => self.refuse(&wanted.via, error.to_string()),
         }
+    }
+
+    /// Joins something in memory, which takes no time.
+    ///
+    /// # Errors
+    /// Nobody is there.
+    pub(crate) fn join(&mut self, via: &str, spec: &PortSpec) -> Result<Conn, EngineError> {
+        let who = self.full_name(via);
+        let (port, address, wire): (Box<dyn Port>, _, _) = match spec {
+            PortSpec::Tap(name) => (Box::new(self.switchboard.tap(name, &who)?), spec.to_string(), true),
+            PortSpec::MemoryConnect(name) => (Box::new(self.switchboard.connect(name, &who)?), name.clone(), false),
+            other => {
+                let what = "this is nothing in memory to connect to".to_owned();
+                return Err(EngineError::Port { url: other.to_string(), what, hint: None });
+            }
+        };
+        let peer = Peer { via: via.to_owned(), address, wire };
+        self.attach(port, peer, true).map_err(|error| open_error(&spec.to_string(), &error))
     }
 
     fn resolve_and_try(&mut self, mut wanted: Wanted, address: &str) {

@@ -12,6 +12,9 @@ use fieldrig_proto::time::{Duration, Time};
 impl Wires {
     /// When something is due that epoll does not tell.
     pub(super) fn deadline(&self) -> Option<Time> {
+        if self.memory_listeners.iter().any(|listening| listening.listener.is_wanted()) {
+            return Some(Time::ZERO);
+        }
         let some = self.clocked || self.in_memory > 0;
         let channels = self.channels.values().filter(|_| some).filter_map(Channel::deadline);
         channels.chain(self.attempts.values().map(Attempt::limit)).min()
@@ -80,7 +83,8 @@ impl Wires {
     pub(super) fn look_for_arrivals(&mut self) {
         if self.in_memory > 0 && !self.looked_at {
             let now = self.clock.now();
-            let due = |channel: &Channel| channel.port.next_arrival().is_some_and(|at| at <= now);
+            let by_now = |at: Option<Time>| at.is_some_and(|at| at <= now);
+            let due = |channel: &Channel| by_now(channel.port.next_arrival()) || by_now(channel.port.next_room());
             self.looked_at = self.channels.values().any(due);
         }
     }

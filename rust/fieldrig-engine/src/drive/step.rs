@@ -220,6 +220,7 @@ impl<E: Endpoint> Driver<E> {
 
     fn pass_inner(&mut self, ready: &[Ready]) -> Result<bool, Stuck> {
         self.wires.begin_pass();
+        self.wires.accept_in_memory();
         self.wires.look_for_arrivals();
         let mut busy = self.wires.has_work(ready);
         // A port that was opened before this pass may have bytes already: `Opened` comes before them.

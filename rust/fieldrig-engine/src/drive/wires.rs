@@ -4,9 +4,11 @@ use super::channel::{Channel, Inbound, Sent};
 use super::connect::Attempt;
 use super::sys::{Epoll, Kick, Ready};
 use crate::clock::Clock;
+use crate::error::EngineError;
 use crate::log::RunLog;
 use crate::port::Port;
 use crate::port::stream::Listener;
+use crate::port::switchboard::{MemoryListener, Switchboard};
 use crate::trace::{Capture, LinkId};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Action, Conn, How, Peer, Why};
@@ -56,6 +58,11 @@ pub(super) struct Listening {
     via: String,
 }
 
+pub(super) struct ListeningInMemory {
+    pub(super) listener: MemoryListener,
+    via: String,
+}
+
 /// The first send of a command.
 #[derive(Copy, Clone, Debug)]
 pub(super) enum Watch {
@@ -73,18 +80,29 @@ pub(crate) struct LinkKind {
     pub(crate) silence: Option<Duration>,
 }
 
+/// What all nodes of a rig share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) clock: Clock,
+    pub(crate) capture: Capture,
+    pub(crate) log: RunLog,
+    pub(crate) switchboard: Arc<Switchboard>,
+}
+
 pub(crate) struct Wires {
     pub(super) clock: Clock,
     pub(crate) epoll: Epoll,
     pub(crate) kick: Arc<Kick>,
     pub(super) capture: Capture,
     pub(super) log: RunLog,
+    pub(super) switchboard: Arc<Switchboard>,
     name: String,
     kinds: BTreeMap<String, LinkKind>,
     links: BTreeMap<String, LinkId>,
     pub(super) channels: BTreeMap<u32, Channel>,
     pub(super) attempts: BTreeMap<u32, Attempt>,
     pub(super) listeners: Vec<Listening>,
+    pub(super) memory_listeners: Vec<ListeningInMemory>,
     next_conn: u32,
     /// Bytes of the actions of this pass.
     pub(super) out: Vec<u8>,
@@ -105,7 +123,8 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
-    pub(crate) fn new(name: &str, clock: Clock, capture: Capture, log: RunLog) -> std::io::Result<Wires> {
+    pub(crate) fn new(name: &str, around: Surroundings) -> std::io::Result<Wires> {
+        let Surroundings { clock, capture, log, switchboard } = around;
         let epoll = Epoll::new()?;
         let kick = Arc::new(Kick::new()?);
         epoll.add(kick.fd(), super::sys::IN, KICK)?;
@@ -115,12 +134,14 @@ impl Wires {
             kick,
             capture,
             log,
+            switchboard,
             name: name.to_owned(),
             kinds: BTreeMap::new(),
             links: BTreeMap::new(),
             channels: BTreeMap::new(),
             attempts: BTreeMap::new(),
             listeners: Vec::new(),
+            memory_listeners: Vec::new(),
             next_conn: 0,
             out: Vec::with_capacity(4096),
             dirty: Vec::new(),
@@ -145,6 +166,13 @@ impl Wires {
     pub(crate) fn listen(&mut self, via: &str, listener: Listener) -> std::io::Result<()> {
         self.epoll.add(listener.fd(), super::sys::IN, LISTENER | self.listeners.len() as u64)?;
         self.listeners.push(Listening { listener, via: via.to_owned() });
+        Ok(())
+    }
+
+    /// Listens in the memory of the rig.
+    pub(crate) fn listen_in_memory(&mut self, via: &str, name: &str) -> Result<(), EngineError> {
+        let listener = self.switchboard.listen(name, Arc::clone(&self.kick))?;
+        self.memory_listeners.push(ListeningInMemory { listener, via: via.to_owned() });
         Ok(())
     }
 
@@ -177,13 +205,18 @@ impl Wires {
         conn
     }
 
+    /// The name of a port within the rig.
+    pub(super) fn full_name(&self, via: &str) -> String {
+        if via.is_empty() { self.name.clone() } else { format!("{}/{via}", self.name) }
+    }
+
     fn link(&mut self, via: &str) -> LinkId {
         if let Some(link) = self.links.get(via) {
             return *link;
         }
         let plain = LinkKind { protocol: None, we_are: Sender::Client, description: String::new(), silence: None };
         let kind = self.kinds.get(via).cloned().unwrap_or(plain);
-        let name = if via.is_empty() { self.name.clone() } else { format!("{}/{via}", self.name) };
+        let name = self.full_name(via);
         let link = match kind.silence {
             Some(silence) => self.capture.wire(&name, kind.protocol, kind.we_are, kind.description, silence),
             None => self.capture.link(&name, kind.protocol, kind.we_are, kind.description),
@@ -209,6 +242,21 @@ impl Wires {
                 Err(error) => {
                     self.trouble("accept", &error);
                     return;
+                }
+            }
+        }
+    }
+
+    /// Takes the connections that wait at listeners in memory.
+    pub(super) fn accept_in_memory(&mut self) {
+        for index in 0..self.memory_listeners.len() {
+            let listening = &self.memory_listeners[index];
+            let via = listening.via.clone();
+            let waiting: Vec<_> = std::iter::from_fn(|| listening.listener.accept()).collect();
+            for (pipe, address) in waiting {
+                let peer = Peer { via: via.clone(), address, wire: false };
+                if let Err(error) = self.attach(Box::new(pipe), peer, false) {
+                    self.trouble("accept", &error);
                 }
             }
         }
@@ -370,8 +418,10 @@ impl Wires {
                 channel.port.reset();
             }
         }
+        self.in_memory = 0;
         self.attempts.clear();
         self.listeners.clear();
+        self.memory_listeners.clear();
         self.news.clear();
     }
 
@@ -411,7 +461,8 @@ impl Wires {
 
     /// Whether nothing can come in any more.
     pub(crate) fn is_dead(&self) -> bool {
-        self.channels.is_empty() && self.attempts.is_empty() && self.listeners.is_empty() && self.news.is_empty()
+        let listens = !self.listeners.is_empty() || !self.memory_listeners.is_empty();
+        self.channels.is_empty() && self.attempts.is_empty() && !listens && self.news.is_empty()
     }
 
     pub(super) fn begin_pass(&mut self) {

@@ -8,12 +8,15 @@
 
 pub(crate) mod memory;
 pub(crate) mod open;
+mod pipe;
 pub(crate) mod pty;
 mod segments;
 pub(crate) mod serial;
 pub(crate) mod stream;
+pub(crate) mod switchboard;
 mod termios;
 mod url;
+mod wire;
 
 pub use memory::{MemoryEnd, memory_pair};
 pub use url::UrlError;
@@ -66,13 +69,20 @@ pub enum PortSpec {
     UnixConnect(PathBuf),
     /// One end of a wire in memory.
     Memory(MemoryEnd),
+    /// A tap on a multi-drop wire of the rig, by name.
+    Tap(String),
+    /// Listen in the memory of the rig, under a name.
+    MemoryListen(String),
+    /// Connect to who listens in the memory of the rig, under a name.
+    MemoryConnect(String),
     /// Nothing is opened: connections that the endpoint itself begins under this name are of this kind.
     OnDemand,
 }
 
 impl PortSpec {
     /// Reads a port URL: `tcp://host:port` (`?source=IP` chooses the local address), `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`,
-    /// `pty://?line=9600+8E1&link=PATH`, `unix:///PATH`, `unix-listen:///PATH`.
+    /// `pty://?line=9600+8E1&link=PATH`, `unix:///PATH`, `unix-listen:///PATH`, `wire://NAME`, `memory-listen://NAME`,
+    /// `memory://NAME`.
     ///
     /// # Errors
     /// What is wrong with the text and what it should look like.
@@ -83,7 +93,7 @@ impl PortSpec {
     /// Whether the port is a wire (without beginning and end) rather than a connection.
     #[must_use]
     pub fn is_wire(&self) -> bool {
-        matches!(self, PortSpec::Serial { .. } | PortSpec::Pty { .. } | PortSpec::Memory(_))
+        matches!(self, PortSpec::Serial { .. } | PortSpec::Pty { .. } | PortSpec::Memory(_) | PortSpec::Tap(_))
     }
 
     /// Whether its line thread polls it, since the kernel stamps nothing on it.
@@ -91,7 +101,14 @@ impl PortSpec {
         matches!(self, PortSpec::Serial { .. } | PortSpec::Pty { .. })
     }
 
-    /// The settings of the line, if it is one.
+    /// Whether it is in memory, so that it works on virtual time, too.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        use PortSpec::{Memory, MemoryConnect, MemoryListen, OnDemand, Tap};
+        matches!(self, Memory(_) | Tap(_) | MemoryListen(_) | MemoryConnect(_) | OnDemand)
+    }
+
+    /// The settings of the line, if it is one. For a tap only its rig knows them: [`crate::Rig::line_of`].
     #[must_use]
     pub fn line(&self) -> Option<LineSettings> {
         match self {
@@ -114,6 +131,9 @@ impl std::fmt::Display for PortSpec {
             PortSpec::UnixListen(path) => write!(f, "unix-listen://{}", path.display()),
             PortSpec::UnixConnect(path) => write!(f, "unix://{}", path.display()),
             PortSpec::Memory(_) => write!(f, "memory://"),
+            PortSpec::Tap(name) => write!(f, "wire://{name}"),
+            PortSpec::MemoryListen(name) => write!(f, "memory-listen://{name}"),
+            PortSpec::MemoryConnect(name) => write!(f, "memory://{name}"),
             PortSpec::OnDemand => write!(f, "on demand"),
         }
     }
@@ -181,6 +201,10 @@ pub(crate) trait Port: Send {
     }
     /// When the next byte on the way arrives, for ports that know the future (wires in memory).
     fn next_arrival(&self) -> Option<Time> {
+        None
+    }
+    /// When it takes bytes again after it took less than it was given, for ports in memory.
+    fn next_room(&self) -> Option<Time> {
         None
     }
     /// How long sent bytes stay on the wire after the write returned.

@@ -22,8 +22,8 @@ pub(crate) fn open(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<String, EngineError> {
     let url = spec.to_string();
-    if wires.is_virtual() && !matches!(spec, PortSpec::Memory(_) | PortSpec::OnDemand) {
-        let hint = "use wires in memory, or a rig on real time".to_owned();
+    if wires.is_virtual() && !spec.is_in_memory() {
+        let hint = "use wires and connections in memory (wire://, memory://), or a rig on real time".to_owned();
         return Err(EngineError::Port { url, what: "virtual time has no real ports".to_owned(), hint: Some(hint) });
     }
     let failed = |error: io::Error| open_error(&url, &error);
@@ -61,6 +61,14 @@ pub(crate) fn open(
             (Box::new(pty), address, true)
         }
         PortSpec::Memory(end) => (Box::new(end.open()), "memory".to_owned(), true),
+        PortSpec::MemoryListen(name) => {
+            wires.listen_in_memory(via, &name)?;
+            return Ok(format!("memory://{name}"));
+        }
+        PortSpec::Tap(_) | PortSpec::MemoryConnect(_) => {
+            wires.join(via, &spec)?;
+            return Ok(url);
+        }
     };
     let peer = Peer { via: via.to_owned(), address: address.clone(), wire };
     wires.attach(port, peer, true).map_err(failed)?;

@@ -25,6 +25,9 @@ const SCHEMES: &[(&str, &str)] = &[
     ("pty", "pty://?line=9600+8E1"),
     ("unix", "unix:///run/device.sock"),
     ("unix-listen", "unix-listen:///run/device.sock"),
+    ("wire", "wire://bus485"),
+    ("memory", "memory://broker"),
+    ("memory-listen", "memory-listen://broker"),
 ];
 
 /// What a serial line is set to if its URL does not say.
@@ -50,6 +53,9 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
         "tcp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpListen),
         "unix" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixConnect),
         "unix-listen" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixListen),
+        "wire" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::Tap),
+        "memory" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryConnect),
+        "memory-listen" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryListen),
         "serial" => {
             let parts = parts.known(&["line", "dtr"])?;
             Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, dtr: parts.switch("dtr")? })
@@ -137,6 +143,15 @@ impl<'a> Parts<'a> {
         Ok(PathBuf::from(self.body))
     }
 
+    /// The name of something in memory.
+    fn name(&self) -> Result<String, UrlError> {
+        let name = self.body.trim_end_matches('/');
+        if name.is_empty() {
+            return Err(self.error("the name is missing".to_owned()));
+        }
+        Ok(name.to_owned())
+    }
+
     fn line(&self) -> Result<LineSettings, UrlError> {
         let text = self.value("line").unwrap_or(DEFAULT_LINE);
         text.parse().map_err(|e: fieldrig_proto::line::SettingsError| self.error(e.to_string()))
@@ -177,6 +192,9 @@ mod tests {
         assert!(
             matches!(parse("pty://?link=meter"), Ok(PortSpec::Pty { symlink: Some(link), .. }) if link.as_os_str() == "meter")
         );
+        assert!(matches!(parse("wire://bus485"), Ok(PortSpec::Tap(name)) if name == "bus485"));
+        assert!(matches!(parse("memory://broker"), Ok(PortSpec::MemoryConnect(name)) if name == "broker"));
+        assert!(matches!(parse("memory-listen://broker"), Ok(PortSpec::MemoryListen(name)) if name == "broker"));
     }
 
     #[test]
@@ -194,6 +212,8 @@ mod tests {
             ("serial:///dev/ttyS0?speed=1", "unknown key `speed`; there are line, dtr"),
             ("serial:///dev/ttyS0?dtr=maybe", "`dtr=maybe` is not on, off or keep"),
             ("serial://", "the path is missing"),
+            ("wire://", "the name is missing"),
+            ("memory://x?line=9600", "unknown key `line`; this scheme has none"),
             ("pty://?link", "`link` has no value"),
         ] {
             let found = parse(url).map(|_| ()).map_err(|e| e.problem);
