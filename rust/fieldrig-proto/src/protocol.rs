@@ -42,12 +42,14 @@ pub enum Built {
 /// What a constructor is for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// fieldrig asks.
+    /// The device asks: makes a [`Built::Face`].
     Client,
     /// fieldrig is a device that is asked, or reports: makes a [`Built::Face`].
     Device,
     /// fieldrig is the broker.
     Broker,
+    /// fieldrig only listens: makes a [`Built::Endpoint`] that never sends.
+    Listener,
 }
 
 /// One way to use a protocol.

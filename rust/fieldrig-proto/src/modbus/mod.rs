@@ -1,7 +1,7 @@
-//! Modbus: PDUs, the two framings in use, client, server face, dissection.
+//! Modbus: PDUs, the two framings in use, client, server and client faces, dissection.
 //!
 //! ```text
-//!   Client                 ServerFace (a face of a device)
+//!   Client, ClientFace     ServerFace (faces of a device)
 //!      \                      /
 //!       Request / Response / Exception        pdu: functions and data, alike on every framing
 //!      /                      \
@@ -23,6 +23,7 @@
 //! ```
 
 pub mod client;
+pub mod client_face;
 mod dissect;
 pub mod pdu;
 pub mod point;
@@ -43,7 +44,7 @@ pub static TCP: Protocol = Protocol {
     message_length: |bytes, _| tcp_message_length(bytes),
     unasked: false,
     capture_tag: "mbtcp",
-    constructors: &[server::TCP_DEVICE],
+    constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT],
 };
 
 /// Modbus RTU.
@@ -54,7 +55,7 @@ pub static RTU: Protocol = Protocol {
     message_length: |bytes, sender| rtu::adu_length(bytes, traffic(sender)),
     unasked: false,
     capture_tag: "mbrtu",
-    constructors: &[server::RTU_DEVICE],
+    constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT],
 };
 
 /// For traces: after a length that cannot be gone by, everything is one message.

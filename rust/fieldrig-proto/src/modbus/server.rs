@@ -25,7 +25,7 @@ pub use bank::{Bank, BankError, Mapping, Table};
 pub use face::ServerFace;
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
 pub use map::{Encoding, PointType};
-pub(super) use settings::{RTU_DEVICE, TCP_DEVICE};
+pub(super) use settings::{RTU_DEVICE, TCP_DEVICE, line_rules};
 pub use settings::{encoding_of, parse_map};
 
 use super::rtu::LineRules;

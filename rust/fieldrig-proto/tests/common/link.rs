@@ -1,7 +1,8 @@
 //! The simulated connections and wires of a world.
 //!
 //! A connection has a delay, a window (bytes sent and not yet read) and may cut what is sent into segments; it closes
-//! like TCP. A wire carries one byte after the other at the speed of its settings and has no beginning and no end.
+//! like TCP. A wire carries one byte after the other at the speed of its settings and has no beginning and no end. A wire
+//! that several share (RS-485) carries each byte to all others; two that send at once fail the test.
 
 use super::{Event, Inner};
 use fieldrig_proto::dissect::hex;
@@ -177,15 +178,15 @@ impl Side {
     }
 }
 
-/// Two sides and what lies between.
+/// The sides, two but for a shared wire, and what lies between.
 pub(super) struct Joint {
     path: Path,
-    pub(super) sides: [Side; 2],
+    pub(super) sides: Vec<Side>,
 }
 
 impl Joint {
-    pub(super) fn new(path: &Path, ends: [(usize, Conn); 2]) -> Joint {
-        let side = |(end, conn)| Side {
+    pub(super) fn new(path: &Path, ends: &[(usize, Conn)]) -> Joint {
+        let side = |&(end, conn): &(usize, Conn)| Side {
             end,
             conn,
             line: path.line,
@@ -204,7 +205,7 @@ impl Joint {
             can_read: true,
             can_write: true,
         };
-        Joint { path: path.clone(), sides: ends.map(side) }
+        Joint { path: path.clone(), sides: ends.iter().map(side).collect() }
     }
 }
 
@@ -303,6 +304,13 @@ impl Inner {
     fn send_on_wire(&mut self, link: usize, from: usize, bytes: Vec<u8>) {
         self.write_journal(link, from, &bytes);
         let start = self.now;
+        let others = self.others(link, from);
+        if others.len() > 1
+            && let Some(talker) = others.iter().find(|other| self.links[link].sides[**other].busy_until > start)
+        {
+            let name = |side: usize| self.ends[self.links[link].sides[side].end].name.clone();
+            panic!("`{}` and `{}` talk at once at {start}:\n{}", name(*talker), name(from), self.journal_tail());
+        }
         let joint = &mut self.links[link];
         let (delay, whole) = (joint.path.delay, joint.path.whole);
         let side = &mut joint.sides[from];
@@ -310,16 +318,26 @@ impl Inner {
         side.busy_until = start + line.time_of(bytes.len());
         side.last_activity = Some(side.busy_until);
         side.leaving += bytes.len();
-        joint.sides[1 - from].unread += bytes.len();
+        others.iter().for_each(|other| joint.sides[*other].unread += bytes.len());
         let stamps: Vec<Stamp> =
             (1..=bytes.len()).map(|count| Stamp::exact(start + line.time_of(count) + delay)).collect();
         if whole {
             let when = stamps.last().map_or(start, |stamp| stamp.latest());
-            return self.after(when, Event::Arrive(link, 1 - from, Arrival::Bytes(bytes, stamps)));
+            for other in others {
+                self.after(when, Event::Arrive(link, other, Arrival::Bytes(bytes.clone(), stamps.clone())));
+            }
+            return;
         }
         for (byte, stamp) in bytes.into_iter().zip(stamps) {
-            self.after(stamp.latest(), Event::Arrive(link, 1 - from, Arrival::Bytes(vec![byte], vec![stamp])));
+            for other in &others {
+                self.after(stamp.latest(), Event::Arrive(link, *other, Arrival::Bytes(vec![byte], vec![stamp])));
+            }
         }
+    }
+
+    /// Who hears what a side sends.
+    fn others(&self, link: usize, from: usize) -> Vec<usize> {
+        (0..self.links[link].sides.len()).filter(|side| *side != from).collect()
     }
 
     /// A break is seen at its end; a null modem crosses RTS to CTS and DTR to DSR and DCD; settings are seen by the
@@ -343,7 +361,9 @@ impl Inner {
                 LineEvent::Settings(settings)
             }
         };
-        self.after(when, Event::Arrive(link, 1 - from, Arrival::Line(event)));
+        for other in self.others(link, from) {
+            self.after(when, Event::Arrive(link, other, Arrival::Line(event.clone())));
+        }
     }
 
     /// Ends the direction from `from`; `both`: it reads nothing more either.
@@ -387,8 +407,7 @@ impl Inner {
             Arrival::Closed(why) if why != Why::Finished => self.end_connection(link, to, why),
             Arrival::Bytes(bytes, _) if !side.can_read => {
                 side.unread -= bytes.len();
-                let other = &joint.sides[1 - to];
-                if !wire && (other.can_read || other.can_write) {
+                if !wire && joint.sides.get(1 - to).is_some_and(|other| other.can_read || other.can_write) {
                     self.after(now + delay, Event::Arrive(link, 1 - to, Arrival::Closed(Why::Reset)));
                 }
             }
@@ -438,15 +457,18 @@ impl Inner {
                 Arrival::Bytes(bytes, stamps) => {
                     side.unread -= bytes.len();
                     self.give(end, Input::Bytes(conn, &bytes, stamps_of(&stamps)));
-                    self.pump(link, 1 - to);
+                    if let [_, _] = self.links[link].sides[..] {
+                        self.pump(link, 1 - to);
+                    }
                 }
             }
         }
     }
 
     fn write_journal(&mut self, link: usize, from: usize, bytes: &[u8]) {
-        let sides = &self.links[link].sides;
-        let (sender, receiver) = (&self.ends[sides[from].end].name, &self.ends[sides[1 - from].end].name);
+        let name = |side: usize| self.ends[self.links[link].sides[side].end].name.as_str();
+        let receivers: Vec<&str> = self.others(link, from).into_iter().map(name).collect();
+        let (sender, receiver) = (name(from), receivers.join(", "));
         let shown = &bytes[..bytes.len().min(64)];
         let more = if shown.len() < bytes.len() { format!(" .. {} bytes", bytes.len()) } else { String::new() };
         let text: String = String::from_utf8_lossy(shown).escape_debug().collect();

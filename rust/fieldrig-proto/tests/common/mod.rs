@@ -6,6 +6,7 @@
 //!   let client = world.add("client", client);
 //!   world.join(&client, "dut", &server, "modbus", &Path::stream().delay(ms(2)));       // a TCP-like connection
 //!   world.join(&client, "dut", &server, "bus", &Path::wire("9600 8E1"));               // a serial wire, byte by byte
+//!   world.share(&[client.tap("bus"), one.tap("bus"), two.tap("bus")], &Path::wire("9600 8E1"));    // and a shared one
 //!   world.listen("tcp://broker:1883", &broker, "listener", &Path::stream());           // where `Action::Connect` leads
 //!   let ticket = client.with(|client, now| client.request(..));
 //!   let event = client.wait(secs(1), |_, events| events.pop_front());
@@ -109,6 +110,11 @@ impl World {
         self.0.borrow_mut().join((a.index, via_a, "simulated"), (b.index, via_b, "simulated"), path)
     }
 
+    /// Joins any number of endpoints by one wire, which each sees under its `via` and on which all hear what one sends.
+    pub fn share(&self, taps: &[(usize, &str)], path: &Path) -> Link {
+        self.0.borrow_mut().share(taps, path)
+    }
+
     /// `Action::Connect` to this URL leads to the endpoint, which sees the connection under `via`.
     pub fn listen<E>(&self, url: &str, node: &Node<E>, via: &str, path: &Path) {
         let listener = Listener { end: node.index, via: via.to_owned(), path: path.clone() };
@@ -170,6 +176,13 @@ impl World {
     /// What went over all links, the newest lines.
     pub fn journal(&self) -> String {
         self.0.borrow().journal_tail()
+    }
+}
+
+impl<E> Node<E> {
+    /// A tap for [`World::share`].
+    pub fn tap<'a>(&self, via: &'a str) -> (usize, &'a str) {
+        (self.index, via)
     }
 }
 
@@ -328,12 +341,23 @@ impl Inner {
     fn join(&mut self, a: (usize, &str, &str), b: (usize, &str, &str), path: &Path) -> Link {
         let link = self.links.len();
         let conns = [self.new_conn(a.0), self.new_conn(b.0)];
-        self.links.push(Joint::new(path, [(a.0, conns[0]), (b.0, conns[1])]));
+        self.links.push(Joint::new(path, &[(a.0, conns[0]), (b.0, conns[1])]));
         self.ends[a.0].conns.insert(conns[0], (link, 0));
         self.ends[b.0].conns.insert(conns[1], (link, 1));
         let (now, delay) = (self.now, path.opening_delay());
         self.after(now + delay, Event::Arrive(link, 1, Arrival::opened(b.1, b.2, path)));
         self.after(now + delay * 2, Event::Arrive(link, 0, Arrival::opened(a.1, a.2, path)));
+        Link(link)
+    }
+
+    fn share(&mut self, taps: &[(usize, &str)], path: &Path) -> Link {
+        let link = self.links.len();
+        let ends: Vec<(usize, Conn)> = taps.iter().map(|(end, _)| (*end, self.new_conn(*end))).collect();
+        self.links.push(Joint::new(path, &ends));
+        for (side, ((end, conn), (_, via))) in ends.iter().zip(taps).enumerate() {
+            self.ends[*end].conns.insert(*conn, (link, side));
+            self.after(self.now, Event::Arrive(link, side, Arrival::opened(via, "wire", path)));
+        }
         Link(link)
     }
 

@@ -357,6 +357,8 @@ habits! {
         breaks ["RTU-01"], with Sample::On;
     ignore_crc: bool = false, "answers RTU frames whatever their CRC",
         breaks ["RTU-02", "RTU-03"], with Sample::On;
+    no_answer: bool = false, "hears requests, does what they say and answers none",
+        breaks [], with Sample::On;
     answer_broadcast: bool = false, "answers RTU broadcasts",
         breaks ["RTU-05", "RTU-06"], with Sample::On;
 }

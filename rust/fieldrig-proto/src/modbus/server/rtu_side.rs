@@ -46,7 +46,7 @@ impl ServerFace {
         let mut response = vec![unit];
         let mut pdu = Vec::with_capacity(rtu::MAX_ADU);
         let answered = self.run(now, view.pdu(), store, &mut pdu);
-        if !answered || (broadcast && !self.core.habits.answer_broadcast) {
+        if !answered || self.core.habits.no_answer || (broadcast && !self.core.habits.answer_broadcast) {
             self.counters.unanswered += 1;
             return;
         }

@@ -73,7 +73,11 @@ fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built,
     Ok(Built::Face(Box::new(ServerFace::new(name, config))))
 }
 
-fn line_rules(settings: &Settings) -> Result<LineRules, SettingError> {
+/// Reads `line` and `framing`.
+///
+/// # Errors
+/// A line setting that is none, an unknown framing.
+pub(in crate::modbus) fn line_rules(settings: &Settings) -> Result<LineRules, SettingError> {
     let text = setting(settings, "line").map(|value| text("line", value)).transpose()?.unwrap_or("19200 8E1");
     let line: LineSettings =
         text.parse().map_err(|problem: crate::line::SettingsError| error("line", problem.to_string()))?;

@@ -129,6 +129,10 @@ impl ServerFace {
     /// Puts the header before a response PDU and sends it, at its time.
     fn answer(&mut self, now: Time, conn: Conn, reply: &Reply, nth: u32, pdu: &[u8]) {
         let habits = &self.core.habits;
+        if habits.no_answer {
+            self.counters.unanswered += 1;
+            return;
+        }
         let transaction = match habits.transaction_ids {
             TransactionIds::Echo => reply.transaction,
             TransactionIds::FifteenBits => reply.transaction & 0x7fff,
