@@ -6,7 +6,7 @@ use common::{Node, Path, Peer, World, at, ms, secs, us};
 use fieldrig_proto::device::{
     Access, BootLine, BootPlan, Change, Command, ConsoleFace, ConsoleSettings, Device, Emission, Face, Heard, Model,
     ModelContext, Origin, Payload, Periodic, PlannedAction, PointDefinition, PointKind, PointStore, Power, Rule,
-    RuleModel, RuleSet, What,
+    RuleModel, RuleSet, Said, What,
 };
 use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Why};
 use fieldrig_proto::line::{LineCommand, LineEvent};
@@ -400,6 +400,98 @@ fn a_model_that_never_rests_is_an_event_not_a_hang() {
     assert!(device.face_as::<ToyFace>("console").is_none());
 }
 
+/// Fails when the setpoint is 13, and reports when its power goes.
+struct Superstitious;
+
+impl Model for Superstitious {
+    fn boot(&mut self, context: &mut ModelContext<'_>) -> Time {
+        context.now
+    }
+    fn changed(&mut self, context: &mut ModelContext<'_>, change: &Change) {
+        if change.to == Value::Float(13.0) {
+            context.emit("console", Emission::Line("never said".into()));
+            context.fail("13 is no setpoint");
+            context.fail("a second failure");
+        }
+    }
+    fn power_off(&mut self, context: &mut ModelContext<'_>) {
+        context.report(Record::new("superstitious.off"));
+    }
+}
+
+#[test]
+fn a_model_that_fails_takes_the_power_of_its_device_and_says_why() {
+    let face = ConsoleFace::new("console", ConsoleSettings::default());
+    let mut device = Device::new("meter", PointStore::new(points()), Box::new(Superstitious), vec![Box::new(face)]);
+    device.power_on(Time::ZERO);
+    device.set(Time::from_nanos(5), "setpoint", 13.0).expect("a point");
+    assert_eq!((device.power(), device.failure()), (Power::Off, Some("13 is no setpoint")));
+    let events: Vec<Record> = std::iter::from_fn(|| device.poll_event()).collect();
+    let found = kinds(&events);
+    assert_eq!(found[found.len() - 3..], ["model.raised", "superstitious.off", "device.power"]);
+    assert_eq!(events[found.len() - 3].field("error"), Some(&Value::from("13 is no setpoint")));
+    device.power_on(Time::from_nanos(6));
+    assert_eq!(
+        (device.power(), device.failure()),
+        (Power::Run, Some("13 is no setpoint")),
+        "until somebody takes note"
+    );
+    assert_eq!(device.take_failure().as_deref(), Some("13 is no setpoint"));
+    assert_eq!(device.failure(), None);
+}
+
+#[test]
+fn points_go_back_to_their_initial_values_before_the_eyes_of_rules_and_faces() {
+    let mut device = device(&rules());
+    device.power_on(Time::ZERO);
+    while device.poll_timeout().is_some_and(|due| due <= Time::from_nanos(1_000_000_000))
+        && device.power() != Power::Run
+    {
+        let due = device.poll_timeout().expect("looked at above");
+        device.handle_timeout(due);
+    }
+    let later = Time::from_nanos(2_000_000_000);
+    device.set(later, "setpoint", 90.0).expect("a point");
+    let before = device.store().cursor();
+    device.reset_points(later);
+    let back: Vec<&Change> = device.changes(before).filter(|change| change.by == Origin::Test).collect();
+    assert!(back.iter().any(|change| change.from == Value::Float(90.0)), "{back:?}");
+    for point in points() {
+        assert_eq!(device.get(&point.name), Some(&point.initial), "{}", point.name);
+    }
+    device.power_off(later);
+    let quiet = device.store().cursor();
+    device.reset_points(later);
+    assert_eq!(device.store().cursor(), quiet, "without power there is nothing to do");
+}
+
+#[test]
+fn a_console_answers_what_it_is_asked() {
+    let ask = |entries: &[(&str, Value)]| {
+        let table = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        Emission::Ask(Value::Table(table))
+    };
+    let mut face = ConsoleFace::new("console", ConsoleSettings::default());
+    face.power(Time::ZERO, true, &PointStore::default());
+    face.emit(Time::ZERO, &ask(&[("token", Value::Int(1)), ("line", "hello".into())]));
+    face.emit(Time::ZERO, &ask(&[("token", Value::Int(2))]));
+    let (mut store, peer) = (PointStore::default(), fieldrig_proto::endpoint::Peer::default());
+    face.handle(Time::ZERO, Input::Opened(Conn(4), &peer), &mut store);
+    face.emit(Time::ZERO, &ask(&[("token", Value::Int(3)), ("line", "hello".into())]));
+    let answers: Vec<String> = std::iter::from_fn(|| face.poll_heard())
+        .map(|heard| if let Heard::Answer(table) = heard { table.to_string() } else { format!("{heard:?}") })
+        .collect();
+    let expected = [
+        "{ token = 1, error = \"lost\", text = \"nobody is connected to the console\" }",
+        "{ token = 2, error = \"refused\", text = \"a console takes `line`, a text\" }",
+        "{ token = 3 }",
+    ];
+    assert_eq!(answers, expected);
+    let mut out = Vec::new();
+    assert!(face.poll_action(&mut out).is_some());
+    assert_eq!(out, b"hello\r\n");
+}
+
 #[test]
 fn periodic_actions_keep_their_slots_while_their_condition_holds() {
     let periodic = |when: Option<&str>, first, what| Periodic {
@@ -468,8 +560,8 @@ fn messages_are_commands_too() {
         ..RuleSet::default()
     };
     let mut model = RuleModel::compile(&rules, &points(), &["console"]).expect("rules");
-    let (mut store, mut emissions, mut reports) = (PointStore::new(points()), Vec::new(), Vec::new());
-    let mut context = ModelContext::new(Time::ZERO, &mut store, &mut emissions, &mut reports);
+    let (mut store, mut said) = (PointStore::new(points()), Said::default());
+    let mut context = ModelContext::new(Time::ZERO, &mut store, &mut said);
     for (topic, payload) in
         [("site/8/set", "{\"setpoint\": 1}"), ("site/7/set", "1"), ("site/7/set", "{\"setpoint\": 42}")]
     {
@@ -477,7 +569,7 @@ fn messages_are_commands_too() {
         Model::heard(&mut model, &mut context, "mqtt", &heard);
     }
     assert_eq!(store.value("setpoint"), Some(&Value::Float(42.0)));
-    assert_eq!(emissions, [("console".to_owned(), Emission::Line("site/7/set 42".into()))]);
+    assert_eq!(said.emissions, [("console".to_owned(), Emission::Line("site/7/set 42".into()))]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use fieldrig_proto::mqtt::{QoS, V5, V311};
 use fieldrig_proto::protocol::{Built, Protocol, Role};
 use fieldrig_proto::record::{Record, Value};
 use fieldrig_proto::time::{Duration, Stamp, Time};
+use std::sync::{Arc, Mutex};
 
 /// A device and a watcher, both clients of one broker. The broker knows connection 0 (watcher) and those of the device.
 struct Bench {
@@ -305,6 +306,97 @@ fn commands_are_heard_and_important_emissions_wait_for_the_connection() {
     bench.broker.publish(bench.now, "site/cmd/set", b"42", QoS::AtLeastOnce, false).unwrap();
     bench.settle();
     assert_eq!(bench.messages(), ["site/cmd/set 42", "echo site/cmd/set=42"]);
+}
+
+/// Writes down what it hears that is no message.
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl Model for Listener {
+    fn heard(&mut self, _context: &mut ModelContext<'_>, _face: &str, heard: &Heard) {
+        let text = match heard {
+            Heard::Answer(table) => table.to_string(),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+/// A device that asks, and what its model heard.
+fn asking(settings: &[(&str, Value)]) -> (Bench, impl Fn() -> Vec<String> + use<>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let bench = Bench::on(settings, Box::new(Listener(Arc::clone(&heard))));
+    (bench, move || std::mem::take(&mut *heard.lock().unwrap()))
+}
+
+fn ask(token: i64, topic: &str, more: &[(&str, Value)]) -> Emission {
+    let entries = [("token", Value::Int(token)), ("topic", Value::from(topic))];
+    Emission::Ask(table(&[&entries, more].concat()))
+}
+
+#[test]
+fn an_ask_is_answered_when_the_message_is_sent_or_acknowledged() {
+    let (mut bench, heard) = asking(&[("base", Value::from("site"))]);
+    assert_eq!(heard(), ["Ready"]);
+    let json = table(&[("v", Value::Float(1.5))]);
+    bench.device.emit(bench.now, "uplink", ask(1, "{base}/a", &[("payload", json)]));
+    assert_eq!(heard(), ["{ token = 1 }"], "QoS 0: sent");
+    bench.device.emit(bench.now, "uplink", ask(2, "b", &[("payload", "x".into()), ("qos", Value::Int(1))]));
+    assert_eq!(heard(), [""; 0], "QoS 1: the acknowledgement is still to come");
+    bench.settle();
+    assert_eq!(heard(), ["{ token = 2 }"]);
+    bench.device.emit(bench.now, "uplink", ask(3, "c", &[("payload", Value::Bytes(vec![65]))]));
+    bench.settle();
+    assert_eq!(bench.messages(), ["site/a {\"v\": 1.5}", "b x", "c A"]);
+}
+
+#[test]
+fn an_ask_fails_with_its_connection_and_the_model_hears_that_it_is_gone_first() {
+    let (mut bench, heard) = asking(&[]);
+    bench.device.emit(bench.now, "uplink", ask(1, "a", &[("qos", Value::Int(1))]));
+    assert_eq!(heard(), ["Ready"]);
+    bench.cut();
+    let answers = heard();
+    assert_eq!(answers[0], "Gone");
+    assert!(answers[1].starts_with("{ token = 1, error = \"lost\", text = "), "{answers:?}");
+    bench.device.emit(bench.now, "uplink", ask(2, "a", &[]));
+    let answers = heard();
+    assert!(answers[0].starts_with("{ token = 2, error = \"lost\", text = \"not connected"), "{answers:?}");
+    bench.run_for(Duration::from_secs(5));
+    assert_eq!(heard(), ["Ready"]);
+    bench.device.emit(bench.now, "uplink", ask(3, "a", &[("qos", Value::Int(1))]));
+    bench.device.power_off(bench.now);
+    bench.device.power_on(bench.now);
+    bench.settle();
+    assert_eq!(heard(), ["Ready"], "what was under way when power was lost is never answered");
+}
+
+#[test]
+fn an_ask_that_cannot_be_is_refused() {
+    let (mut bench, heard) = asking(&[]);
+    heard();
+    bench.device.emit(bench.now, "uplink", Emission::Ask(table(&[("token", Value::Int(1))])));
+    bench.device.emit(bench.now, "uplink", ask(2, "a", &[("qos", Value::Int(2))]));
+    bench.device.emit(bench.now, "uplink", ask(3, "a/#", &[]));
+    let answers = heard();
+    assert_eq!(answers[0], "{ token = 1, error = \"refused\", text = \"an MQTT face takes `topic`, a text\" }");
+    assert_eq!(answers[1], "{ token = 2, error = \"refused\", text = \"`qos` is 0 or 1\" }");
+    assert!(answers[2].starts_with("{ token = 3, error = \"refused\", text = "), "{answers:?}");
+}
+
+#[test]
+fn a_message_that_the_broker_turns_down_is_refused_with_its_code() {
+    let (mut bench, heard) = asking(&[]);
+    heard();
+    bench.device.emit(bench.now, "uplink", ask(1, "a", &[("qos", Value::Int(1))]));
+    let mut out = Vec::new();
+    while bench.device.poll_action(&mut out).is_some() {}
+    // PUBACK of packet 1 with 0x87: not authorized [MQTT-3.4.2.1].
+    let puback = [0x40, 3, 0, 1, 0x87];
+    let conn = bench.live.unwrap();
+    bench.device.handle(bench.now, Input::Bytes(conn, &puback, Stamps::One(Stamp::exact(bench.now))));
+    let answers = heard();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers[0].contains("error = \"refused\"") && answers[0].ends_with("code = 135 }"), "{answers:?}");
 }
 
 #[test]

@@ -186,6 +186,19 @@ impl ConsoleFace {
         self.say(bytes.as_bytes());
     }
 
+    /// A line whose fate the model wants to know.
+    fn asked(&mut self, ask: &Value) -> Heard {
+        let token = Emission::token(ask);
+        match ask.entry("line").and_then(Value::as_str) {
+            None => Emission::failed(token, "refused", "a console takes `line`, a text"),
+            Some(_) if self.conns.is_empty() => Emission::failed(token, "lost", "nobody is connected to the console"),
+            Some(line) => {
+                self.say_line(line);
+                Emission::answered(token)
+            }
+        }
+    }
+
     fn say_prompt(&mut self) {
         if std::mem::take(&mut self.prompt_due) && self.running && !self.settings.prompt.is_empty() {
             let prompt = self.settings.prompt.clone();
@@ -245,8 +258,13 @@ impl Face for ConsoleFace {
     fn store_changed(&mut self, _now: Time, _store: &PointStore) {}
 
     fn emit(&mut self, _now: Time, emission: &Emission) {
-        if let Emission::Line(text) = emission {
-            self.say_line(text);
+        match emission {
+            Emission::Line(text) => self.say_line(text),
+            Emission::Ask(ask) => {
+                let answer = self.asked(ask);
+                self.heard.push_back(answer);
+            }
+            Emission::Publish { .. } => {}
         }
     }
 

@@ -8,19 +8,21 @@
 //!   the same `now`: the model hears what faces heard, faces and model see what changed in the store, faces say what the
 //!   model says. Faces come in declared order. What does not come to rest in [`ROUNDS`] rounds is reported as
 //!   `device.loop` and left there.
+//! - A model that fails ([`ModelContext::fail`]) takes the power of its device with it: `model.raised` says why.
 //! - Power-off breaks off every connection of every face; what faces still had to say is lost, wires fall silent.
 
 use super::face::{Emission, Face, Heard};
-use super::model::{Model, ModelContext};
-use super::store::{Change, Origin, PointError, PointStore};
+use super::model::{Model, ModelContext, Said};
+use super::store::{Change, Origin, PointDefinition, PointError, PointStore};
 use crate::endpoint::{Action, Conn, Endpoint, How, Input, Peer, Why};
 use crate::record::{Record, Value};
 use crate::time::{Duration, Stamp, Time};
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Rounds after which consequences that still cause consequences are given up.
-const ROUNDS: usize = 64;
+/// Rounds after which consequences that still cause consequences are given up. A model that asks, is answered at once
+/// and asks again takes one for each ask; models have limits of their own below this one.
+const ROUNDS: usize = 16_384;
 
 /// Whether a device has power and runs.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -47,6 +49,9 @@ pub struct Device {
     closes: VecDeque<Conn>,
     events: VecDeque<Record>,
     emissions: Vec<(String, Emission)>,
+    failure: Option<String>,
+    /// The model has failed just now: power is to go.
+    failing: bool,
     /// Changes below this number were handed on.
     seen: u64,
 }
@@ -75,7 +80,20 @@ impl Device {
             closes: VecDeque::new(),
             events: VecDeque::new(),
             emissions: Vec::new(),
+            failure: None,
+            failing: false,
         }
+    }
+
+    /// Why its model failed, if it did since somebody took note of it ([`Device::take_failure`]).
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// The same, and forgets it.
+    pub fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
     }
 
     /// Its name.
@@ -129,7 +147,7 @@ impl Device {
         let runs_at = self.with_model(now, |model, context| model.boot(context));
         self.wake = Some(runs_at);
         self.propagate(now);
-        if runs_at <= now {
+        if runs_at <= now && self.power == Power::Boot {
             self.run(now);
         }
     }
@@ -142,7 +160,8 @@ impl Device {
             return;
         }
         self.power = Power::Off;
-        self.model.power_off();
+        self.with_model(now, |model, context| model.power_off(context));
+        self.failing = false;
         self.emissions.clear();
         let mut lost = Vec::new();
         for face in &mut self.faces {
@@ -190,6 +209,27 @@ impl Device {
         self.store.changes_since(cursor)
     }
 
+    /// Puts every point that has another value back to its initial one, in the name of the test: model and faces see
+    /// it as they see [`Device::set`]. Without power there is nothing to do: power-on does the same.
+    pub fn reset_points(&mut self, now: Time) {
+        if self.power == Power::Off {
+            return;
+        }
+        let initial = |(index, definition): (usize, &PointDefinition)| {
+            let moved = self.store.value_at(index) != Some(&definition.initial);
+            moved.then(|| (definition.name.clone(), definition.initial.clone()))
+        };
+        let moved: Vec<_> = self.store.definitions().iter().enumerate().filter_map(initial).collect();
+        for (name, value) in moved {
+            // Definitions made in code may have an initial value that does not fit.
+            if let Err(problem) = self.store.set(now, &name, value, Origin::Test) {
+                let record = Record::new("device.not_reset").at(Stamp::exact(now)).with("point", name);
+                self.events.push_back(record.with("problem", problem.to_string()));
+            }
+        }
+        self.propagate(now);
+    }
+
     /// Makes it say something through a face (an empty name: through every face that can carry it), in the name of the
     /// test. A device without power says nothing.
     pub fn emit(&mut self, now: Time, face: &str, emission: Emission) {
@@ -231,16 +271,30 @@ impl Device {
     }
 
     fn with_model<R>(&mut self, now: Time, call: impl FnOnce(&mut dyn Model, &mut ModelContext<'_>) -> R) -> R {
-        let mut reports = Vec::new();
-        let mut context = ModelContext::new(now, &mut self.store, &mut self.emissions, &mut reports);
-        let result = call(self.model.as_mut(), &mut context);
-        self.events.extend(reports);
+        let mut said = Said::default();
+        let result = call(self.model.as_mut(), &mut ModelContext::new(now, &mut self.store, &mut said));
+        self.take(now, said);
         result
+    }
+
+    /// Takes what the model said.
+    fn take(&mut self, now: Time, said: Said) {
+        self.emissions.extend(said.emissions);
+        self.events.extend(said.reports);
+        if let Some(why) = said.failure {
+            let record = Record::new("model.raised").at(Stamp::exact(now)).with("device", self.name.as_str());
+            self.events.push_back(record.with("error", why.as_str()));
+            self.failure.get_or_insert(why);
+            self.failing = true;
+        }
     }
 
     /// Follows the consequences of what happened, at the same instant, until there are none.
     fn propagate(&mut self, now: Time) {
         for _ in 0..ROUNDS {
+            if self.failing {
+                return self.power_off(now);
+            }
             let mut quiet = true;
             if self.power == Power::Run {
                 quiet &= !self.hear(now);
@@ -261,7 +315,9 @@ impl Device {
     fn hear(&mut self, now: Time) -> bool {
         let mut heard_any = false;
         for index in 0..self.faces.len() {
-            while let Some(heard) = self.faces[index].poll_heard() {
+            while !self.failing
+                && let Some(heard) = self.faces[index].poll_heard()
+            {
                 heard_any = true;
                 self.tell_model(now, index, &heard);
             }
@@ -270,10 +326,10 @@ impl Device {
     }
 
     fn tell_model(&mut self, now: Time, face: usize, heard: &Heard) {
-        let mut reports = Vec::new();
-        let mut context = ModelContext::new(now, &mut self.store, &mut self.emissions, &mut reports);
+        let mut said = Said::default();
+        let mut context = ModelContext::new(now, &mut self.store, &mut said);
         self.model.heard(&mut context, self.faces[face].name(), heard);
-        self.events.extend(reports);
+        self.take(now, said);
     }
 
     /// Faces and model see what changed in the store.
@@ -285,7 +341,7 @@ impl Device {
         self.seen = self.store.cursor();
         for change in &changes {
             self.report_change(change);
-            if !matches!(change.by, Origin::Model | Origin::Reset) {
+            if !self.failing && !matches!(change.by, Origin::Model | Origin::Reset) {
                 self.with_model(now, |model, context| model.changed(context, change));
             }
         }

@@ -24,7 +24,30 @@ pub enum Emission {
     },
     /// A request whose outcome the model wants to know: a table with `token` and what the protocol of the face asks
     /// for. Every ask is answered by exactly one [`Heard::Answer`] with that token, unless power is lost first.
+    /// MQTT faces take `topic`, `payload` (text, bytes, or any other value as JSON), `qos`, `retain` and answer when the
+    /// broker has acknowledged the message (QoS 1) or it is sent (QoS 0); consoles take `line` and answer when it is said.
     Ask(Value),
+}
+
+impl Emission {
+    /// The answer to an ask that was carried out: its `token`.
+    #[must_use]
+    pub fn answered(token: Value) -> Heard {
+        Heard::Answer(Value::Table(vec![("token".to_owned(), token)]))
+    }
+
+    /// The answer to an ask of which nothing came: `error` is a short word (`lost`, `refused`), `text` is for people.
+    #[must_use]
+    pub fn failed(token: Value, error: &str, text: &str) -> Heard {
+        let entries = [("token", token), ("error", Value::from(error)), ("text", Value::from(text))];
+        Heard::Answer(Value::Table(entries.map(|(key, value)| (key.to_owned(), value)).to_vec()))
+    }
+
+    /// The `token` of an ask; 0 if it has none.
+    #[must_use]
+    pub fn token(ask: &Value) -> Value {
+        ask.entry("token").cloned().unwrap_or(Value::Int(0))
+    }
 }
 
 /// What a face heard that is no plain access to a point, and that the model decides about.

@@ -56,7 +56,7 @@ pub use condition::{Condition, ConditionError, Trigger};
 pub use console::{CONSOLE_HABITS, ConsoleFace, ConsoleSettings};
 pub use device::{Device, Power};
 pub use face::{Emission, Face, Heard};
-pub use model::{Model, ModelContext, NoModel};
+pub use model::{Model, ModelContext, NoModel, Said};
 pub use plan::{BootLine, BootPlan, Command, Payload, Periodic, PlanError, PlannedAction, Rule, RuleSet, What};
 pub use rules::RuleModel;
 pub use store::{Access, Change, Origin, PointDefinition, PointError, PointKind, PointStore};

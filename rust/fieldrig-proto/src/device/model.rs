@@ -11,29 +11,40 @@ pub struct ModelContext<'a> {
     pub now: Time,
     /// The points.
     pub store: &'a mut PointStore,
-    emissions: &'a mut Vec<(String, Emission)>,
-    reports: &'a mut Vec<Record>,
+    said: &'a mut Said,
+}
+
+/// What a model said in one call, or several.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Said {
+    /// Through which face, and what.
+    pub emissions: Vec<(String, Emission)>,
+    /// For the run log.
+    pub reports: Vec<Record>,
+    /// The model is broken, and why.
+    pub failure: Option<String>,
 }
 
 impl<'a> ModelContext<'a> {
     /// Made by the device for each call.
-    pub fn new(
-        now: Time,
-        store: &'a mut PointStore,
-        emissions: &'a mut Vec<(String, Emission)>,
-        reports: &'a mut Vec<Record>,
-    ) -> Self {
-        ModelContext { now, store, emissions, reports }
+    pub fn new(now: Time, store: &'a mut PointStore, said: &'a mut Said) -> Self {
+        ModelContext { now, store, said }
+    }
+
+    /// The model is broken and cannot go on: the device loses power, and [`Device::failure`](super::Device::failure)
+    /// says why until somebody takes note of it. The first failure counts.
+    pub fn fail(&mut self, why: impl Into<String>) {
+        self.said.failure.get_or_insert_with(|| why.into());
     }
 
     /// Reports something for the run log.
     pub fn report(&mut self, record: Record) {
-        self.reports.push(record);
+        self.said.reports.push(record);
     }
 
     /// Speaks through the face of this name; an empty name means every face that can carry it.
     pub fn emit(&mut self, face: &str, emission: Emission) {
-        self.emissions.push((face.to_owned(), emission));
+        self.said.emissions.push((face.to_owned(), emission));
     }
 
     /// Sets a point in the name of the model.
@@ -64,8 +75,8 @@ pub trait Model: Send {
     fn poll_timeout(&self) -> Option<Time> {
         None
     }
-    /// Power is lost: forget everything.
-    fn power_off(&mut self) {}
+    /// Power is lost: forget everything. What it says through faces now is lost; reports are not.
+    fn power_off(&mut self, _context: &mut ModelContext<'_>) {}
 }
 
 /// A device without behaviour: points and faces only; it boots in no time.

@@ -447,7 +447,7 @@ impl Model for RuleModel {
         self.waiting.first_key_value().map(|((when, _), _)| *when)
     }
 
-    fn power_off(&mut self) {
+    fn power_off(&mut self, _context: &mut ModelContext<'_>) {
         self.running = false;
         self.waiting.clear();
     }

@@ -9,6 +9,9 @@
 //! - After every connect: subscriptions, the birth message, then every publication with the present values. `Ready` is
 //!   heard when the broker has accepted.
 //! - Publications go out when a point changes its value, or with a period, or both.
+//! - What a model asks for (`ask.rs`) goes out at once or not at all, and is answered: with QoS 0 when it is handed to the
+//!   connection, with QoS 1 when the broker has acknowledged it.
+//! - `Gone` is heard once for each `Ready`, before the answers to what was under way.
 //! - Emissions with QoS 1 wait for a connection (the newest 256); those with QoS 0 are lost without one, as telemetry
 //!   is. What is lost is counted in an event.
 //!
@@ -22,12 +25,13 @@
 //! assert!(matches!(face.poll_action(&mut Vec::new()), Some(Action::Connect(target)) if target.via == "uplink"));
 //! ```
 
+mod ask;
 mod settings;
 
 pub use settings::{Announcement, Backoff, FaceSettings, Publication};
 pub(in crate::mqtt) use settings::{KEYS, build_v5, build_v311, number};
 
-use super::client::{Client, ClientEvent};
+use super::client::{Client, ClientEvent, CommandError, Ticket};
 use super::packet::QoS;
 use super::packet::Subscription;
 use crate::device::{Emission, Face, Heard, PointStore};
@@ -35,7 +39,7 @@ use crate::endpoint::{Action, Endpoint, Input, Target};
 use crate::fault::Chance;
 use crate::record::{Record, Value};
 use crate::time::{Duration, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The habits of an MQTT face, with what each does.
 pub const HABITS: &[(&str, &str)] = &[
@@ -77,6 +81,10 @@ pub struct MqttFace {
     cursor: u64,
     backlog: VecDeque<Emission>,
     lost: u64,
+    /// The tokens of asks that wait for an acknowledgement.
+    asked: BTreeMap<Ticket, Value>,
+    /// The model heard `Ready`, and no `Gone` since.
+    told_ready: bool,
     heard: VecDeque<Heard>,
     events: VecDeque<Record>,
 }
@@ -99,6 +107,8 @@ impl MqttFace {
             cursor: 0,
             backlog: VecDeque::new(),
             lost: 0,
+            asked: BTreeMap::new(),
+            told_ready: false,
             heard: VecDeque::new(),
             events: VecDeque::new(),
             settings,
@@ -126,10 +136,19 @@ impl MqttFace {
                     }
                 }
                 ClientEvent::Lost { code, .. } => {
+                    self.tell_gone();
                     self.events.push_back(event.into());
                     self.plan_retry(now, code);
                 }
-                ClientEvent::Published { code, .. } if code < 0x80 => {}
+                ClientEvent::Published { ticket, code, .. } if code < 0x80 => self.acknowledged(ticket),
+                ClientEvent::Published { ticket, code, .. } => {
+                    self.turned_down(ticket, code);
+                    self.events.push_back(event.into());
+                }
+                ClientEvent::Failed { ticket, ref why } => {
+                    self.gave_up(ticket, why);
+                    self.events.push_back(event.into());
+                }
                 ClientEvent::Subscribed { ref granted, .. } if granted.iter().all(|code| *code < 0x80) => {}
                 other => self.events.push_back(other.into()),
             }
@@ -175,6 +194,7 @@ impl MqttFace {
         for emission in std::mem::take(&mut self.backlog) {
             self.emit(now, &emission);
         }
+        self.told_ready = true;
         self.heard.push_back(Heard::Ready);
     }
 
@@ -188,14 +208,27 @@ impl MqttFace {
     }
 
     fn publish(&mut self, now: Time, topic: &str, payload: &[u8], qos: QoS, retain: bool) {
+        if let Err(error) = self.try_publish(now, topic, payload, qos, retain) {
+            self.complain(topic, &error.to_string());
+        }
+    }
+
+    /// Publishes as the habits will have it; gives the last message's ticket, or none if it was kept back.
+    fn try_publish(
+        &mut self,
+        now: Time,
+        topic: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Option<Ticket>, CommandError> {
         if self.habits.mute {
-            return;
+            return Ok(None);
         }
-        for _ in 0..=usize::from(self.habits.twice) {
-            if let Err(error) = self.client.publish(now, topic, payload, qos, retain) {
-                self.complain(topic, &error.to_string());
-            }
+        if self.habits.twice {
+            self.client.publish(now, topic, payload, qos, retain)?;
         }
+        self.client.publish(now, topic, payload, qos, retain).map(Some)
     }
 
     fn complain(&mut self, topic: &str, why: &str) {
@@ -277,6 +310,9 @@ impl Face for MqttFace {
     }
 
     fn emit(&mut self, now: Time, emission: &Emission) {
+        if let Emission::Ask(ask) = emission {
+            return self.ask(now, ask);
+        }
         let Emission::Publish { topic, payload, qos, retain } = emission else { return };
         if !self.client.is_connected() {
             return self.keep(emission);
@@ -315,6 +351,8 @@ impl Face for MqttFace {
         self.due.fill(None);
         self.backlog.clear();
         self.lost = 0;
+        self.asked.clear();
+        self.told_ready = false;
         self.heard.clear();
         self.cursor = store.cursor();
         if !on {
