@@ -113,6 +113,8 @@ class Rig:
         folder: where run log and capture go; without one they are not written.
         trace: what is kept of the traffic: all of it ("full"), the last 16 MiB ("ring"), or numbers only ("counts").
         name: a name for people.
+        clock: "virtual": time moves only inside blocking calls, to the next thing that is due; every instant is exact.
+            Only wires and connections in memory (`wire://`, `memory://`) can be opened then.
 
     Raises:
         BenchError: the folder cannot be written.
@@ -124,7 +126,22 @@ class Rig:
         folder: str | PathLike[str] | None = None,
         trace: Literal["full", "ring", "counts"] = "full",
         name: str = "",
+        clock: Literal["real", "virtual"] = "real",
     ) -> Rig: ...
+    @property
+    def clock(self) -> Literal["real", "virtual"]:
+        """Which clock it has."""
+    def add_wire(self, name: str, line: str | None = None) -> None:
+        """Adds a wire in memory with any number of taps (`wire://NAME`): each hears what the others send.
+
+        Args:
+            name: the name; adding it again with the same line does nothing.
+            line: speed and format (`"9600 8E1"`): bytes take the time they would take; without, they take none.
+
+        Raises:
+            PortError: there is a wire of this name with another line.
+            UsageError: the line is malformed.
+        """
     def now(self) -> Stamp:
         """The current instant."""
     def log(self, kind: str, /, **fields: object) -> None:
@@ -132,7 +149,7 @@ class Rig:
     def stalls(self, since: HasInstant, /) -> tuple[Span, ...]:
         """The times for which the host did not let us run, since an instant."""
     def sleep(self, duration: str | Span, /) -> None:
-        """Waits."""
+        """Waits; on virtual time, moves it, and everything that is due meanwhile happens."""
     def files(self) -> dict[str, str]:
         """What the run leaves behind: kind ("log", "trace") and path."""
     @property

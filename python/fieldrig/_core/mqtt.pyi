@@ -115,16 +115,19 @@ class Broker:
     Args:
         port: 0 for a free one.
         host: the address to listen on; loopback, unless you say otherwise.
+        url: instead of both: `tcp-listen://host:port`, or `memory-listen://NAME` in the memory of the rig.
         rig: the rig to share; without one, the broker has its own.
 
     Raises:
         PortError: the address cannot be listened on.
     """
 
-    def __new__(cls, port: int = 0, *, host: str = "127.0.0.1", rig: Rig | None = None) -> Broker: ...
+    def __new__(
+        cls, port: int = 0, *, host: str = "127.0.0.1", url: str | None = None, rig: Rig | None = None
+    ) -> Broker: ...
     @property
     def url(self) -> str:
-        """Where clients reach it: `mqtt://127.0.0.1:40233`."""
+        """Where clients reach it: `mqtt://127.0.0.1:40233`, `memory://NAME`."""
     def close(self) -> None:
         """Ends every connection; closing twice is fine."""
     def __enter__(self) -> Self: ...

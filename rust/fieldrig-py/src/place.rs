@@ -21,7 +21,8 @@ pub(crate) fn port(py: Python<'_>, url: &str) -> PyResult<PortSpec> {
 
 /// Opening it means that somebody must be there.
 pub(crate) fn connects(spec: &PortSpec) -> bool {
-    matches!(spec, PortSpec::TcpConnect(_) | PortSpec::TcpConnectFrom { .. } | PortSpec::UnixConnect(_))
+    use PortSpec::{MemoryConnect, TcpConnect, TcpConnectFrom, UnixConnect};
+    matches!(spec, TcpConnect(_) | TcpConnectFrom { .. } | UnixConnect(_) | MemoryConnect(_))
 }
 
 /// A port under a name.
@@ -52,6 +53,8 @@ pub(crate) fn reached(spec: &PortSpec, address: &str) -> String {
             format!("serial://{address}?line={}", settings.to_string().replace(' ', "+"))
         }
         PortSpec::UnixListen(_) | PortSpec::UnixConnect(_) => format!("unix://{address}"),
+        PortSpec::Tap(name) => format!("wire://{name}"),
+        PortSpec::MemoryListen(name) | PortSpec::MemoryConnect(name) => format!("memory://{name}"),
         _ => format!("tcp://{address}"),
     }
 }

@@ -1,12 +1,13 @@
 //! `Rig`: the clock, the threads, the run log and the capture that objects share.
 
-use crate::error::{Kind, Owner, error};
+use crate::error::{Kind, Owner, engine_error, error};
 use crate::life::{Shared, detached};
 use crate::time::{Span, Stamp, instant, limit};
 use crate::value::from_python;
 use crate::wait::blocking;
-use fieldrig_engine::RigOptions;
 use fieldrig_engine::trace::Level;
+use fieldrig_engine::{ClockKind, RigOptions};
+use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::record::Record;
 use fieldrig_proto::time::{self, Duration};
 use pyo3::prelude::*;
@@ -45,8 +46,8 @@ pub(crate) fn stalls(rig: &fieldrig_engine::Rig, since: time::Stamp) -> Vec<Span
 #[pymethods]
 impl Rig {
     #[new]
-    #[pyo3(signature = (*, folder = None, trace = "full", name = ""))]
-    fn new(py: Python<'_>, folder: Option<PathBuf>, trace: &str, name: &str) -> PyResult<Rig> {
+    #[pyo3(signature = (*, folder = None, trace = "full", name = "", clock = "real"))]
+    fn new(py: Python<'_>, folder: Option<PathBuf>, trace: &str, name: &str, clock: &str) -> PyResult<Rig> {
         let level = match trace {
             "full" => Level::Full,
             "ring" => Level::Ring { bytes: RING },
@@ -56,8 +57,26 @@ impl Rig {
                 return Err(error(py, Kind::Usage, message));
             }
         };
-        let options = RigOptions { folder, level, name: name.to_owned(), ..RigOptions::default() };
+        let clock = match clock {
+            "real" => ClockKind::Real,
+            "virtual" => ClockKind::Virtual,
+            _ => return Err(error(py, Kind::Usage, format!("clock is \"real\" or \"virtual\", not {clock:?}"))),
+        };
+        let options = RigOptions { folder, level, clock, name: name.to_owned() };
         Ok(Rig { shared: Shared::start(py, options)?, name: name.to_owned() })
+    }
+    /// Which clock it has: "real" or "virtual".
+    #[getter]
+    fn clock(&self, py: Python<'_>) -> PyResult<&'static str> {
+        Ok(if self.shared.rig(py)?.clock().is_virtual() { "virtual" } else { "real" })
+    }
+    /// Adds a multi-drop wire in memory.
+    #[pyo3(signature = (name, line = None))]
+    fn add_wire(&self, py: Python<'_>, name: &str, line: Option<&str>) -> PyResult<()> {
+        let settings = line.map(str::parse::<LineSettings>).transpose();
+        let settings = settings.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
+        let added = self.shared.rig(py)?.add_wire(name, settings);
+        added.map_err(|problem| engine_error(py, &problem, Owner::Bench))
     }
     /// The current instant.
     fn now(&self, py: Python<'_>) -> PyResult<Stamp> {

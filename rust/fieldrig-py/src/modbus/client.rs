@@ -143,7 +143,7 @@ impl Client {
         let unit = field(py, "unit", unit)?;
         let timeout = limit_or(timeout, Duration::from_secs(1))?;
         let points = Points::parse(points)?;
-        let place = url::parse(py, url)?;
+        let place = url::parse(py, url, rig)?;
         let owner = Owner::parse(py, belongs_to)?;
         let wire = place.line.is_some();
         let name = name.unwrap_or_else(|| url.to_owned());

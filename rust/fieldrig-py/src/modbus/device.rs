@@ -57,9 +57,12 @@ impl Device {
         discrete: Given<'_, '_>,
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
-        let place = url::parse(py, url)?;
+        let place = url::parse(py, url, rig)?;
         let mut settings: Vec<(String, Value)> = Vec::new();
         let texts = [("line", place.line.map(|line| Value::Text(line.to_string()))), ("unit", unit.map(Value::Int))];
+        if place.is_tap() && place.line.is_some() {
+            settings.push(("framing".to_owned(), Value::Text("exact".to_owned())));
+        }
         settings.extend(texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         for (key, given) in [("holding", holding), ("input", input), ("coils", coils), ("discrete", discrete)] {
             if let Some(given) = given {
@@ -77,6 +80,7 @@ impl Device {
         // A device is found where a client would connect to.
         let port = match place.port {
             PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
+            PortSpec::MemoryConnect(name) => PortSpec::MemoryListen(name),
             other => other,
         };
         let shown = port.clone();

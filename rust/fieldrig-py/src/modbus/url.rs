@@ -2,6 +2,7 @@
 
 use crate::error::{Kind, error};
 use crate::place;
+use crate::rig::Rig;
 use fieldrig_engine::PortSpec;
 use fieldrig_proto::endpoint::Target;
 use fieldrig_proto::line::LineSettings;
@@ -29,6 +30,8 @@ impl Place {
     /// makes a new one.
     pub(super) fn config(&self) -> Config {
         let config = match (&self.line, self.protocol.name == RTU.name) {
+            // A wire in memory stamps each byte exactly.
+            (Some(line), _) if self.is_tap() => Config::rtu(LineRules::exact(line)),
             (Some(line), _) => Config::rtu_on(line),
             (None, true) => Config::rtu(LineRules::over_tcp()),
             (None, false) => Config::tcp(),
@@ -36,19 +39,25 @@ impl Place {
         let target = || Target { via: VIA.to_owned(), url: self.again.clone() };
         Config { reconnect: place::connects(&self.port).then(target), ..config }
     }
+
+    /// Whether it is a wire in memory.
+    pub(super) fn is_tap(&self) -> bool {
+        matches!(self.port, PortSpec::Tap(_))
+    }
 }
 
-/// Reads `tcp://`, `rtu://` (also `serial://`), `rtu+tcp://`, `pty://`.
+/// Reads `tcp://`, `rtu://` (also `serial://`), `rtu+tcp://`, `pty://`; `memory://` (Modbus/TCP) and `wire://` (RTU) in the
+/// memory of the rig.
 ///
 /// # Errors
 /// `UsageError` with what it should look like.
-pub(super) fn parse(py: Python<'_>, url: &str) -> PyResult<Place> {
+pub(super) fn parse(py: Python<'_>, url: &str, rig: Option<&Bound<'_, Rig>>) -> PyResult<Place> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (protocol, port) = match scheme {
-        "tcp" | "tcp-listen" => (&TCP, url.to_owned()),
+        "tcp" | "tcp-listen" | "memory" | "memory-listen" => (&TCP, url.to_owned()),
         "rtu+tcp" => (&RTU, format!("tcp://{rest}")),
         "rtu" => (&RTU, format!("serial://{rest}")),
-        "serial" | "pty" => (&RTU, url.to_owned()),
+        "serial" | "pty" | "wire" => (&RTU, url.to_owned()),
         _ => {
             let examples = "tcp://127.0.0.1:502, rtu:///dev/ttyUSB0?line=9600+8E1, rtu+tcp://127.0.0.1:4001";
             let message = format!("`{url}` is no place for Modbus: write it like {examples}");
@@ -57,7 +66,10 @@ pub(super) fn parse(py: Python<'_>, url: &str) -> PyResult<Place> {
     };
     let again = port;
     let port = place::port(py, &again)?;
-    let line = port.line();
+    let line = match rig {
+        Some(rig) => rig.get().shared.rig(py)?.line_of(&port),
+        None => port.line(),
+    };
     Ok(Place { port, protocol, line, again })
 }
 

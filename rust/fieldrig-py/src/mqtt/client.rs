@@ -200,7 +200,7 @@ impl Client {
             connect_timeout: timeout,
             ..ClientConfig::default()
         };
-        let port = PortSpec::TcpConnect(broker_address(py, url)?);
+        let port = broker_port(py, url)?;
         let owner = Owner::parse(py, belongs_to)?;
         let binding = place::binding("broker", port, Some(protocol), Sender::Client);
         let name = name.unwrap_or_else(|| url.to_owned());
@@ -273,8 +273,11 @@ fn quality(py: Python<'_>, qos: u8) -> PyResult<QoS> {
     QoS::from_bits(qos).ok_or_else(|| error(py, Kind::Usage, format!("QoS is 0 or 1, not {qos}")))
 }
 
-/// `host:port` of a broker URL; the port is 1883 unless given.
-fn broker_address(py: Python<'_>, url: &str) -> PyResult<String> {
+/// The port of a broker URL; the port number is 1883 unless given.
+fn broker_port(py: Python<'_>, url: &str) -> PyResult<PortSpec> {
+    if url.starts_with("memory://") {
+        return place::port(py, url);
+    }
     let wrong = |problem: &str| {
         error(py, Kind::Usage, format!("`{url}` is no broker: {problem}; write it like mqtt://127.0.0.1:1883"))
     };
@@ -284,7 +287,7 @@ fn broker_address(py: Python<'_>, url: &str) -> PyResult<String> {
     let host_only = !address.contains(':') || address.ends_with(']');
     let full = if host_only { format!("{address}:1883") } else { address.to_owned() };
     match PortSpec::parse(&format!("tcp://{full}")) {
-        Ok(_) => Ok(full),
+        Ok(_) => Ok(PortSpec::TcpConnect(full)),
         Err(problem) => Err(wrong(&problem.problem)),
     }
 }

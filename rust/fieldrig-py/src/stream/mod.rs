@@ -103,7 +103,9 @@ impl Stream {
         let (mut whole, mut seen) = (found, None);
         loop {
             let look = |stream: &mut stream::Stream, _: Time| {
-                let again = if seen.is_none() { None } else { stream.search(pattern, whole.start).ok().flatten() };
+                // More may have come since it was found.
+                let fresh = seen.is_none() && whole.end == stream.end();
+                let again = if fresh { None } else { stream.search(pattern, whole.start).ok().flatten() };
                 let now = again.unwrap_or_else(|| whole.clone());
                 (stream.may_grow(pattern, &now), stream.end(), now)
             };
