@@ -40,6 +40,7 @@ class BenchPlan:
         self.name: str = native.name
         self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
         self.peers: tuple[str, ...] = tuple(device.name for device in native.peers)
+        self.devices: dict[str, _core.bench.Dut] = {device.name: device for device in (*native.duts, *native.peers)}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], profiles: Sequence[str] = ()) -> BenchPlan:
@@ -70,10 +71,11 @@ class BenchPlan:
         Raises:
             BenchError: a port is missing, busy or refuses.
         """
-        return Bench(self, Path(out) if out is not None else _new_folder(), trace)
+        return Bench(self, Path(out) if out is not None else new_folder(), trace)
 
 
-def _new_folder() -> Path:
+def new_folder() -> Path:
+    """A name for the folder of a run that nobody named."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     return Path("fieldrig-runs") / f"{now}-{os.getpid()}"
 

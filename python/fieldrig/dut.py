@@ -27,6 +27,7 @@ class Dut:
         self.name: str = native.name
         self.profile: str = native.profile
         self.not_run: str | None = native.not_run
+        self.used = False  # whether the test that runs asked for one of its links, or looked into it
         self.timeline = Timeline(bench.rig.now, bench.rig.stalls)
         self.timeline.trace = bench.files().get("trace")
         self.emulated = bench._running.device(native.name)
@@ -54,6 +55,7 @@ class Dut:
     def __getattr__(self, name: str) -> Any:
         links = self.__dict__.get("_links", {})
         if name in links:
+            self.used = True
             return links[name]
         known = ", ".join(links) or "none"
         raise AttributeError(f"the device `{self.name}` has no link `{name}`; it has: {known}")
@@ -100,6 +102,7 @@ class Dut:
             for link, name in self._habits:
                 self.emulated.habit(link, name, "default")
         self._habits.clear()
+        self.used = False
         self.timeline.restart()
 
     def get(self, point: str) -> Any:
@@ -110,6 +113,7 @@ class Dut:
         """
         if self.emulated is None:
             raise UsageError(f"{self.name}.get(): only an emulated device can be looked into; this one is real")
+        self.used = True
         return self.emulated.get(point)
 
     def close(self) -> None:

@@ -21,9 +21,13 @@ from .units import human
 
 if TYPE_CHECKING:
     from .measure import Measurement
+    from .pytest_plugin.requirements import Row
     from .pytest_plugin.results import Results
 
-WORST_FIRST = ("error", "fail", "inconclusive", "advice", "not tested", "not run", "not applicable", "reported", "pass")
+WORST_FIRST = (
+    *("error", "fail", "failed", "bench error", "inconclusive", "waived", "advice"),
+    *("unknown", "untested", "not tested", "not run", "not applicable", "reported", "pass", "passed"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Chapter:
     facts: Mapping[str, str] = field(default_factory=dict)
     entries: Sequence[Entry] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    matrix: Sequence[Row] = ()
+    """The user's requirements, and what the run says about each."""
 
     def counts(self) -> dict[str, int]:
         """How many entries ended how, the worst first."""
@@ -82,23 +88,26 @@ class Chapter:
         return found
 
 
-def chapter_of(results: Results, title: str, facts: Mapping[str, str] | None = None) -> Chapter:
+def chapter_of(
+    results: Results, title: str, facts: Mapping[str, str] | None = None, matrix: Sequence[Row] = ()
+) -> Chapter:
     """The chapter of a pytest run."""
     profiles = ", ".join(f"{name} = {profile}" for name, profile in results.profiles.items())
     known = {"bench": results.bench, "profiles": profiles}
     entries = [
         Entry(
             name=case.nodeid.rpartition("/")[2],
-            verdict="not run" if case.verdict == "none" else case.verdict,
-            says=(case.text or case.not_run).partition("\n")[0],
-            detail=case.text,
+            verdict=case.word,
+            says=case.says,
+            detail=case.settled.text,
             requirements=case.requirements,
             measurements=case.measurements,
             seconds=case.duration,
         )
         for case in results.cases.values()
     ]
-    return Chapter(title, {**known, **results.facts, **(facts or {})}, entries, dict(results.files))
+    problems = {"red": "; ".join(results.problems)}
+    return Chapter(title, {**known, **results.facts, **problems, **(facts or {})}, entries, dict(results.files), matrix)
 
 
 def worst(verdicts: Iterable[str]) -> str:
@@ -169,7 +178,9 @@ def _chapter(number: int, chapter: Chapter) -> str:
     if measured:
         parts += ["<h3>Measurements</h3>\n", _measurements(measured)]
     sections, coverage = chapter.sections(), chapter.coverage()
-    if coverage:
+    if chapter.matrix:
+        parts += ["<h3>Requirements</h3>\n", _matrix(chapter.matrix)]
+    elif coverage:
         shown = _sections(sections) if sections else _coverage(coverage)
         parts += ["<h3>Requirement coverage</h3>\n", shown]
     parts += ["<h3>Verdicts</h3>\n", _entries(chapter.entries, "suite" if sections else "")]
@@ -226,6 +237,19 @@ def _coverage(coverage: Mapping[str, Sequence[Entry]]) -> str:
         for requirement, entries in coverage.items()
     ]
     return _table(["requirement", "verdict", "judged by"], rows)
+
+
+def _matrix(rows: Sequence[Row]) -> str:
+    cells = [
+        [
+            f"<code>{escape(row.id)}</code>",
+            _badge(row.state),
+            escape(row.text),
+            "<br>".join(escape(f"{test}: {word}") for test, word in row.tests.items()),
+        ]
+        for row in rows
+    ]
+    return _table(["requirement", "state", "text", "tests"], cells, "matrix")
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:

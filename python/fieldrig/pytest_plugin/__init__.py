@@ -1,100 +1,107 @@
-"""The pytest plug-in: bench file, profiles, devices as fixtures, measurements, verdicts.
+"""The pytest plug-in: bench file, profiles, devices as fixtures, measurements, verdicts, waivers, requirements, farms.
 
 Rules of this plug-in:
 
 - Inert when unused: without a bench file it changes nothing and loads no native code.
 - A device of the bench is a session fixture of its name; before each test its cursors start anew.
-- The worst verdict of a test is its verdict: a later skip or teardown error never hides a recorded fail. What was
-  measured in set-up and test is judged at the end of the test, what is measured after it at the end of tear-down.
-- pytest's own exit codes stay pytest's.
+- The worst verdict of a test is its verdict: nothing that comes later hides a recorded fail.
+- A test that was not run says why, and never passes.
+- pytest's own exit codes stay pytest's; a run that must be red beside its tests ends as if a test had failed.
+
+This file holds the hooks; each concern has a file: `options`, `devices`, `marks`, `phases` (set-up), `measuring`,
+`reports` and `verdicts` (from exception to verdict), `results`, `session` (the open bench), `gates` (with `waivers`
+and `requirements`), `farm` (pytest-xdist), `summary`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .results import Case, Results
+from . import devices, farm, marks, measuring, options, phases, reports, session, summary
+from . import gates as gates_
+from .results import Results
+from .state import GATES, PLAN, RESULTS, bench_of, case_of, plan_of
 
 if TYPE_CHECKING:
     from fieldrig.bench import Bench, BenchPlan
     from fieldrig.measure import Measure
 
-PLAN = pytest.StashKey["BenchPlan"]()
-RESULTS = pytest.StashKey[Results]()
-BENCH = pytest.StashKey["Bench"]()
-MEASURE = pytest.StashKey["Measure | None"]()
-PROPERTIES = pytest.StashKey[int]()
-
-MARKS = (
-    "requirement(id, ...): the requirements this test judges",
-    "measures(name, ..., min=None, max=None, unit=None): measurements this test must take; left unset, it fails",
-)
-TAKEN_NAMES = frozenset(
-    "bench measure cache capsys capsysbinary capfd capfdbinary caplog doctest_namespace monkeypatch pytestconfig "
-    "record_property record_testsuite_property record_xml_attribute recwarn request tmp_path tmp_path_factory "
-    "tmpdir tmpdir_factory subtests worker_id testrun_uid".split()
-)
+HEADERS: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("fieldrig", "fieldrig: devices, benches, verdicts")
-    group.addoption("--bench", metavar="FILE", help="bench file; else $FIELDRIG_BENCH, ini fieldrig_bench, bench.toml")
-    group.addoption(
-        "--profile",
-        action="append",
-        metavar="[DUT=]PROFILE",
-        help="how devices are provided: emulated or real; repeat with DUT=PROFILE to mix",
-    )
-    group.addoption(
-        "--fieldrig-inconclusive",
-        choices=("fail", "skip"),
-        default="fail",
-        help="what pytest shows for an inconclusive test (default: fail)",
-    )
-    group.addoption("--fieldrig-out", metavar="DIR", help="folder of the run: run log and trace (default: a new one)")
-    group.addoption(
-        "--fieldrig-trace",
-        choices=("full", "ring", "counts"),
-        default="full",
-        help="what is kept of the frames on all links (default: full)",
-    )
-    parser.addini("fieldrig_bench", "bench file, relative to the ini file")
+    options.add(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for mark in MARKS:
+    for mark in options.MARKS:
         config.addinivalue_line("markers", mark)
-    config.stash[RESULTS] = Results()
-    path = _bench_file(config)
-    if path is None:
+    results = config.stash[RESULTS] = Results()
+    plans = _plans(config)
+    config.stash[HEADERS] = [plan.header() for plan in plans]
+    if plans:
+        config.stash[PLAN] = plans[0]
+        results.bench = ", ".join(plan.name for plan in plans)
+        for plan in plans:
+            prefix = f"{plan.name}." if len(plans) > 1 else ""
+            results.profiles.update({f"{prefix}{name}": profile for name, profile in plan.profiles.items()})
+        config.pluginmanager.register(devices.fixtures(plans[0]), "fieldrig-devices")
+    config.pluginmanager.register(phases.Ready(), "fieldrig-ready")
+    config.stash[GATES] = gates_.load(config, plan_of(config))
+    if farm.is_controller(config):
+        folder = _folder(config)
+        results.folder = str(folder) if plans else ""
+        config.pluginmanager.register(farm.Controller(plans, folder), "fieldrig-farm")
+
+
+def _plans(config: pytest.Config) -> list[BenchPlan]:
+    """The benches of the run: in a worker the one dealt to it, in the controller all, else the only one."""
+    dealt = farm.given(config).get("bench")
+    paths = [Path(dealt)] if dealt else options.bench_files(config)
+    if not paths:
         if config.getoption("--profile"):
             raise pytest.UsageError("--profile is given, but there is no bench: name one with --bench FILE")
-        return
-    plan = _load(config, path)
-    config.stash[PLAN] = plan
-    results = config.stash[RESULTS]
-    results.bench = plan.name
-    results.profiles = dict(plan.profiles)
-    config.pluginmanager.register(_device_fixtures(plan), "fieldrig-devices")
+        return []
+    plans = [options.load(config, path) for path in paths]
+    if len(plans) > 1 and not farm.is_controller(config):
+        if not config.getoption("collectonly"):
+            raise pytest.UsageError(f"{len(plans)} benches need as many workers: pytest-xdist with -n {len(plans)}")
+        del plans[1:]
+    return plans
+
+
+def _folder(config: pytest.Config) -> Path:
+    from fieldrig.bench import new_folder
+
+    given = config.getoption("--fieldrig-out")
+    return Path(given) if given else new_folder()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    plan = config.stash.get(PLAN, None)
-    if plan is None:
-        return []
-    return [plan.header()]
+    return config.stash[HEADERS]
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    bench = config.stash.get(BENCH, None)
-    if bench is not None:
-        bench.close()
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    devices.each_dut(metafunc)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    farm.remember(config, items)
+    marks.apply(config, items)
+    plan = plan_of(config)
+    if plan is not None and farm.given(config).get("single_file"):
+        farm.group(items, plan)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    from .state import name_of
+
+    session.config.stash[GATES].selected = {name_of(item) for item in session.items}
 
 
 @pytest.fixture(scope="session")
@@ -104,58 +111,46 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     Raises:
         pytest.UsageError: no bench file was named or found.
     """
-    config = request.config
-    plan = config.stash.get(PLAN, None)
-    if plan is None:
-        raise pytest.UsageError("there is no bench: name one with --bench FILE, or put bench.toml beside the ini file")
-    opened = plan.open(out=config.getoption("--fieldrig-out"), trace=config.getoption("--fieldrig-trace"))
-    config.stash[BENCH] = opened
-    results = config.stash[RESULTS]
-    results.folder = str(opened.folder)
-    results.files.update(opened.files())
+    out = farm.given(request.config).get("folder") or request.config.getoption("--fieldrig-out")
     note = request.getfixturevalue("record_testsuite_property")
-    for name, value in opened.properties():
-        note(name, value)
-    yield opened
-    timing = opened.rig.timing_class
-    if timing is not None:  # known once the lines were used
-        note("timing_class", timing)
-        results.facts["timing class"] = timing
-    opened.close()
+    yield from session.use(request.config, note, None if out is None else Path(out))
+
+
+@pytest.fixture(scope="session")
+def dut(request: pytest.FixtureRequest) -> Any:
+    """A device of the bench: in a test marked `each_dut` each of them in turn.
+
+    Raises:
+        UsageError: the test is not marked `each_dut`.
+    """
+    from fieldrig.errors import UsageError
+
+    name = getattr(request, "param", None)
+    if name is None:
+        hint = "@pytest.mark.each_dut(), or the name of a device as the fixture"
+        raise UsageError("the fixture `dut` is for tests that are marked each_dut", hint=hint)
+    return devices.usable(request.getfixturevalue("bench"), str(name))
 
 
 @pytest.fixture
 def measure(request: pytest.FixtureRequest) -> Measure:
     """Takes measurements: ``measure("alarm_latency", command.until(alarm), max="500ms")``; judged at the end."""
-    return _measure(request.node)
+    return measuring.of(request.node)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
-    case = _results(item).case(item.nodeid)
-    case.requirements = [str(name) for mark in item.iter_markers("requirement") for name in mark.args]
-    # A test that is run again begins anew.
-    item.stash[MEASURE] = None
-    del item.user_properties[item.stash.setdefault(PROPERTIES, len(item.user_properties)) :]
-    item.user_properties.extend(("requirement", name) for name in case.requirements)
-    opened = item.config.stash.get(BENCH, None)
-    if opened is not None:
-        opened.restart(item.nodeid)
-    try:
-        return (yield)
-    except BaseException as raised:
-        _with_measurements(item, raised)
-        raise
+    return (yield from phases.setup(item))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    return (yield from _with_outcome(item))
+    return (yield from measuring.phase(item))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    return (yield from _with_outcome(item))
+    return (yield from measuring.phase(item))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -164,214 +159,52 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     raised = call.excinfo
     report = yield
-    _restore(report, call, raised)
-    case = _results(item).case(item.nodeid)
-    case.duration += report.duration
-    if call.excinfo is not None:
-        _judge(item, call.excinfo.value, report, case)
-    elif call.when == "call" and report.passed:
-        case.worsen("pass", "", "")
-    elif report.failed:
-        case.worsen("error", "", str(report.longrepr))
-    if call.when == "teardown":
-        _close_case(item, case)
-        report.user_properties = list(item.user_properties)
+    reports.take(item, call, report, raised)
+    if farm.is_worker(item.config):
+        farm.attach(report, item, case_of(item))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    plan = config.stash.get(PLAN, None)
-    results = config.stash[RESULTS]
-    if plan is None or not results.cases:
-        return
-    counts = ", ".join(f"{count} {word}" for word, count in results.counts().items())
-    terminalreporter.section("fieldrig", sep="-")
-    terminalreporter.line(f"{plan.header()}: {counts}")
-    for name, value in results.facts.items():
-        terminalreporter.line(f"{name}: {value}")
-    for kind, path in results.files.items():
-        terminalreporter.line(f"{kind}: {path}")
-
-
-def _judge(item: pytest.Item, error: BaseException, report: pytest.TestReport, case: Case) -> None:
-    from .verdicts import judged, rewrite, skip_inconclusive
-
-    if report.skipped:
-        waived = getattr(report, "wasxfail", None)
-        case.not_run = str(error) if waived is None else f"expected to fail: {waived}"
-        return
-    if not report.failed or isinstance(error, KeyboardInterrupt):
-        return
-    if isinstance(error, pytest.FixtureLookupError):
-        error = _no_such_device(item, error)
-    verdict, blame = judged(error, _uses_device(item))
-    before = case.verdict
-    text = case.text
-    rewrite(report, item, case, error, blame)
-    new_text, case.text = case.text, text
-    case.worsen(verdict, blame, new_text)
-    only_inconclusive = verdict == "inconclusive" and before in ("none", "pass", "inconclusive")
-    if only_inconclusive and item.config.getoption("--fieldrig-inconclusive") == "skip":
-        skip_inconclusive(report, item)
-
-
-def _no_such_device(item: pytest.Item, missing: pytest.FixtureLookupError) -> BaseException:
-    """A fixture that nobody knows may be a device: says what the bench has, or that a test of ours has no bench."""
-    from fieldrig.errors import UsageError
-
-    message = f"there is no fixture `{missing.argname}`"
-    plan = item.config.stash.get(PLAN, None)
-    if plan is not None:
-        known = ", ".join(plan.profiles) or "none"
-        return UsageError(f"{message}, and the bench {plan.name} has no such device; it has: {known}")
-    beside = item.path.parent / "bench.toml"
-    if beside.is_file():
-        hint = f"{beside} is not in the root folder {item.config.rootpath}: name it with --bench"
-    elif {"measure", "bench"} & set(getattr(item, "fixturenames", ())):
-        hint = f"a device comes with its bench: --bench FILE, or bench.toml in {item.config.rootpath}"
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Asks the gates, after all fixtures were torn down and before the summary is printed."""
+    result = yield
+    if farm.is_worker(session.config):
+        farm.leave(session.config)
     else:
-        return missing
-    return UsageError(f"{message}, and there is no bench", hint=hint)
-
-
-def _close_case(item: pytest.Item, case: Case) -> None:
-    """Puts verdict and measurements into the properties and the run log."""
-    taken = item.stash.get(MEASURE, None)
-    if taken is not None:
-        case.measurements = taken.taken
-        for measurement in case.measurements:
-            item.user_properties.extend(measurement.properties())
-    if case.verdict != "none":
-        item.user_properties.append(("verdict", case.verdict))
-    opened = item.config.stash.get(BENCH, None)
-    if opened is not None:
-        opened.note_verdict(item.nodeid, case.verdict, case.text or case.not_run)
-
-
-def _measure(item: pytest.Item) -> Measure:
-    from fieldrig.measure import Measure
-
-    known = item.stash.get(MEASURE, None)
-    if known is not None:
-        return known
-    opened = item.config.stash.get(BENCH, None)
-    declared = {str(name): dict(mark.kwargs) for mark in item.iter_markers("measures") for name in mark.args}
-    stalled = opened.stalled_since_restart if opened is not None else lambda: 0
-    note = opened.note_measurement if opened is not None else lambda measurement: None
-    made = item.stash[MEASURE] = Measure(stalled, note, declared)
-    return made
-
-
-def _with_outcome(item: pytest.Item) -> Generator[None, Any, Any]:
-    """A phase of a test, and then what its measurements say."""
-    try:
-        result = yield
-    except BaseException as raised:
-        _with_measurements(item, raised)
-        raise
-    outcome = _outcome(item)
-    if outcome is not None:
-        raise outcome
+        _settle(session)
     return result
 
 
-def _outcome(item: pytest.Item) -> Exception | None:
-    """What the measurements say that were taken since they were asked last."""
-    declared = next(item.iter_markers("measures"), None) is not None
-    taken = item.stash.get(MEASURE, None)
-    if taken is None:
-        return _measure(item).settle() if declared else None
-    return taken.settle()
-
-
-def _restore(report: pytest.TestReport, call: pytest.CallInfo[None], raised: pytest.ExceptionInfo[Any] | None) -> None:
-    """In a `unittest.TestCase` pytest puts what the test raised in the place of what its measurements said."""
-    if raised is None or call.excinfo is None or raised is call.excinfo:
+def _settle(session: pytest.Session) -> None:
+    config = session.config
+    results, gates = config.stash[RESULTS], config.stash[GATES]
+    if config.getoption("collectonly"):
         return
-    if isinstance(call.excinfo.value, pytest.skip.Exception):
-        call.excinfo = raised
-        report.outcome = "failed"
-    else:
-        call.excinfo.value.add_note(str(raised.value))
+    gates.settle(results)
+    if gates_.is_red(results, config.getoption("--fieldrig-inconclusive") == "skip") and session.exitstatus in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if results.folder and results.cases:
+        results.files.update(gates.write(Path(results.folder), results))
 
 
-def _with_measurements(item: pytest.Item, raised: BaseException) -> None:
-    """A measurement that failed is not hidden by a skip or a bench error that came after it."""
-    from fieldrig.errors import BenchError, LimitExceeded
-
-    taken = item.stash.get(MEASURE, None)
-    outcome = taken.settle() if taken is not None and taken.taken else None
-    if not isinstance(outcome, LimitExceeded):
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    results, gates = config.stash[RESULTS], config.stash[GATES]
+    if not results.cases or not (plan_of(config) is not None or gates.used or results.problems):
         return
-    if isinstance(raised, pytest.skip.Exception | pytest.xfail.Exception | BenchError):
-        raise LimitExceeded(f"{outcome.message}\n  then: {raised}") from raised
-    raised.add_note(str(outcome))
+    headers = config.stash[HEADERS]
+    terminalreporter.section("fieldrig", sep="-")
+    for line in summary.lines(headers, results, gates):
+        terminalreporter.line(line)
 
 
-def _uses_device(item: pytest.Item) -> bool:
-    plan = item.config.stash.get(PLAN, None)
-    names = set(getattr(item, "fixturenames", ()))
-    return plan is not None and bool(names & (set(plan.profiles) | {"bench"}))
-
-
-def _results(item: pytest.Item) -> Results:
-    return item.config.stash[RESULTS]
-
-
-def _bench_file(config: pytest.Config) -> Path | None:
-    """The bench file: option, environment, ini, `bench.toml` in the root folder; None if there is none."""
-    given = config.getoption("--bench") or os.environ.get("FIELDRIG_BENCH")
-    if given:
-        if str(given).startswith("builtin"):
-            from fieldrig.demo import builtin_bench
-
-            return builtin_bench(str(given))
-        path = config.invocation_params.dir / given
-        if not path.is_file():
-            raise pytest.UsageError(f"there is no bench file {given}")
-        return path
-    ini = str(config.getini("fieldrig_bench") or "")
-    if ini:
-        path = (config.inipath.parent if config.inipath else config.rootpath) / ini
-        if not path.is_file():
-            raise pytest.UsageError(f"there is no bench file {path} (ini fieldrig_bench)")
-        return path
-    found = config.rootpath / "bench.toml"
-    return found if found.is_file() else None
-
-
-def _load(config: pytest.Config, path: Path) -> BenchPlan:
-    from fieldrig.bench import BenchPlan
-    from fieldrig.errors import FieldrigError
-
-    try:
-        plan = BenchPlan.load(path, config.getoption("--profile") or [])
-    except FieldrigError as error:
-        raise pytest.UsageError(str(error)) from None
-    clash = sorted({*plan.profiles, *plan.peers} & TAKEN_NAMES)
-    if clash:
-        raise pytest.UsageError(f"{path}: a device named `{clash[0]}` would hide the fixture of that name; rename it")
-    return plan
-
-
-def _device_fixtures(plan: BenchPlan) -> ModuleType:
-    """A module with one session fixture for each device of the bench, for pytest to collect."""
-    module = ModuleType("fieldrig_devices", "The devices of the bench.")
-    for name in (*plan.profiles, *plan.peers):
-        setattr(module, name, _device_fixture(name))
-    return module
-
-
-def _device_fixture(name: str) -> Any:
-    @pytest.fixture(scope="session", name=name)
-    def provide(bench: Bench) -> Any:
-        device = bench.device(name)
-        if device.not_run:
-            pytest.skip(f"not run: {device.not_run}")
-        return device
-
-    provide.__doc__ = f"The device `{name}` of the bench."
-    return provide
+def pytest_unconfigure(config: pytest.Config) -> None:
+    opened = bench_of(config)
+    if opened is not None:
+        opened.close()
 
 
 def results(config: pytest.Config) -> Results:

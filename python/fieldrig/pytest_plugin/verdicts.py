@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
 from fieldrig.expect import LINES
 
-if TYPE_CHECKING:
-    from .results import Case
+from .results import VERDICTS
+
+_OTHERS = 3
 
 
 def judged(error: BaseException, uses_dut: bool) -> tuple[str, str]:
@@ -26,30 +27,59 @@ def judged(error: BaseException, uses_dut: bool) -> tuple[str, str]:
         return "fail", "DUT"
     if isinstance(error, UsageError):
         return "error", "USAGE"
-    if isinstance(error, AssertionError):
+    if isinstance(error, AssertionError | pytest.fail.Exception):
         return "fail", "DUT" if uses_dut else ""
-    if isinstance(error, pytest.fail.Exception):
-        return "fail", "DUT" if uses_dut else ""
-    return "error", ""
+    return "error", "USAGE" if uses_dut else ""
 
 
-def rewrite(report: pytest.TestReport, item: pytest.Item, case: Case, error: BaseException, blame: str) -> None:
-    """Makes the failure text of a report begin with the blame."""
-    place = _place(report, item)
-    if isinstance(error, FieldrigError):
-        # What was measured before it stands in the notes.
-        case.text = shortened("\n".join([str(error), *getattr(error, "__notes__", ())]))
-        report.longrepr = f"{case.text}\n  test: {place}"
-    elif blame:
-        text = shortened("\n".join([str(error) or type(error).__name__, *getattr(error, "__notes__", ())]))
-        case.text = f"{blame}: {text}"
-        report.sections.insert(0, ("fieldrig", f"{blame}: {text}\n  test: {place}"))
-        if isinstance(error, AssertionError):
-            shown = report.longreprtext
-            report.longrepr = f"{blame}: {text}\n  test: {place}\n\n{shown}"
-            del report.sections[0]
+def accused(error: BaseException, uses_dut: bool) -> BaseException:
+    """Of several exceptions that were raised together (in tear-downs, in tasks) one that accuses the device, if any.
+
+    Else the one with the worst verdict. The others stand in its notes.
+    """
+    leaves = list(_leaves(error))
+    if len(leaves) == 1:
+        return leaves[0]
+    fails = [one for one in leaves if judged(one, uses_dut)[0] == "fail"]
+    worst = max(fails or leaves, key=lambda one: VERDICTS.index(judged(one, uses_dut)[0]))
+    others = [one for one in leaves if one is not worst]
+    for other in others[:_OTHERS]:
+        worst.add_note(f"  and: {_first_line(other)}")
+    if len(others) > _OTHERS:
+        worst.add_note(f"  and {len(others) - _OTHERS} more")
+    return worst
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
     else:
-        case.text = f"{type(error).__name__}: {error}"
+        yield error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).partition("\n")[0]
+    return text if isinstance(error, FieldrigError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def rewrite(report: pytest.TestReport, item: pytest.Item, error: BaseException, blame: str) -> str:
+    """Makes the failure text of a report begin with the blame; gives that text."""
+    place = _place(report, item)
+    notes = getattr(error, "__notes__", ())  # what was measured before it, or raised together with it
+    if isinstance(error, FieldrigError):
+        text = shortened("\n".join([str(error), *notes]))
+        report.longrepr = f"{text}\n  test: {place}"
+        return text
+    if not blame:
+        return f"{type(error).__name__}: {error}"
+    said = str(error) or type(error).__name__
+    if not isinstance(error, AssertionError | pytest.fail.Exception):
+        who = "the test" if report.when == "call" else f"a fixture ({report.when} of the test)"
+        said = f"{who} raised {type(error).__name__}: {error}".removesuffix(": ")
+    text = shortened("\n".join([f"{blame}: {said}", *notes]))
+    report.longrepr = f"{text}\n  test: {place}\n\n{report.longreprtext}"
+    return text
 
 
 def shortened(text: str) -> str:
@@ -60,11 +90,11 @@ def shortened(text: str) -> str:
     return "\n".join(lines)
 
 
-def skip_inconclusive(report: pytest.TestReport, item: pytest.Item) -> None:
-    """Turns a red inconclusive report into a skip, on the user's explicit wish."""
+def show_as_skip(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
+    """Turns a red report into a skip: an inconclusive one on the user's explicit wish, a fail that is waived."""
     path, line, _ = item.location
     report.outcome = "skipped"
-    report.longrepr = (path, (line or 0) + 1, f"Skipped: {report.longreprtext}")
+    report.longrepr = (path, (line or 0) + 1, f"Skipped: {reason}")
 
 
 def _place(report: pytest.TestReport, item: pytest.Item) -> str:

@@ -1,0 +1,217 @@
+"""Several workers: pytest-xdist.
+
+Rules of this file:
+
+- The controller deals the bench files to the workers. A bench with real devices has one worker at a time, or all its
+  tests go to one worker (`--dist loadgroup`); an emulated bench exists once in each worker that uses it.
+- Each worker writes its own folder, below that of the run.
+- A worker sends the case of a test with each report, and all cases at its end; the controller puts them together, so
+  that summary, gates and report are made in one place. The test in which a worker dies is the bench's error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .results import Case, Results
+from .state import GATES, NODEID, RESULTS
+
+if TYPE_CHECKING:
+    from fieldrig.bench import BenchPlan
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """Whether this process deals tests to workers of pytest-xdist, and runs none itself."""
+    deals = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+    return deals and not is_worker(config) and not config.getoption("collectonly")
+
+
+def given(config: pytest.Config) -> dict[str, Any]:
+    """What the controller gave to this worker; empty outside of a worker."""
+    found: dict[str, Any] = getattr(config, "workerinput", {}).get("fieldrig", {})
+    return found
+
+
+def is_exclusive(plan: BenchPlan) -> bool:
+    """Whether only one process at a time can use a bench: it has real devices."""
+    return any(device.profile == "real" and not device.not_run for device in plan.devices.values())
+
+
+def group(items: list[pytest.Item], plan: BenchPlan) -> None:
+    """Sends everything that may use the bench to one worker.
+
+    Raises:
+        pytest.UsageError: a test has a group of its own, which might go to another worker.
+    """
+    for item in items:
+        needed = set(getattr(item, "fixturenames", ()))
+        if not needed & {"bench", "request", "dut", *plan.devices}:
+            continue
+        if next(item.iter_markers("xdist_group"), None) is not None:
+            raise pytest.UsageError(
+                f"{item.nodeid}: it has its own xdist_group, but may use the bench {plan.name}, whose devices are "
+                "real: all its tests must go to one worker. Remove the mark, or run without -n"
+            )
+        item.add_marker(pytest.mark.xdist_group(f"bench-{plan.name}"))
+
+
+class Controller:
+    """The part of the plug-in that runs in the controller of pytest-xdist."""
+
+    def __init__(self, plans: list[BenchPlan], folder: Path) -> None:
+        self._plans = plans
+        self._folder = folder
+        self._dealt: dict[str, BenchPlan] = {}
+        self._single_file = False
+        self._each = False
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[Any]) -> None:
+        """Checks that the workers can share the benches."""
+        dist = str(config.getoption("dist"))
+        self._each = dist == "each"
+        exclusive = [plan for plan in self._plans if is_exclusive(plan)]
+        workers = len(specs)
+        if workers < len(self._plans):
+            raise pytest.UsageError(
+                f"{len(self._plans)} benches for {workers} workers: each bench needs one; use -n {len(self._plans)}"
+            )
+        if workers > len(self._plans) and len(exclusive) == len(self._plans):
+            if len(self._plans) > 1:
+                raise pytest.UsageError(
+                    f"{workers} workers cannot share {len(exclusive)} benches of real devices; use -n {len(exclusive)}"
+                )
+            if dist != "loadgroup":
+                raise pytest.UsageError(
+                    f"{workers} workers cannot share the real devices of the bench {exclusive[0].name}: use "
+                    "--dist loadgroup (all tests with a device go to one worker), -n 1, or one --bench for each worker"
+                )
+            self._single_file = True
+        if not self._each:
+            _same_devices(self._plans)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Deals a bench to a worker: the one with the fewest workers; one with real devices only if it has none."""
+        worker = node.gateway.id
+        input_ = {"folder": str((self._folder / worker).absolute()), "single_file": self._single_file}
+        if self._plans:
+            plan = min(self._plans, key=self._load)
+            self._dealt[worker] = plan
+            input_["bench"] = str(plan.path.absolute())
+        node.workerinput["fieldrig"] = input_
+
+    def _load(self, plan: BenchPlan) -> tuple[bool, int]:
+        workers = sum(dealt is plan for dealt in self._dealt.values())
+        return (workers > 0 and is_exclusive(plan) and not self._single_file, workers)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """A worker ended: what it says at its end, or that its bench is free for the worker in its place."""
+        worker = node.gateway.id
+        self._dealt.pop(worker, None)
+        said = getattr(node, "workeroutput", {}).get("fieldrig")
+        if said is None:
+            return
+        config = node.config
+        results, gates = config.stash[RESULTS], config.stash[GATES]
+        for data in said["cases"]:
+            self.take(results, data)
+        for nodeid, cited in said["collected"].items():
+            gates.collected[self._key(nodeid, worker, said["bench"])] = cited
+        gates.selected.update(self._key(nodeid, worker, said["bench"]) for nodeid in said["selected"])
+        results.problems += [problem for problem in said["problems"] if problem not in results.problems]
+        results.files.update({f"{kind} of {worker}": path for kind, path in said["files"].items()})
+        results.facts.update({f"{name} of {worker}": value for name, value in said["facts"].items()})
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes the case that came with a report."""
+        node = getattr(report, "node", None)
+        if node is None:
+            return
+        results = node.config.stash[RESULTS]
+        data = getattr(report, "fieldrig", None)
+        if data is not None:
+            self.take(results, data)
+        elif report.when not in ("setup", "call", "teardown"):
+            self._crashed(results, report, node.gateway.id)
+
+    def take(self, results: Results, data: dict[str, Any]) -> None:
+        """Takes a case of a worker; what another worker made of the same test before stays as an attempt."""
+        case = Case.from_plain(data)
+        case.nodeid = self._key(case.nodeid, case.worker, case.bench)
+        before = results.cases.get(case.nodeid)
+        if before is not None and before.worker != case.worker:
+            before.begin()
+            case.attempts = [*before.attempts, *case.attempts]
+        elif before is not None:
+            # What was before the worker in the place of a dead one.
+            case.attempts = [*before.attempts[: len(before.attempts) - len(case.attempts)], *case.attempts]
+        results.cases[case.nodeid] = case
+
+    def _crashed(self, results: Results, report: pytest.TestReport, worker: str) -> None:
+        name, at, _ = report.nodeid.rpartition("@")
+        nodeid = name if self._single_file and at and "]" not in report.nodeid[len(name) :] else report.nodeid
+        plan = self._dealt.get(worker)
+        case = results.case(self._key(nodeid, worker, plan.name if plan else ""))
+        case.begun, case.worker = True, worker
+        case.worsen("inconclusive", "BENCH", f"BENCH: the process of the worker {worker} ended in this test")
+
+    def _key(self, nodeid: str, worker: str, bench: str) -> str:
+        return f"{nodeid}[{worker} {bench}]" if self._each else nodeid
+
+
+def _same_devices(plans: list[BenchPlan]) -> None:
+    def offers(plan: BenchPlan) -> dict[str, tuple[bool, tuple[str, ...], frozenset[str]]]:
+        return {
+            name: (name in plan.profiles, tuple(sorted(device.tags)), frozenset(link.name for link in device.links))
+            for name, device in plan.devices.items()
+        }
+
+    for plan in plans[1:]:
+        if offers(plan) != offers(plans[0]):
+            raise pytest.UsageError(
+                f"the benches {plans[0].name} and {plan.name} do not have the same devices (names, tags, links), so "
+                "their workers cannot share the tests: use --dist each, which runs every test on every bench"
+            )
+
+
+def leave(config: pytest.Config) -> None:
+    """In a worker, at its end: everything that the controller needs to know."""
+    results, gates = config.stash[RESULTS], config.stash[GATES]
+    output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+    output["fieldrig"] = {
+        "bench": results.bench,
+        "cases": [case.plain() for case in results.cases.values()],
+        "collected": gates.collected,
+        "selected": sorted(gates.selected),
+        "problems": results.problems,
+        "files": results.files,
+        "facts": results.facts,
+    }
+
+
+def attach(report: pytest.TestReport, item: pytest.Item, case: Case) -> None:
+    """In a worker: sends the case along with the report."""
+    config = item.config
+    case.worker = str(config.workerinput["workerid"])  # type: ignore[attr-defined]
+    case.bench = config.stash[RESULTS].bench
+    report.fieldrig = case.plain()  # type: ignore[attr-defined]
+
+
+def remember(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the names of all tests before pytest-xdist appends groups to them, and before any is deselected."""
+    from .phases import cited
+
+    gates = config.stash[GATES]
+    for item in items:
+        item.stash[NODEID] = item.nodeid
+        gates.collected[item.nodeid] = cited(item)

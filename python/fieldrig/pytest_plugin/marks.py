@@ -1,0 +1,82 @@
+"""Marks that say on which bench a test can run: `needs`, `real_only`, `emulated_only`.
+
+A test that cannot run is not run, with the reason; it never passes, and no bench is opened for it. The marks look at
+the devices that the test names as fixtures; for a test that names none, at all that the bench judges.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import devices
+from .state import plan_of
+
+if TYPE_CHECKING:
+    from fieldrig import _core
+    from fieldrig.bench import BenchPlan
+
+NEEDS = ("link", "tag", "power")
+OURS = ("needs", "each_dut", "real_only", "emulated_only")
+
+
+def apply(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks as skipped what cannot run on this bench.
+
+    Raises:
+        pytest.UsageError: a mark needs something that nobody knows.
+    """
+    for item in items:
+        _check(item)
+        plan = plan_of(config)
+        reason = None if plan is None else why_not(item, plan)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=f"not run: {reason}"))
+
+
+def without_bench(item: pytest.Item) -> str | None:
+    """The mark of a test that has no meaning without a bench."""
+    return next((name for name in OURS if next(item.iter_markers(name), None) is not None), None)
+
+
+def why_not(item: pytest.Item, plan: BenchPlan) -> str | None:
+    """Why a test cannot run on this bench; None if it can."""
+    named = [plan.devices[name] for name in devices.named(item, plan)]
+    for device in named:
+        if device.not_run:
+            return f"{device.name}: {device.not_run}"
+    looked_at = named or [plan.devices[name] for name in plan.profiles]
+    for mark in item.iter_markers("needs"):
+        for need in mark.args:
+            if not any(_has(device, str(need)) for device in looked_at):
+                return f"it needs {need}, which {_those(looked_at)} of the bench {plan.name} does not offer"
+    judged = [device for device in looked_at if device.name in plan.profiles]
+    for name, wrong in (("real_only", "emulated"), ("emulated_only", "real")):
+        off = [device.name for device in judged if device.profile == wrong]
+        if off and next(item.iter_markers(name), None) is not None:
+            return f"it is marked {name}, and {', '.join(off)} {'is' if len(off) == 1 else 'are'} {wrong}"
+    return None
+
+
+def _check(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for need in mark.args:
+            kind, colon, name = str(need).partition(":")
+            if kind not in NEEDS or (kind == "power") == bool(colon) or (bool(colon) and not name):
+                raise pytest.UsageError(
+                    f'{item.nodeid}: needs({str(need)!r}) is unknown: use "link:NAME", "tag:NAME" or "power"'
+                )
+
+
+def _has(device: _core.bench.Dut, need: str) -> bool:
+    kind, _, name = need.partition(":")
+    if kind == "link":
+        return name in {link.name for link in device.links}
+    if kind == "tag":
+        return name in device.tags
+    return device.profile == "emulated" or device.power_command is not None or "power" in getattr(device, "life", {})
+
+
+def _those(devices: list[_core.bench.Dut]) -> str:
+    return " or ".join(device.name for device in devices) or "no device"

@@ -1,0 +1,92 @@
+"""The bench within a run: opened by the first test that needs it, identified, and closed after the last.
+
+What goes wrong at the end of a run is never blamed on the last test: it is a problem of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .results import Results
+from .state import BENCH, RESULTS, plan_of
+
+if TYPE_CHECKING:
+    from fieldrig.bench import Bench
+
+Note = Callable[[str, object], None]
+
+
+def use(config: pytest.Config, note: Note, folder: Path | None) -> Iterator[Bench]:
+    """Opens the bench, and closes it at the end.
+
+    Args:
+        config: the configuration of the run.
+        note: takes the properties of the suite for JUnit.
+        folder: the folder for run log and trace; None makes a new one.
+
+    Raises:
+        pytest.UsageError: no bench file was named or found.
+    """
+    plan = plan_of(config)
+    if plan is None:
+        raise pytest.UsageError("there is no bench: name one with --bench FILE, or put bench.toml beside the ini file")
+    opened = plan.open(out=folder, trace=config.getoption("--fieldrig-trace"))
+    results = config.stash[RESULTS]
+    results.folder = str(opened.folder)
+    results.files.update(opened.files())
+    try:
+        life(opened, "begin_session")
+        config.stash[BENCH] = opened
+        for name, value in opened.properties():
+            note(name, value)
+        yield opened
+        _end(opened, results, note)
+    finally:
+        _close(opened, results)
+
+
+def _close(opened: Bench, results: Results) -> None:
+    from fieldrig.errors import FieldrigError
+
+    try:
+        opened.close()
+    except FieldrigError as error:
+        results.problems.append(str(error))
+
+
+def life(opened: Bench, hook: str, *arguments: object) -> None:
+    """Calls a hook of the life of a bench."""
+    call = getattr(opened, hook, None)
+    if call is not None:
+        call(*arguments)
+
+
+def _end(opened: Bench, results: Results, note: Note) -> None:
+    from fieldrig.errors import FieldrigError
+
+    timing = opened.rig.timing_class
+    if timing is not None:  # known once the lines were used
+        note("timing_class", timing)
+        results.facts["timing class"] = timing
+    try:
+        life(opened, "end_session")
+    except FieldrigError as error:
+        results.problems.append(str(error))
+    changed = getattr(opened, "identity_changed", None)
+    if changed:
+        doubt(results, changed)
+        note("inconclusive", changed)
+        opened.rig.log("run.inconclusive", reason=changed)
+
+
+def doubt(results: Results, reason: str) -> None:
+    """The devices were not the same all the time: what passed with them proves nothing."""
+    text = f"INCONCLUSIVE: {reason}"
+    results.problems.append(text)
+    for case in results.cases.values():
+        if case.devices and case.word == "pass":
+            case.worsen("inconclusive", "INCONCLUSIVE", text)
