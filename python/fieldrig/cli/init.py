@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 def _checked(name: str) -> str:
     """The name of a device is the name of its fixture, of its model file and of a TOML table."""
-    from ..pytest_plugin import TAKEN_NAMES
+    from ..pytest_plugin.options import TAKEN_NAMES
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(

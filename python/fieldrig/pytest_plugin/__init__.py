@@ -187,8 +187,9 @@ def _settle(session: pytest.Session) -> None:
         pytest.ExitCode.NO_TESTS_COLLECTED,
     ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if results.folder and results.cases:
-        results.files.update(gates.write(Path(results.folder), results))
+    folder = results.folder or (config.getoption("--fieldrig-out") if gates.used else "")
+    if folder and results.cases:
+        results.files.update(gates.write(Path(folder), results))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

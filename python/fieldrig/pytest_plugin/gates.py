@@ -63,12 +63,13 @@ class Gates:
                 case.not_run = "the run ended before it"
                 case.requirements = list(self.collected[nodeid])
         cases = list(results.cases.values())
+        deselected = self._deselected(results)
         if self.known is not None:
-            self.rows = matrix(self.known, [*cases, *self._deselected(results)])
+            self.rows = matrix(self.known, [*cases, *deselected])
         if self.waivers is not None:
             red, self.notes = self.waivers.remarks(cases, self.collected)
             results.problems += red
-        results.problems += [f"required, but not judged: {missing}" for missing in self._missing(cases)]
+        results.problems += [f"required, but not judged: {missing}" for missing in self._missing([*cases, *deselected])]
 
     def _deselected(self, results: Results) -> list[Case]:
         from .results import Case
@@ -76,11 +77,10 @@ class Gates:
         return [
             Case(nodeid, not_run="deselected", requirements=cited)
             for nodeid, cited in self.collected.items()
-            if cited and nodeid not in results.cases
+            if nodeid not in results.cases
         ]
 
-    def _missing(self, cases: Iterable[Case]) -> Iterable[str]:
-        known = list(cases)
+    def _missing(self, known: list[Case]) -> Iterable[str]:
         rows = {row.id: judged_state(row) for row in matrix({}, known)}
         for name in self.required:
             if names.is_test(name):
