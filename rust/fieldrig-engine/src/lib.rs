@@ -25,7 +25,7 @@ mod sync;
 pub mod trace;
 
 pub use clock::{Clock, ClockKind};
-pub use drive::{LostPort, Sent, Timing, TimingClass};
+pub use drive::{Gate, LostPort, Sent, Timing, TimingClass};
 pub use error::EngineError;
 pub use node::{Called, Faults, Node};
 pub use port::{MemoryEnd, PortSpec, UrlError, memory_pair};

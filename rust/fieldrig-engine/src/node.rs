@@ -12,7 +12,7 @@ use crate::drive::owner::{Driven, OwnerGate, TICK};
 use crate::drive::sim::{Moved, Sim};
 use crate::drive::step::{Check, Driver};
 use crate::drive::wires::LostPort;
-use crate::drive::{Sent, Timing};
+use crate::drive::{Gate, Sent, Timing};
 use crate::error::EngineError;
 use crate::lease::{Held, Lease, Refusal, SLICE, Tenant};
 use crate::log::RunLog;
@@ -258,6 +258,22 @@ where
         let until = Until { deadline: begun + within, polite: false, sent: true };
         inner.drive_watching(held, until, &mut |_, _, _| None::<()>, go_on, &mut sent)?;
         Ok(Ok(sent))
+    }
+
+    /// Takes the link of the port bound as `via` down ([`Gate::Refused`], [`Gate::Stalled`]), or up again
+    /// ([`Gate::Open`]); gives the instant. Links of other names go on. It is in the run log as `link.gate`.
+    ///
+    /// # Errors
+    /// No port is bound under this name; the node is closed or stuck, or this thread drives it already.
+    pub fn gate(&self, via: &str, gate: Gate) -> Result<Time, EngineError> {
+        let inner = self.inner();
+        let mut held = inner.enter(&mut || true)?;
+        let done = held.gate(via, gate);
+        held.log_events(&inner.log, &inner.name);
+        let at = done.ok_or_else(|| inner.stuck(&held))?;
+        inner.leave(held);
+        inner.settle_virtual()?;
+        at.ok_or_else(|| EngineError::Machine { what: format!("{}: there is no port `{via}`", inner.name) })
     }
 
     /// The last timed sends, oldest first: when each was due and when it happened.

@@ -189,6 +189,12 @@ pub(super) struct Channel {
     pub(super) interest: u32,
     /// Nothing is sent any more.
     pub(super) finished: bool,
+    /// The link stalls: nothing is read or written.
+    pub(super) stalled: bool,
+    /// The wire is cut: bytes are lost both ways.
+    pub(super) cut: bool,
+    /// What is read now arrived no earlier than this, whatever its stamp says: the link stalled until then.
+    pub(super) not_before: Time,
 }
 
 impl Channel {
@@ -208,7 +214,15 @@ impl Channel {
             unread: false,
             interest: 0,
             finished: false,
+            stalled: false,
+            cut: false,
+            not_before: Time::ZERO,
         }
+    }
+
+    /// A stamp of the port, no earlier than the link let it through.
+    pub(super) fn through(&self, stamp: Stamp) -> Stamp {
+        Stamp::between(stamp.earliest().max(self.not_before), stamp.latest().max(self.not_before))
     }
 
     /// The conditions epoll should watch.
@@ -233,6 +247,9 @@ impl Channel {
 
     /// The next instant at which something is due here.
     pub(super) fn deadline(&self) -> Option<Time> {
+        if self.stalled {
+            return None;
+        }
         let timed = self.output.queue.front().filter(|front| front.is_timed() && !self.output.blocked);
         let timed = timed.map(|front| front.due(self.quiet_since));
         let arrival = self.port.next_arrival().filter(|_| self.inbound == Inbound::Reading);

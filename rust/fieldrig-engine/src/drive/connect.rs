@@ -40,6 +40,9 @@ impl Attempt {
 impl Wires {
     /// Begins a connection.
     pub(super) fn connect(&mut self, now: Time, target: &Target) {
+        if self.connect_gated(now, target) {
+            return;
+        }
         let spec = PortSpec::parse(&target.url);
         if self.clock.is_virtual() && !spec.as_ref().is_ok_and(PortSpec::is_in_memory) {
             return self.refuse(&target.via, format!("{}: virtual time has no real ports", target.url));
@@ -153,9 +156,19 @@ impl Wires {
         }
     }
 
-    fn refuse(&mut self, via: &str, reason: String) {
+    pub(super) fn refuse(&mut self, via: &str, reason: String) {
         let conn = self.new_conn();
         self.news.push_back(News::Closed(conn, Why::Refused { via: via.to_owned(), reason }));
+    }
+
+    /// Refuses all attempts under a name.
+    pub(super) fn refuse_attempts(&mut self, via: &str) {
+        let of_it = |(number, attempt): (&u32, &Attempt)| (attempt.what.via == via).then_some(*number);
+        let numbers: Vec<u32> = self.attempts.iter().filter_map(of_it).collect();
+        for attempt in numbers.iter().filter_map(|number| self.attempts.remove(number)).collect::<Vec<_>>() {
+            self.epoll.remove(attempt.fd.as_raw_fd());
+            self.refuse(via, format!("{}: the link was taken down", attempt.what.url));
+        }
     }
 
     /// Refuses attempts that took too long.

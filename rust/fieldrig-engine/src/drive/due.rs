@@ -3,8 +3,9 @@
 
 use super::channel::{Channel, Inbound, Segment};
 use super::connect::Attempt;
+use super::gate::Gate;
 use super::sys::Ready;
-use super::wires::Wires;
+use super::wires::{ListeningInMemory, Wires};
 use fieldrig_proto::endpoint::{Conn, Why};
 use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::time::{Duration, Time};
@@ -12,12 +13,16 @@ use fieldrig_proto::time::{Duration, Time};
 impl Wires {
     /// When something is due that epoll does not tell.
     pub(super) fn deadline(&self) -> Option<Time> {
-        if self.memory_listeners.iter().any(|listening| listening.listener.is_wanted()) {
+        let wanted = |listening: &ListeningInMemory| {
+            listening.listener.is_wanted() && self.gate_of(&listening.via) != Gate::Stalled
+        };
+        if self.memory_listeners.iter().any(wanted) {
             return Some(Time::ZERO);
         }
         let some = self.clocked || self.in_memory > 0;
         let channels = self.channels.values().filter(|_| some).filter_map(Channel::deadline);
-        channels.chain(self.attempts.values().map(Attempt::limit)).min()
+        let wishes = self.wishes.iter().map(|wish| wish.limit);
+        channels.chain(self.attempts.values().map(Attempt::limit)).chain(wishes).min()
     }
 
     /// Whether a timed send waits, which is the business of the line thread.
@@ -28,8 +33,8 @@ impl Wires {
     /// The next timed send, if it is what comes next.
     pub(crate) fn next_timed_send(&self) -> Option<Time> {
         let due = |channel: &Channel| {
-            let front = channel.output.queue.front().filter(|front| front.is_timed() && !channel.output.blocked)?;
-            Some(front.due(channel.quiet_since))
+            let front = channel.output.queue.front().filter(|_| !channel.stalled && !channel.output.blocked)?;
+            front.is_timed().then(|| front.due(channel.quiet_since))
         };
         self.channels.values().filter(|_| self.clocked).filter_map(due).min()
     }
@@ -42,6 +47,9 @@ impl Wires {
         if !self.attempts.is_empty() {
             self.give_up_attempts(self.clock.now());
         }
+        if !self.wishes.is_empty() {
+            self.give_up_wishes(self.clock.now());
+        }
     }
 
     /// The connection, if it is all there is to wait for.
@@ -49,7 +57,7 @@ impl Wires {
         let alone = self.channels.len() == 1 && self.listeners.is_empty() && self.attempts.is_empty();
         let (number, channel) = self.channels.first_key_value().filter(|_| alone && !self.has_work(&[]))?;
         let quiet = channel.output.is_empty() && !self.clocked && channel.inbound == Inbound::Reading;
-        (quiet && channel.port.can_wait()).then_some(Conn(*number))
+        (quiet && !channel.stalled && channel.port.can_wait()).then_some(Conn(*number))
     }
 
     fn do_due_on_channels(&mut self, now: Time) {

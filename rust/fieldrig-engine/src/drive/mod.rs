@@ -12,6 +12,7 @@
 mod channel;
 mod connect;
 mod due;
+pub(crate) mod gate;
 pub(crate) mod line;
 mod output;
 pub(crate) mod owner;
@@ -21,5 +22,6 @@ pub(crate) mod sys;
 pub(crate) mod wires;
 
 pub use channel::Sent;
+pub use gate::Gate;
 pub use line::{Timing, TimingClass};
 pub use wires::LostPort;

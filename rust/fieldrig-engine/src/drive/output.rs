@@ -21,6 +21,10 @@ impl Wires {
     /// Writes what can be written on one connection now.
     pub(super) fn flush_channel(&mut self, conn: Conn) {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        if channel.stalled {
+            channel.output.settle(&self.out, self.clock.now());
+            return self.limit_output(conn);
+        }
         let failure = if channel.output.queue.is_empty() { self.write_direct(conn) } else { None };
         let failure = failure.or_else(|| self.write_queue(conn));
         if let Some(error) = failure {
@@ -32,14 +36,21 @@ impl Wires {
         }
         channel.regulate();
         self.looked_at |= channel.unread;
-        if channel.output.queued > OUTPUT_LIMIT {
-            channel.port.reset();
-            return self.lose(conn, Why::Reset, "nobody took 64 MiB of output");
-        }
+        self.limit_output(conn);
+        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         if channel.output.is_empty() && channel.closing.is_some() {
             return self.finish_close(conn);
         }
         self.watch_readiness(conn);
+    }
+
+    fn limit_output(&mut self, conn: Conn) {
+        if let Some(channel) = self.channels.get_mut(&conn.0)
+            && channel.output.queued > OUTPUT_LIMIT
+        {
+            channel.port.reset();
+            self.lose(conn, Why::Reset, "nobody took 64 MiB of output");
+        }
     }
 
     /// The quick way: bytes of this pass go straight from the pass buffer.
@@ -51,7 +62,7 @@ impl Wires {
         }
         let sequence = channel.output.direct_sequence;
         let issued = self.clock.now();
-        let result = channel.port.write(issued, &self.out[range.clone()]);
+        let result = if channel.cut { Ok(range.len()) } else { channel.port.write(issued, &self.out[range.clone()]) };
         let returned = self.clock.now();
         let (written, failure) = match result {
             Ok(written) => (written, None),
@@ -60,7 +71,9 @@ impl Wires {
         };
         if written > 0 {
             let bytes = &self.out[range.start..range.start + written];
-            self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), bytes);
+            if !channel.cut {
+                self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), bytes);
+            }
             channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
             note_sent(&mut self.watch, sequence, issued, returned);
         }
@@ -87,7 +100,8 @@ impl Wires {
             }
             let timed = front.is_timed();
             let rest = &front.bytes[front.written..];
-            let written = match channel.port.write(issued, rest) {
+            let result = if channel.cut { Ok(rest.len()) } else { channel.port.write(issued, rest) };
+            let written = match result {
                 Ok(written) => written,
                 Err(error) if would_block(&error) => {
                     channel.output.blocked = true;
@@ -96,7 +110,10 @@ impl Wires {
                 Err(error) => return Some(error),
             };
             let returned = self.clock.now();
-            self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), &rest[..written]);
+            if !channel.cut {
+                let stamp = Stamp::between(issued, returned);
+                self.capture.frame(channel.link, conn, Direction::Out, stamp, &rest[..written]);
+            }
             channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
             if front.written == 0 {
                 if timed {
@@ -164,7 +181,7 @@ impl Wires {
 
     /// Tells epoll which conditions matter now, if that changed.
     pub(super) fn watch_readiness(&mut self, conn: Conn) {
-        let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        let Some(channel) = self.channels.get_mut(&conn.0).filter(|channel| !channel.stalled) else { return };
         let wanted = channel.wanted();
         if wanted != channel.interest
             && let Some(fd) = channel.port.fd()

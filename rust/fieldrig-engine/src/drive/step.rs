@@ -13,6 +13,7 @@
 //! - Every byte that is read gets its arrival interval here: not before the port was last seen empty, not after the read.
 
 use super::channel::Inbound;
+use super::gate::Gate;
 use super::sys::{self, Ready};
 use super::wires::{KICK, News, Wires};
 use crate::log::RunLog;
@@ -164,6 +165,22 @@ impl<E: Endpoint> Driver<E> {
             driver.pump(now)?;
             driver.finish_pass()?;
             Ok(result)
+        })
+    }
+
+    /// Opens or closes the gate of a name, and tells the endpoint what it notices: the instant, or `None` if no port is
+    /// bound under the name.
+    pub(crate) fn gate(&mut self, via: &str, gate: Gate) -> Option<Option<Time>> {
+        if self.stuck.is_some() {
+            return None;
+        }
+        self.guarded(|driver| {
+            let now = driver.wires.clock.now();
+            driver.wires.begin_pass();
+            let known = driver.wires.set_gate(now, via, gate);
+            driver.tell_news()?;
+            driver.finish_pass()?;
+            Ok(known.then_some(now))
         })
     }
 
@@ -322,7 +339,7 @@ impl<E: Endpoint> Driver<E> {
         for _ in 0..READS {
             let wires = &mut self.wires;
             let Some(channel) = wires.channels.get_mut(&conn.0) else { return Ok(()) };
-            if channel.inbound != Inbound::Reading {
+            if channel.inbound != Inbound::Reading || channel.stalled {
                 return Ok(());
             }
             stamps.clear();
@@ -344,11 +361,12 @@ impl<E: Endpoint> Driver<E> {
                     }
                     return Ok(());
                 }
+                Read::Bytes(..) | Read::Line(_) if channel.cut => channel.since = before,
                 Read::Bytes(count, arrival) => {
                     let whole = Stamp::between(channel.since, now);
                     let last = match arrival {
                         Arrival::Unstamped => whole,
-                        Arrival::Last(stamp) | Arrival::Together(stamp) => stamp,
+                        Arrival::Last(stamp) | Arrival::Together(stamp) => channel.through(stamp),
                         Arrival::PerByte => stamps.last().copied().unwrap_or(whole),
                     };
                     channel.quiet_since = channel.quiet_since.max(last.latest());
@@ -358,8 +376,8 @@ impl<E: Endpoint> Driver<E> {
                     wires.capture.frame(link, conn, Direction::In, last, bytes);
                     let stamps = match arrival {
                         Arrival::Unstamped => Stamps::One(whole),
-                        Arrival::Together(stamp) => Stamps::One(stamp),
-                        Arrival::Last(last) => {
+                        Arrival::Together(_) => Stamps::One(last),
+                        Arrival::Last(_) => {
                             Stamps::Chunk { whole: Stamp::between(whole.earliest(), last.latest()), last }
                         }
                         Arrival::PerByte => Stamps::PerByte(stamps),

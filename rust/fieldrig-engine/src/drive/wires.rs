@@ -2,6 +2,7 @@
 
 use super::channel::{Channel, Inbound, Sent};
 use super::connect::Attempt;
+use super::gate::{Gate, Wish};
 use super::sys::{Epoll, Kick, Ready};
 use crate::clock::Clock;
 use crate::error::EngineError;
@@ -54,13 +55,15 @@ pub(super) enum News {
 }
 
 pub(super) struct Listening {
-    listener: Listener,
-    via: String,
+    pub(super) listener: Listener,
+    pub(super) via: String,
+    /// Epoll tells of its connections.
+    pub(super) watched: bool,
 }
 
 pub(super) struct ListeningInMemory {
     pub(super) listener: MemoryListener,
-    via: String,
+    pub(super) via: String,
 }
 
 /// The first send of a command.
@@ -97,7 +100,12 @@ pub(crate) struct Wires {
     pub(super) log: RunLog,
     pub(super) switchboard: Arc<Switchboard>,
     name: String,
-    kinds: BTreeMap<String, LinkKind>,
+    pub(super) kinds: BTreeMap<String, LinkKind>,
+    pub(super) gates: BTreeMap<String, Gate>,
+    /// Connections to be begun when their link goes on.
+    pub(super) wishes: Vec<Wish>,
+    /// Connections that were broken off while their link stalled: the other side learns of it when it goes on.
+    pub(super) limbo: Vec<(String, Box<dyn Port>)>,
     links: BTreeMap<String, LinkId>,
     pub(super) channels: BTreeMap<u32, Channel>,
     pub(super) attempts: BTreeMap<u32, Attempt>,
@@ -137,6 +145,9 @@ impl Wires {
             switchboard,
             name: name.to_owned(),
             kinds: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            wishes: Vec::new(),
+            limbo: Vec::new(),
             links: BTreeMap::new(),
             channels: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -164,8 +175,8 @@ impl Wires {
     }
 
     pub(crate) fn listen(&mut self, via: &str, listener: Listener) -> std::io::Result<()> {
-        self.epoll.add(listener.fd(), super::sys::IN, LISTENER | self.listeners.len() as u64)?;
-        self.listeners.push(Listening { listener, via: via.to_owned() });
+        self.epoll.add(listener.fd(), super::sys::IN, Wires::listener_token(self.listeners.len()))?;
+        self.listeners.push(Listening { listener, via: via.to_owned(), watched: true });
         Ok(())
     }
 
@@ -194,9 +205,21 @@ impl Wires {
             None => self.in_memory += 1,
         }
         self.lost.retain(|lost| lost.via != channel.peer.via);
+        let gate = self.gate_of(&channel.peer.via);
         self.channels.insert(conn.0, channel);
         self.news.push_back(News::Opened(conn));
+        if gate != Gate::Open {
+            self.gate_channel(now, conn, gate);
+        }
         Ok(conn)
+    }
+
+    pub(super) fn node_name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn listener_token(index: usize) -> u64 {
+        LISTENER | index as u64
     }
 
     pub(super) fn new_conn(&mut self) -> Conn {
@@ -230,8 +253,9 @@ impl Wires {
     /// Takes the connections that wait at a listener.
     pub(super) fn accept(&mut self, token: u64) {
         let index = (token & (LISTENER - 1)) as usize;
-        while let Some(listening) = self.listeners.get(index) {
+        while let Some(listening) = self.listeners.get(index).filter(|listening| listening.watched) {
             match listening.listener.accept() {
+                Ok(Some((mut stream, _))) if self.gate_of(&listening.via) == Gate::Refused => stream.reset(),
                 Ok(Some((stream, address))) => {
                     let peer = Peer { via: listening.via.clone(), address, wire: false };
                     if let Err(error) = self.attach(Box::new(stream), peer, false) {
@@ -252,8 +276,16 @@ impl Wires {
         for index in 0..self.memory_listeners.len() {
             let listening = &self.memory_listeners[index];
             let via = listening.via.clone();
+            let gate = self.gate_of(&via);
+            if gate == Gate::Stalled {
+                continue;
+            }
             let waiting: Vec<_> = std::iter::from_fn(|| listening.listener.accept()).collect();
-            for (pipe, address) in waiting {
+            for (mut pipe, address) in waiting {
+                if gate == Gate::Refused {
+                    pipe.reset();
+                    continue;
+                }
                 let peer = Peer { via: via.clone(), address, wire: false };
                 if let Err(error) = self.attach(Box::new(pipe), peer, false) {
                     self.trouble("accept", &error);
@@ -326,6 +358,7 @@ impl Wires {
     pub(super) fn close(&mut self, now: Time, conn: Conn, how: How) {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         match how {
+            How::Rst if channel.stalled => self.send_to_limbo(conn),
             How::Rst => {
                 channel.port.reset();
                 self.drop_channel(conn, Why::Local);
@@ -353,6 +386,17 @@ impl Wires {
         }
     }
 
+    /// The endpoint breaks off a connection whose link stalls: the other side hears nothing of it yet.
+    fn send_to_limbo(&mut self, conn: Conn) {
+        if let Some(channel) = self.channels.remove(&conn.0) {
+            if channel.port.fd().is_none() {
+                self.in_memory -= 1;
+            }
+            self.limbo.push((channel.peer.via, channel.port));
+            self.news.push_back(News::Closed(conn, Why::Local));
+        }
+    }
+
     // ---- ends ----------------------------------------------------------------------------------------------------
 
     /// The other side will send nothing more.
@@ -377,7 +421,10 @@ impl Wires {
 
     /// Connections whose bytes epoll does not tell of.
     pub(super) fn unwatched(&self) -> Vec<Conn> {
-        let unwatched = self.channels.iter().filter(|(_, channel)| channel.unread || channel.port.fd().is_none());
+        let unwatched = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| !channel.stalled && (channel.unread || channel.port.fd().is_none()));
         unwatched.map(|(number, _)| Conn(*number)).collect()
     }
 
@@ -422,6 +469,10 @@ impl Wires {
         self.attempts.clear();
         self.listeners.clear();
         self.memory_listeners.clear();
+        self.wishes.clear();
+        for (_, mut port) in std::mem::take(&mut self.limbo) {
+            port.reset();
+        }
         self.news.clear();
     }
 
@@ -462,7 +513,8 @@ impl Wires {
     /// Whether nothing can come in any more.
     pub(crate) fn is_dead(&self) -> bool {
         let listens = !self.listeners.is_empty() || !self.memory_listeners.is_empty();
-        self.channels.is_empty() && self.attempts.is_empty() && !listens && self.news.is_empty()
+        let begins = !self.attempts.is_empty() || !self.wishes.is_empty();
+        self.channels.is_empty() && !begins && !listens && self.news.is_empty()
     }
 
     pub(super) fn begin_pass(&mut self) {
