@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -24,6 +24,7 @@ from . import __version__, _core
 from ._core import Rig
 from .dut import Dut
 from .errors import BenchError, UsageError
+from .life.cycle import LifeCycle
 
 if TYPE_CHECKING:
     from .measure import Measurement
@@ -61,17 +62,19 @@ class BenchPlan:
         devices = ", ".join(f"{name}={profile}" for name, profile in self.profiles.items())
         return f"fieldrig {__version__}: bench {self.name}, {devices}"
 
-    def open(self, out: str | os.PathLike[str] | None = None, trace: Level = "full") -> Bench:
+    def open(self, out: str | os.PathLike[str] | None = None, trace: Level = "full", *, prepare: bool = False) -> Bench:
         """Opens every link and starts every emulated device.
 
         Args:
             out: folder for run log and trace; by default a new one below ``fieldrig-runs``.
             trace: ``full``, ``ring`` or ``counts``.
+            prepare: do what the bench file says under ``prepare``, such as putting new firmware on a real device. The
+                pytest plug-in does.
 
         Raises:
-            BenchError: a port is missing, busy or refuses.
+            BenchError: a port is missing, busy or refuses; a device could not be switched on or prepared.
         """
-        return Bench(self, Path(out) if out is not None else new_folder(), trace)
+        return Bench(self, Path(out) if out is not None else new_folder(), trace, prepare)
 
 
 def new_folder() -> Path:
@@ -83,7 +86,7 @@ def new_folder() -> Path:
 class Bench:
     """An open bench. Close it, or use it as a context manager."""
 
-    def __init__(self, plan: BenchPlan, folder: Path, trace: Level) -> None:
+    def __init__(self, plan: BenchPlan, folder: Path, trace: Level, prepare: bool = False) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -93,8 +96,10 @@ class Bench:
         self.rig = Rig(folder=str(folder), trace=trace, name=plan.name)
         self._devices: dict[str, Dut] = {}
         self._started = self.rig.now()
+        self.life = LifeCycle(self)
         try:
             self._running = _core.bench.bring_up(self.rig, plan._native)
+            self.life.arm()
             for device in plan._native.duts:
                 self._devices[device.name] = Dut(self, device)
             for device in plan._native.peers:
@@ -102,11 +107,16 @@ class Bench:
             runs = [dut for dut in self._devices.values() if dut.not_run is None]
             for dut in runs:
                 dut.power.on()
+            for dut in runs if prepare else ():
+                self.life.prepare(dut, "session")
             for dut in runs:
                 dut.start()
         except BaseException as error:
             self.rig.log("bench.failed", error=str(error) or type(error).__name__)
-            self.close()
+            try:
+                self.close()
+            except BenchError as problem:
+                error.add_note(str(problem))
             raise
 
     @property
@@ -125,6 +135,40 @@ class Bench:
         except KeyError:
             known = ", ".join(self._devices) or "none"
             raise UsageError(f"the bench {self.plan.name} has no device `{name}`; it has: {known}") from None
+
+    def devices(self) -> tuple[Dut, ...]:
+        """All devices, judged ones and peers, in the order of the bench file."""
+        return tuple(self._devices.values())
+
+    def begin_session(self) -> None:
+        """Tests begin: reads who the real devices are.
+
+        Raises:
+            BenchError: a declared identity cannot be read.
+        """
+        self.life.begin_session()
+
+    def check_up(self, test: str, devices: Iterable[str]) -> None:
+        """A test is about to begin that uses these devices: what the one before left off has power again.
+
+        Raises:
+            LinkDown: one of them cannot be used any more, since an earlier test.
+            BenchError: one of them could not be prepared for the test, as the bench file demands.
+        """
+        self.life.before_test(test, devices)
+
+    def after_error(self, error: BaseException, test: str) -> None:
+        """A test ended with an error: a link that was lost is recovered once, and then down. Raises nothing."""
+        self.life.losses.after_error(error, test)
+
+    def end_session(self) -> None:
+        """The tests are over: reads again who the real devices are; `identity_changed` says what nobody commanded."""
+        self.life.end_session()
+
+    @property
+    def identity_changed(self) -> str | None:
+        """How the identity of a device changed in the run although nobody commanded it: then the run proves nothing."""
+        return self.life.identity_changed
 
     def restart(self, test: str) -> None:
         """A new test begins: cursors start anew, and habits are those of the standard again."""
@@ -163,10 +207,20 @@ class Bench:
         return found
 
     def close(self) -> None:
-        """Drives every device to its end, closes every port, ends every thread. May be called twice."""
-        for device in self._devices.values():
-            device.close()
-        self.rig.stop()
+        """Closes every port, brings real devices into their safe state, ends every thread. May be called twice.
+
+        Raises:
+            BenchError: a safe state was not reached; everything else is closed nevertheless.
+        """
+        try:
+            for device in self._devices.values():
+                device.close()
+            running: _core.bench.Running | None = self.__dict__.get("_running")
+            if running is not None:
+                running.close()  # the ports have to be free for the guardian
+            self.life.finish()
+        finally:
+            self.rig.stop()
 
     def __enter__(self) -> Self:
         return self

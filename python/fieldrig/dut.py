@@ -13,6 +13,8 @@ from .power import Action, Power
 
 if TYPE_CHECKING:
     from .bench import Bench
+    from .life.identity import Identity
+    from .life.lost import Down
 
 
 class Dut:
@@ -36,6 +38,8 @@ class Dut:
         self._native = native
         self._links: dict[str, Any] = {}
         self._habits: set[tuple[str, str]] = set()
+        self.down_links: dict[str, Down] = {}
+        """Links that are not used any more in this run, and since which test."""
 
     def start(self) -> None:
         """Waits until the device is up, then opens its links. The bench does this once.
@@ -44,19 +48,60 @@ class Dut:
             BenchError: the device does not get up, or a port cannot be opened.
         """
         self.power.wait_until_up()
-        for link in self._native.links if self.judged else ():
-            try:
-                self._links[link.name] = _open_link(self, self._bench, self._native, link)
-            except FieldrigError as error:
-                error.message = f"{self.name}.{link.name}: {error.message.removeprefix(f'{self.name}.{link.name}: ')}"
-                raise
+        self.open_links()
         self.timeline.restart()
+
+    def protocols(self) -> dict[str, str]:
+        """The links that are there for the test: name and protocol."""
+        return {link.name: link.protocol for link in self._native.links} if self.judged and not self.not_run else {}
+
+    def open_links(self) -> None:
+        """Opens every link that is not open.
+
+        Raises:
+            BenchError: a port cannot be opened.
+        """
+        for name in self.protocols():
+            if name not in self._links:
+                self.open_link(name)
+
+    def open_link(self, name: str) -> None:
+        """Opens our end of a link.
+
+        Raises:
+            BenchError: its port cannot be opened.
+        """
+        link = next(link for link in self._native.links if link.name == name)
+        try:
+            self._links[name] = _open_link(self, self._bench, self._native, link)
+        except FieldrigError as error:
+            error.message = f"{self.name}.{name}: {error.message.removeprefix(f'{self.name}.{name}: ')}"
+            raise
+
+    def close_link(self, name: str) -> None:
+        """Closes our end of a link; one that is not open is fine."""
+        link = self._links.pop(name, None)
+        if link is not None:
+            link.close()
+
+    def close_links(self) -> None:
+        """Closes our end of every link."""
+        for name in tuple(self._links):
+            self.close_link(name)
+
+    @property
+    def identity(self) -> Identity:
+        """Who a real device is: name and value of what the bench file reads from it; empty for an emulated one."""
+        return self._bench.life.identity(self)
 
     def __getattr__(self, name: str) -> Any:
         links = self.__dict__.get("_links", {})
         if name in links:
             self.used = True
             return links[name]
+        down = self.__dict__.get("down_links", {}).get(name)
+        if down is not None:
+            raise down.error()
         known = ", ".join(links) or "none"
         raise AttributeError(f"the device `{self.name}` has no link `{name}`; it has: {known}")
 
@@ -118,8 +163,7 @@ class Dut:
 
     def close(self) -> None:
         """Closes the links."""
-        for link in self._links.values():
-            link.close()
+        self.close_links()
 
     def __repr__(self) -> str:
         kind = "device" if self.judged else "peer"

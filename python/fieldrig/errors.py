@@ -16,6 +16,7 @@
     |   +-- BenchFileError                          a bench or model file is wrong, with file, line and column
     |   +-- PortError                               a port is missing, busy or cannot be opened
     |   +-- PortLost                                a port of the bench went away
+    |   +-- LinkDown                                a link or device was lost in an earlier test and not recovered
     |   +-- EndpointStuck                           an endpoint stopped making progress (our defect)
     |   `-- InconclusiveError   "INCONCLUSIVE: .."  nothing was proven, neither for nor against the device
     |       +-- Unanswered (TimeoutError)           silence on a path that was never seen to work
@@ -45,6 +46,7 @@ __all__ = [
     "ForkError",
     "InconclusiveError",
     "LimitExceeded",
+    "LinkDown",
     "NoAnswer",
     "ObserverBlind",
     "PortError",
@@ -158,6 +160,10 @@ class PortError(BenchError):
 
 class PortLost(BenchError):
     """A port went away while it was in use."""
+
+
+class LinkDown(BenchError):
+    """A link or a device was lost in an earlier test, `facts["since"]`, and could not be recovered."""
 
 
 class EndpointStuck(BenchError):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import signal
-import subprocess
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._core import Rig, Span, Stamp, duration
+from ._core import Span, Stamp
 from .errors import BenchError, UsageError
 from .expect import since
+from .life.switch import STATES, Switch
 from .units import nanoseconds
 
 if TYPE_CHECKING:
@@ -38,37 +34,105 @@ class Action:
 
 
 class Power:
-    """The power of a device: its model when emulated, the command of the bench file when real."""
+    """The power of a device: its model when emulated, the switch of the bench file when real.
+
+    Every action of a switch has a time limit and is read back where the bench file offers a way, and each is a line in
+    the run log. A switch that fails is the bench's fault.
+    """
 
     def __init__(self, dut: Dut, bench: Bench, native: _core.bench.Dut) -> None:
         self._dut = dut
         self._bench = bench
-        self._command: str | None = native.power_command
-        self._settle: str | None = native.power_settle
-        self._timeout: str = native.power_timeout or "30s"
+        self._switch: Switch | None = None
+        self._settle: str | None = None
+        if dut.emulated is None and dut.judged:
+            self._switch, self._settle = bench.life.switch(native)
+        self._switched = False
+        self.last: str | None = None
+        """The state into which it was switched last: `on`, `off`, or None."""
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What can be done; empty for a real device without a switch."""
+        if self._dut.emulated is not None:
+            return STATES
+        return self._switch.actions if self._switch is not None else ()
 
     def on(self) -> Action:
-        """Switches on. A real device without a power command is on already: nothing is done."""
-        return self._switch("on")
+        """Switches on. A real device without a switch is on already: nothing is done.
+
+        Raises:
+            BenchError: the switch failed, took too long, or reads back otherwise.
+        """
+        if self._dut.emulated is None and "on" not in self.actions:
+            at = self._bench.rig.now()
+            return Action("power on", at, at)
+        return self.do("on")
 
     def off(self) -> Action:
         """Switches off.
 
         Raises:
-            UsageError: the bench file names no power command for this real device.
-            BenchError: the command failed or took too long.
+            UsageError: the bench file names no switch for this real device.
+            BenchError: the switch failed, took too long, or reads back otherwise.
         """
-        if self._dut.emulated is None and self._command is None:
-            raise UsageError(f"{self._dut.name}.power: the bench file has no power = {{ command = .. }} for it")
-        return self._switch("off")
+        return self.do("off")
 
     def cycle(self, off: str | Span = "1s") -> Action:
-        """Switches off, waits, switches on. ``.at`` is the instant at which power went, ``.done`` when it was back."""
+        """Switches off, waits, switches on. ``.at`` is the instant at which power went, ``.done`` when it was back.
+
+        Raises:
+            UsageError: the bench file names no switch for this real device.
+            BenchError: the switch failed, took too long, or reads back otherwise.
+        """
         pause = nanoseconds(off, "off")
         down = self.off()
         self._bench.rig.sleep(f"{pause}ns")
         up = self.on()
         return Action("power cycle", down.at, up.done)
+
+    def do(self, action: str) -> Action:
+        """Does any action of the bench file's ``actions``; a stimulus.
+
+        Raises:
+            UsageError: the bench file names no switch for this real device, or the switch has no such action.
+            BenchError: the switch failed, took too long, or reads back otherwise.
+        """
+        drive = self._driver(action)
+        self._switched = True
+        now, log = self._bench.rig.now, self._bench.rig.log
+        at = self._dut.timeline.approach() or now()
+        facts = {"device": self._dut.name, "action": action}
+        try:
+            drive(action)
+            done = now()
+            read = self._switch.confirm(action) if self._switch is not None else None
+        except BaseException as error:
+            # Nobody knows in which state it is now, and what was done may have had its effect.
+            self.last = None
+            self._dut.timeline.stimulus(at)
+            log("power.failed", **facts, error=str(error) or type(error).__name__)
+            raise
+        self._dut.timeline.stimulus(at)
+        self.last = action if action in STATES else self.last
+        log("power", **facts, **({"read_back": read} if read is not None else {}))
+        return Action(f"power {action}", since(at, done), done)
+
+    def status(self) -> str | None:
+        """``"on"`` or ``"off"`` as it is read back now; None for a real device of which it cannot be read.
+
+        Raises:
+            BenchError: the switch failed or took too long.
+        """
+        if self._dut.emulated is not None:
+            return "off" if self._dut.emulated.power == "off" else "on"
+        return self._switch.status() if self._switch is not None else None
+
+    def left_off(self) -> bool:
+        """Whether it is off, or nobody knows, after it was switched; and can be switched on."""
+        if self._dut.emulated is not None:
+            return self._dut.emulated.power == "off"
+        return self._switched and self.last != "on" and "on" in self.actions
 
     def wait_until_up(self) -> None:
         """Waits until the device can be used: its model has booted, or it had the time to settle of the bench file.
@@ -78,7 +142,7 @@ class Power:
         """
         sleep = self._bench.rig.sleep
         if self._dut.emulated is None:
-            if self._command is not None and self._settle is not None:
+            if self._switch is not None and self._settle is not None:
                 sleep(self._settle)
             return
         for _ in range(12_000):
@@ -87,50 +151,21 @@ class Power:
             sleep("5ms")
         raise BenchError(f"{self._dut.name}: its model has not booted within a minute", hint="[boot] time in the model")
 
-    def _switch(self, action: str) -> Action:
-        now = self._bench.rig.now
-        at = self._dut.timeline.approach() or now()
-        if self._dut.emulated is not None:
-            if action == "on":
-                self._dut.emulated.power_on()
-            else:
-                self._dut.emulated.power_off()
-        elif self._command is not None:
-            _run(
-                self._command.replace("{action}", action), self._bench.plan.path.parent, self._bench.rig, self._timeout
-            )
-        done = now()
-        self._dut.timeline.stimulus(at)
-        self._bench.rig.log("power", device=self._dut.name, action=action)
-        return Action(f"power {action}", since(at, done), done)
+    def _driver(self, action: str) -> Callable[[str], object]:
+        """What does the action.
 
-
-def _run(command: str, folder: Path, rig: Rig, limit: str) -> None:
-    """Runs a command to its end. Ctrl-C and the time limit end it at once, and all that it started."""
-    begun = rig.now()
-    with tempfile.TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(
-                shlex.split(command),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise BenchError(f"the power command `{command}` could not be run: {error}") from None
-        try:
-            while process.poll() is None:
-                if (rig.now() - begun).earliest > duration(limit):
-                    raise BenchError(f"the power command `{command}` took longer than {limit}")
-                rig.sleep("1ms")
-        finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
-    if process.returncode != 0:
-        last = lines[-1] if lines else "silent"
-        raise BenchError(f"the power command `{command}` ended with {process.returncode}: {last}")
+        Raises:
+            UsageError: nothing does.
+        """
+        name, emulated = f"{self._dut.name}.power", self._dut.emulated
+        if emulated is not None:
+            if action not in STATES:
+                raise UsageError(f"{name}: an emulated device can be switched `on` and `off`, not `{action}`")
+            return lambda wanted: emulated.power_on() if wanted == "on" else emulated.power_off()
+        if self._switch is None:
+            hint = "power = { command = .. }, { modbus = LINK, .. } or { mqtt = LINK, .. } in the bench file"
+            raise UsageError(f"{name}: the bench file does not say how this real device is switched", hint=hint)
+        if action not in self._switch.actions:
+            known = ", ".join(self._switch.actions)
+            raise UsageError(f"{name}: the bench file has no action `{action}` for it; it has: {known}")
+        return self._switch.drive

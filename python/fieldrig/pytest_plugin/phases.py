@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from . import devices, marks, measuring, session
+from . import devices, marks, measuring
 from .state import MEASURE, PROPERTIES, bench_of, case_of, plan_of
 
 
@@ -54,5 +54,5 @@ def ready(item: pytest.Item) -> None:
         hint = f"--bench FILE, or bench.toml in {item.config.rootpath}"
         raise UsageError(f"the test is marked {mark}, and there is no bench", hint=hint)
     if plan is not None and opened is not None:
+        opened.check_up(item.nodeid, devices.named(item, plan))
         opened.restart(item.nodeid)
-        session.life(opened, "check_up", item.nodeid, devices.named(item, plan))

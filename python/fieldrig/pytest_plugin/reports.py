@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from . import devices, session
+from . import devices
 from .results import Case
 from .state import BENCH, GATES, MEASURE, bench_of, case_of, plan_of
 
@@ -57,25 +57,23 @@ def _judge(item: pytest.Item, error: BaseException, report: pytest.TestReport, c
     if waiver is None and verdict == "fail" and (remark := gates.expired(case)):
         error.add_note(f"  {remark}")
     text = rewrite(report, item, error, blame)
+    _tell_bench(item, error, case)
     before = case.verdict
     if waiver is not None:
         case.waived, case.text = waiver, text
         show_as_skip(report, item, f"{waiver}: {text.partition(chr(10))[0]}")
         return
     case.worsen(verdict, blame, text)
-    _tell_bench(item, error, case)
     only_inconclusive = verdict == "inconclusive" and before in ("none", "pass", "inconclusive")
     if only_inconclusive and item.config.getoption("--fieldrig-inconclusive") == "skip":
         show_as_skip(report, item, report.longreprtext)
 
 
 def _tell_bench(item: pytest.Item, error: BaseException, case: Case) -> None:
-    """After an error of the bench it may recover, or be given up for the rest of the run."""
-    from fieldrig.errors import BenchError
-
+    """A link that was lost is recovered, or given up for the rest of the run."""
     opened = bench_of(item.config)
-    if opened is not None and isinstance(error, BenchError):
-        session.life(opened, "after_error", error, case.nodeid)
+    if opened is not None:
+        opened.after_error(error, case.nodeid)
 
 
 def _no_such_device(item: pytest.Item, missing: pytest.FixtureLookupError) -> BaseException:

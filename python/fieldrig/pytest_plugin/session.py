@@ -34,12 +34,12 @@ def use(config: pytest.Config, note: Note, folder: Path | None) -> Iterator[Benc
     plan = plan_of(config)
     if plan is None:
         raise pytest.UsageError("there is no bench: name one with --bench FILE, or put bench.toml beside the ini file")
-    opened = plan.open(out=folder, trace=config.getoption("--fieldrig-trace"))
+    opened = plan.open(out=folder, trace=config.getoption("--fieldrig-trace"), prepare=True)
     results = config.stash[RESULTS]
     results.folder = str(opened.folder)
     results.files.update(opened.files())
     try:
-        life(opened, "begin_session")
+        opened.begin_session()
         config.stash[BENCH] = opened
         for name, value in opened.properties():
             note(name, value)
@@ -58,13 +58,6 @@ def _close(opened: Bench, results: Results) -> None:
         results.problems.append(str(error))
 
 
-def life(opened: Bench, hook: str, *arguments: object) -> None:
-    """Calls a hook of the life of a bench."""
-    call = getattr(opened, hook, None)
-    if call is not None:
-        call(*arguments)
-
-
 def _end(opened: Bench, results: Results, note: Note) -> None:
     from fieldrig.errors import FieldrigError
 
@@ -73,11 +66,11 @@ def _end(opened: Bench, results: Results, note: Note) -> None:
         note("timing_class", timing)
         results.facts["timing class"] = timing
     try:
-        life(opened, "end_session")
+        opened.end_session()
     except FieldrigError as error:
         results.problems.append(str(error))
-    changed = getattr(opened, "identity_changed", None)
-    if changed:
+    changed = opened.identity_changed
+    if changed is not None:
         doubt(results, changed)
         note("inconclusive", changed)
         opened.rig.log("run.inconclusive", reason=changed)
