@@ -1,4 +1,5 @@
-//! One wire that several devices share: three meters, and a gateway that asks them through the client face of its device.
+//! One wire that several devices share: three meters, a gateway that asks them through the client face of its device, and
+//! a monitor that reads along.
 
 mod common;
 
@@ -7,6 +8,8 @@ use fieldrig_proto::device::{
     Access, Device, Emission, Heard, Model, ModelContext, NoModel, PointDefinition, PointKind, PointStore,
 };
 use fieldrig_proto::modbus::client_face::ClientFace;
+use fieldrig_proto::modbus::monitor::{Config, Kind, Monitor, Observation, Values};
+use fieldrig_proto::modbus::rtu::LineRules;
 use fieldrig_proto::modbus::server::ServerFace;
 use fieldrig_proto::modbus::{RTU, TCP};
 use fieldrig_proto::protocol::{Built, Protocol, Role};
@@ -134,6 +137,7 @@ struct Wire {
     world: World,
     gateway: Gateway,
     meters: Vec<Node<Device>>,
+    monitor: Node<Monitor>,
 }
 
 impl Wire {
@@ -143,13 +147,23 @@ impl Wire {
         let meters: Vec<Node<Device>> = (1..=3).map(|unit| world.add("meter", meter(unit, framing))).collect();
         let mut taps = vec![gateway.node.tap("bus")];
         taps.extend(meters.iter().map(|meter| meter.tap("bus")));
+        let line = LINE.parse().expect("valid settings");
+        let rules = if framing == "exact" { LineRules::exact(&line) } else { LineRules::tolerant(&line) };
+        let monitor = world.add("monitor", Monitor::new(Config::rtu(rules)));
+        taps.push(monitor.tap("bus"));
         world.share(&taps, &Path::wire(LINE));
         for meter in &meters {
             meter.with(|meter, now| meter.power_on(now));
         }
         gateway.node.with(|device, now| device.power_on(now));
         world.run_for(ms(10));
-        Wire { world, gateway, meters }
+        Wire { world, gateway, meters, monitor }
+    }
+
+    /// What the monitor has seen.
+    fn seen(&self) -> Vec<Observation> {
+        self.world.run_for(ms(50));
+        self.monitor.with(|monitor, _| monitor.observations_since(0).cloned().collect())
     }
 
     fn errors(&self) -> Vec<u64> {
@@ -365,4 +379,56 @@ fn an_ask_without_sense_is_refused_and_one_without_a_token_is_told_to_the_log() 
     assert_eq!(wire.gateway.error(2024), ("refused".to_owned(), "1024 requests wait already".to_owned()));
     let habit = wire.gateway.node.with(|device, _| device.set_habit("bus", "mute", &Value::Bool(true)));
     assert_eq!(habit, Err("the Modbus client of a device has no habits, so no `mute`; its server has".to_owned()));
+}
+
+#[test]
+fn a_monitor_sees_every_exchange_with_its_values_and_says_nothing() {
+    for framing in FRAMINGS {
+        let wire = Wire::new(framing);
+        let units: Vec<i64> = ORDERS.into_iter().flatten().collect();
+        for (token, unit) in units.iter().enumerate() {
+            wire.gateway.read(token as i64, *unit);
+        }
+        for (token, unit) in units.iter().enumerate() {
+            assert_eq!(wire.gateway.values(token as i64), [2300 + unit]);
+        }
+        let seen = wire.seen();
+        assert_eq!(seen.len(), 2 * units.len(), "{framing}");
+        for (unit, pair) in units.iter().zip(seen.chunks(2)) {
+            let [request, response] = pair else { panic!("two of each") };
+            assert_eq!((request.kind, response.kind), (Kind::Request, Kind::Response));
+            assert_eq!((request.unit, response.unit), (Some(*unit as u8), Some(*unit as u8)));
+            assert_eq!(response.values, Values::Registers(vec![2300 + *unit as u16]));
+            assert_eq!(response.request, Some(request.number));
+            assert!(request.sure && response.sure && request.problem.is_none() && response.problem.is_none());
+            // t3.5 and seven characters of 11 bits at 9600 baud, to the nanosecond.
+            let span = response.at.latest().since(request.at.latest());
+            let seven = Duration::from_nanos(7 * 11_000_000_000 / 9600);
+            let wait = span - seven;
+            assert!((4_010_416..6_000_000).contains(&wait.as_nanos()), "{framing}: {wait:?}");
+        }
+    }
+}
+
+#[test]
+fn a_monitor_sees_who_does_not_answer() {
+    for framing in FRAMINGS {
+        let wire = Wire::new(framing);
+        let dead = &wire.meters[2];
+        dead.with(|meter, _| meter.set_habit("bus", "no_answer", &Value::Bool(true))).expect("a habit that exists");
+        for token in 0..6 {
+            wire.gateway.read(token, 1 + token % 3);
+        }
+        (0..6).for_each(|token| drop(wire.gateway.answer(token)));
+        wire.world.run_for(secs(2));
+        let unanswered: Vec<(Option<u8>, Option<u64>)> = wire
+            .seen()
+            .iter()
+            .filter(|seen| seen.kind == Kind::Unanswered)
+            .map(|seen| (seen.unit, seen.request))
+            .collect();
+        assert_eq!(unanswered, [(Some(3), Some(4)), (Some(3), Some(10))], "{framing}");
+        let others = wire.seen().iter().filter(|seen| matches!(seen.kind, Kind::Response)).count();
+        assert_eq!(others, 4);
+    }
 }

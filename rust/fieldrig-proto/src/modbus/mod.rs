@@ -1,4 +1,4 @@
-//! Modbus: PDUs, the two framings in use, client, server and client faces, dissection.
+//! Modbus: PDUs, the two framings in use, client, server and client faces, monitor, dissection.
 //!
 //! ```text
 //!   Client, ClientFace     ServerFace (faces of a device)
@@ -25,6 +25,7 @@
 pub mod client;
 pub mod client_face;
 mod dissect;
+pub mod monitor;
 pub mod pdu;
 pub mod point;
 pub mod rtu;
@@ -55,7 +56,7 @@ pub static RTU: Protocol = Protocol {
     message_length: |bytes, sender| rtu::adu_length(bytes, traffic(sender)),
     unasked: false,
     capture_tag: "mbrtu",
-    constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT],
+    constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT, monitor::RTU_LISTENER],
 };
 
 /// For traces: after a length that cannot be gone by, everything is one message.

@@ -5,6 +5,7 @@ use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps, Why};
 use fieldrig_proto::line::{LineSettings, Parity, StopBits};
 use fieldrig_proto::modbus::client::{Client, Config};
+use fieldrig_proto::modbus::monitor::{self, Monitor};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response, request_length, response_length};
 use fieldrig_proto::modbus::rtu::{Assembler, LineRules, Traffic};
 use fieldrig_proto::modbus::server::{Bank, ServerConfig, ServerFace, Table, Transport};
@@ -25,10 +26,39 @@ pub(crate) fn torture(bytes: &[u8]) {
         }
         client(bytes, piece, Config::rtu(rules));
         server(bytes, piece, Transport::Rtu(rules), true);
+        listen(bytes, piece, monitor::Config::rtu(rules));
     }
     server(bytes, piece, Transport::Rtu(LineRules::over_tcp()), false);
     client(bytes, piece, Config::tcp());
     server(bytes, piece, Transport::Tcp, false);
+    listen(bytes, piece, monitor::Config::tcp());
+}
+
+/// A monitor on a wire, and on a stream of which pieces come from either side.
+fn listen(bytes: &[u8], piece: usize, config: monitor::Config) {
+    let mut monitor = Monitor::new(config);
+    let peer = Peer { wire: true, ..Peer::default() };
+    monitor.handle(Time::ZERO, Input::Opened(CONN, &peer));
+    each_piece(bytes, piece, |now, piece| {
+        let stamps = Stamps::One(Stamp::exact(now));
+        monitor.handle(now, Input::Bytes(CONN, piece, stamps));
+        let sender = if piece[0] & 1 == 0 { Sender::Client } else { Sender::Server };
+        monitor.observe(now, 1, sender, piece, stamps);
+        monitor.handle_timeout(now);
+        assert!(monitor.poll_timeout().is_none_or(|next| next > now));
+    });
+    monitor.handle_timeout(Time::FAR);
+    monitor.ended(Time::FAR, 1);
+    monitor.handle(Time::FAR, Input::Closed(CONN, Why::HungUp));
+    // Every byte is in an observation, once: those of the wire and those of the stream.
+    let seen: usize = std::iter::from_fn(|| monitor.poll_event())
+        .filter(|seen| seen.kind != monitor::Kind::Unanswered)
+        .map(|seen| seen.describe().len().min(1) * seen.bytes.len())
+        .sum();
+    match config.medium {
+        monitor::Medium::Rtu(_) => assert_eq!(seen, 2 * bytes.len()),
+        monitor::Medium::Tcp => assert!(seen <= bytes.len()),
+    }
 }
 
 fn codecs(bytes: &[u8]) {

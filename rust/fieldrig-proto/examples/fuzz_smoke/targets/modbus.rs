@@ -1,13 +1,14 @@
-//! Modbus: PDUs, both framings, dissection, client and server face.
+//! Modbus: PDUs, both framings, dissection, client, both faces, monitor.
 
 use super::{Eater, Target, decoder};
 use crate::endpoints::{Driver, Link};
-use fieldrig_proto::device::{Device, NoModel, PointStore};
+use fieldrig_proto::device::{Device, Emission, NoModel, PointStore};
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::endpoint::{How, Stamps};
+use fieldrig_proto::endpoint::{Conn, Endpoint, How, Input, Peer, Stamps};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::modbus::client::{Client, Config};
+use fieldrig_proto::modbus::monitor::{self, Monitor};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::{self, LineRules, Traffic};
 use fieldrig_proto::modbus::server::HABITS;
@@ -52,6 +53,23 @@ pub(super) fn targets() -> Vec<Target> {
             samples: RTU,
             make: || Driver::eater(&[Link::wire("modbus")], || server(&RTU_PROTOCOL), disturb),
         },
+        Target {
+            name: "modbus: client face, TCP",
+            samples: TCP,
+            make: || Driver::eater(&[Link::connection("modbus")], || gateway(&TCP_PROTOCOL), ask_as_model),
+        },
+        Target {
+            name: "modbus: client face, RTU",
+            samples: RTU,
+            make: || Driver::eater(&[Link::wire("modbus")], || gateway(&RTU_PROTOCOL), ask_as_model),
+        },
+        Target {
+            name: "modbus: monitor, tolerant",
+            samples: RTU,
+            make: || Driver::eater(&[Link::wire("modbus")], || Monitor::new(tolerant()), |_, _, _| {}),
+        },
+        Target { name: "modbus: monitor, exact", samples: RTU, make: monitor_exact },
+        Target { name: "modbus: monitor, TCP", samples: TCP, make: monitor_tcp },
         Target { name: "modbus: dissection", samples: TCP, make: || decoder(dissect) },
     ]
 }
@@ -75,6 +93,79 @@ fn server(protocol: &Protocol) -> Device {
     let mut device = Device::new("fuzz", PointStore::new(Vec::new()), Box::new(NoModel), vec![face]);
     device.power_on(Time::default());
     device
+}
+
+/// A device that asks, running.
+fn gateway(protocol: &Protocol) -> Device {
+    let build = protocol.constructor(Role::Client).expect("Modbus has clients").build;
+    let mut settings = vec![("timeout".to_owned(), Value::Text("5ms".to_owned()))];
+    if protocol.name == TCP_PROTOCOL.name {
+        settings.push(("url".to_owned(), Value::Text("tcp://fuzz".to_owned())));
+    }
+    let Ok(Built::Face(face)) = build("modbus", &settings) else { panic!("the settings are right") };
+    let mut device = Device::new("fuzz", PointStore::new(Vec::new()), Box::new(NoModel), vec![face]);
+    device.power_on(Time::default());
+    device
+}
+
+/// What a model asks, good or not.
+fn ask_as_model(device: &mut Device, now: Time, chance: &mut Chance) {
+    let mut entry = |key: &str, most: u64| (key.to_owned(), Value::Int(chance.below(most) as i64));
+    let mut table = vec![entry("token", 5), entry("unit", 3), entry("address", 3), entry("count", 4)];
+    let names = ["read_input", "read_holding", "write_register", "nonsense"];
+    let name = names[chance.below(4) as usize];
+    table.push(("function".to_owned(), Value::Text(name.to_owned())));
+    table.push(("value".to_owned(), Value::Int(3)));
+    device.emit(now, "modbus", Emission::Ask(Value::Table(table)));
+    if chance.below(32) == 0 {
+        device.power_cycle(now, Duration::from_millis(1));
+    }
+}
+
+fn tolerant() -> monitor::Config {
+    monitor::Config { inbox: 50, ..monitor::Config::rtu(LineRules::tolerant(&line())) }
+}
+
+/// Bytes with uncertain stamps, in time that jumps.
+fn monitor_exact() -> Eater {
+    let config = monitor::Config { inbox: 50, ..monitor::Config::rtu(LineRules::exact(&line())) };
+    let mut monitor = Monitor::new(config);
+    let conn = Conn(0);
+    let peer = Peer { via: "modbus".to_owned(), address: "fuzz".to_owned(), wire: true };
+    Endpoint::handle(&mut monitor, Time::default(), Input::Opened(conn, &peer));
+    let mut now = Time::default();
+    Box::new(move |bytes, chance: &mut Chance| {
+        now = now + Duration::from_micros(chance.below(12_000));
+        let stamp = Stamp::between(now - Duration::from_micros(chance.below(6_000)), now);
+        Endpoint::handle(&mut monitor, now, Input::Bytes(conn, bytes, Stamps::One(stamp)));
+        if let Some(due) = Endpoint::poll_timeout(&monitor).filter(|_| chance.below(2) == 0) {
+            now = now.max(due);
+            Endpoint::handle_timeout(&mut monitor, now);
+            assert!(Endpoint::poll_timeout(&monitor).is_none_or(|next| next > now), "the monitor makes no progress");
+        }
+        while let Some(seen) = Endpoint::poll_event(&mut monitor) {
+            black_box(seen.describe());
+        }
+    })
+}
+
+/// Both directions of a few connections.
+fn monitor_tcp() -> Eater {
+    let mut monitor = Monitor::new(monitor::Config { inbox: 50, ..monitor::Config::tcp() });
+    let mut now = Time::default();
+    Box::new(move |bytes, chance: &mut Chance| {
+        now = now + Duration::from_millis(chance.below(300));
+        let sender = if chance.below(2) == 0 { Sender::Client } else { Sender::Server };
+        let flow = chance.below(3) as u32;
+        monitor.observe(now, flow, sender, bytes, Stamps::One(Stamp::exact(now)));
+        Endpoint::handle_timeout(&mut monitor, now);
+        if chance.below(16) == 0 {
+            monitor.ended(now, flow);
+        }
+        while let Some(seen) = Endpoint::poll_event(&mut monitor) {
+            black_box(seen.describe());
+        }
+    })
 }
 
 /// What a test does to a device.
