@@ -20,10 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from . import __version__, _core
+from . import __version__, _core, secrets
 from ._core import Rig
 from .dut import Dut
-from .errors import BenchError, UsageError
+from .errors import BenchError, BenchFileError, UsageError
 from .life.cycle import LifeCycle
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class BenchPlan:
         self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
         self.peers: tuple[str, ...] = tuple(device.name for device in native.peers)
         self.devices: dict[str, _core.bench.Dut] = {device.name: device for device in (*native.duts, *native.peers)}
+        urls = [link.url for device in (*native.duts, *native.peers) for link in device.links]
+        values = [*native.secrets, *secrets.in_environment(path), *secrets.in_urls(urls)]
+        self.secret_texts = [value for value in dict.fromkeys(values) if value]
+        self.secrets = _core.Secrets(self.secret_texts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], profiles: Sequence[str] = ()) -> BenchPlan:
@@ -55,12 +59,18 @@ class BenchPlan:
             BenchFileError: the file is wrong, or has no device that `profiles` names; the message says where.
             UsageError: a profile is unknown.
         """
-        return cls(_core.bench.load(os.fspath(path), list(profiles)), Path(path))
+        try:
+            return cls(_core.bench.load(os.fspath(path), list(profiles)), Path(path))
+        except BenchFileError as error:  # it may quote a value
+            error.message = _core.Secrets(secrets.in_environment(Path(path))).mask(error.message)
+            raise
 
     def header(self) -> str:
         """One line that names the bench and the profile of every device."""
         devices = ", ".join(f"{name}={profile}" for name, profile in self.profiles.items())
-        return f"fieldrig {__version__}: bench {self.name}, {devices}"
+        short = self.secrets.too_short
+        note = f"; {short} of its secrets are too short to be masked (less than 4 bytes)" if short else ""
+        return self.secrets.mask(f"fieldrig {__version__}: bench {self.name}, {devices}") + note
 
     def open(self, out: str | os.PathLike[str] | None = None, trace: Level = "full", *, prepare: bool = False) -> Bench:
         """Opens every link and starts every emulated device.
@@ -93,7 +103,7 @@ class Bench:
             raise BenchError(f"the folder of the run cannot be made: {error}") from None
         self.plan = plan
         self.folder = folder
-        self.rig = Rig(folder=str(folder), trace=trace, name=plan.name)
+        self.rig = Rig(folder=str(folder), trace=trace, name=plan.name, secrets=plan.secret_texts)
         self._devices: dict[str, Dut] = {}
         self._started = self.rig.now()
         self.life = LifeCycle(self)

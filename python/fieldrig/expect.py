@@ -187,6 +187,8 @@ def window(timeline: Timeline, after: HasInstant | Stamp | None, length: str | S
 LINES = 25
 """A failure text has at most so many lines."""
 
+_WIDTH = 160
+
 
 def failure(
     headline: str,
@@ -212,7 +214,8 @@ def failure(
     lines.append("  arrived on all links:" if arrivals else "  arrived on all links: nothing")
     hidden = max(0, len(arrivals) - room)
     for link, seen in arrivals[:room]:
-        lines.append(f"    {_relative(seen.at, frame.start):>12}  {link}: {seen.describe()}"[:160])
+        line = f"    {_relative(seen.at, frame.start):>12}  {link}: {seen.describe()}"
+        lines.append(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 2]}..")
     if hidden:
         lines.append(f"    ... and {hidden} more")
     return "\n".join(lines + tail)

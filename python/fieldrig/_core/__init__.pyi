@@ -1,5 +1,6 @@
 """The native core: time, rigs, and one submodule for each protocol."""
 
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
@@ -10,6 +11,7 @@ __all__ = [
     "Dissection",
     "Field",
     "Rig",
+    "Secrets",
     "Span",
     "Stamp",
     "__version__",
@@ -115,6 +117,7 @@ class Rig:
         name: a name for people.
         clock: "virtual": time moves only inside blocking calls, to the next thing that is due; every instant is exact.
             Only wires and connections in memory (`wire://`, `memory://`) can be opened then.
+        secrets: texts that stand in neither run log nor capture: `***`, or as many `*`, stand for them.
 
     Raises:
         BenchError: the folder cannot be written.
@@ -127,6 +130,7 @@ class Rig:
         trace: Literal["full", "ring", "counts"] = "full",
         name: str = "",
         clock: Literal["real", "virtual"] = "real",
+        secrets: Sequence[str] | None = None,
     ) -> Rig: ...
     @property
     def clock(self) -> Literal["real", "virtual"]:
@@ -162,6 +166,22 @@ class Rig:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+@final
+class Secrets:
+    """Texts that must stand in no artefact.
+
+    Args:
+        values: the texts; empty ones are no secrets.
+    """
+
+    def __new__(cls, values: Iterable[str], /) -> Secrets: ...
+    def mask(self, text: str, /) -> str:
+        """The text with `***` for every secret in it: plain, escaped, as hex, or cut off (`abc..`)."""
+    @property
+    def too_short(self) -> int:
+        """How many values are too short (less than 4 bytes) to be masked: they would be found everywhere."""
+    def __bool__(self) -> bool: ...
 
 @final
 class Dissection:

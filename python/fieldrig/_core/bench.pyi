@@ -21,6 +21,9 @@ class Plan:
     @property
     def peers(self) -> tuple[Dut, ...]:
         """The devices that are needed, but not judged."""
+    @property
+    def secrets(self) -> list[str]:
+        """What must stand in no artefact: passwords."""
 
 @final
 class Dut:
@@ -60,6 +63,9 @@ class Link:
     def name(self) -> str: ...
     @property
     def protocol(self) -> str: ...
+    @property
+    def url(self) -> str | None:
+        """The real port, or the broker outside, at which it is; None where it is emulated."""
 
 @final
 class Resolved:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import devices, farm, marks, measuring, options, phases, reports, session, summary
+from . import devices, farm, marks, masking, measuring, options, phases, reports, session, summary
 from . import gates as gates_
 from .results import Results
 from .state import GATES, PLAN, RESULTS, bench_of, case_of, plan_of
@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     results = config.stash[RESULTS] = Results()
     plans = _plans(config)
     config.stash[HEADERS] = [plan.header() for plan in plans]
+    masking.learn(config, plans)
     if plans:
         config.stash[PLAN] = plans[0]
         results.bench = ", ".join(plan.name for plan in plans)
@@ -160,6 +161,7 @@ def pytest_runtest_makereport(
     raised = call.excinfo
     report = yield
     reports.take(item, call, report, raised)
+    masking.test(report, item)
     if farm.is_worker(item.config):
         farm.attach(report, item, case_of(item))
     return report
@@ -182,6 +184,7 @@ def _settle(session: pytest.Session) -> None:
     if config.getoption("collectonly"):
         return
     gates.settle(results)
+    results.problems = [masking.text(config, problem) for problem in results.problems]
     if gates_.is_red(results, config.getoption("--fieldrig-inconclusive") == "skip") and session.exitstatus in (
         pytest.ExitCode.OK,
         pytest.ExitCode.NO_TESTS_COLLECTED,

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from fieldrig.bench import Bench, BenchPlan
     from fieldrig.measure import Measure
 
+    from .._core import Secrets
     from .gates import Gates
 
 PLAN: pytest.StashKey[BenchPlan] = pytest.StashKey()
 RESULTS: pytest.StashKey[Results] = pytest.StashKey()
 BENCH: pytest.StashKey[Bench] = pytest.StashKey()
 GATES: pytest.StashKey[Gates] = pytest.StashKey()
+SECRETS: pytest.StashKey[Secrets] = pytest.StashKey()
 
 MEASURE: pytest.StashKey[Measure | None] = pytest.StashKey()
 PROPERTIES: pytest.StashKey[int] = pytest.StashKey()

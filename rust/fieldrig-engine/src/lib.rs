@@ -20,6 +20,7 @@ pub mod log;
 mod node;
 mod port;
 mod rig;
+pub mod secrets;
 mod sentinel;
 mod sync;
 pub mod trace;

@@ -13,6 +13,7 @@
 //! ```
 
 use crate::json;
+use crate::secrets::Secrets;
 use crate::trace::new_file;
 use fieldrig_proto::record::{Record, Value};
 use std::fs::File;
@@ -30,6 +31,7 @@ pub struct RunLog {
 #[derive(Debug)]
 struct Inner {
     file: Option<(Mutex<File>, PathBuf)>,
+    secrets: Secrets,
     lines: AtomicU64,
     lost: AtomicU64,
 }
@@ -41,9 +43,17 @@ impl RunLog {
     /// # Errors
     /// The file cannot be made.
     pub fn start(folder: Option<&Path>) -> io::Result<RunLog> {
+        RunLog::start_masked(folder, Secrets::default())
+    }
+
+    /// [`RunLog::start`] of a log in which secrets are masked.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn start_masked(folder: Option<&Path>, secrets: Secrets) -> io::Result<RunLog> {
         let file = folder.map(|folder| new_file(folder, "run", "jsonl")).transpose()?;
         let file = file.map(|(file, path)| (Mutex::new(file), path));
-        Ok(RunLog { inner: Arc::new(Inner { file, lines: AtomicU64::new(0), lost: AtomicU64::new(0) }) })
+        Ok(RunLog { inner: Arc::new(Inner { file, secrets, lines: AtomicU64::new(0), lost: AtomicU64::new(0) }) })
     }
 
     /// Appends a record. A line that cannot be written is counted ([`RunLog::lost`]).
@@ -52,7 +62,7 @@ impl RunLog {
             self.inner.lines.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let mut line = json::from_record(record);
+        let mut line = json::from_record(&self.inner.secrets.record(record));
         line.push('\n');
         let written = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
         let count = if written.is_ok() { &self.inner.lines } else { &self.inner.lost };
@@ -123,6 +133,18 @@ mod tests {
             assert_eq!(records.last().and_then(|record| record.field("number")), Some(&Value::Int(number)));
         }
         assert_eq!((log.lines(), log.lost()), (3, 0));
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let folder = Folder::new("log-secrets");
+        let log = RunLog::start_masked(Some(&folder.0), Secrets::new(["swordfish"])).unwrap();
+        log.note("login", &[("text", "with swordfish".into()), ("sent", Value::Bytes(b"\x01swordfish".to_vec()))]);
+        let text = std::fs::read_to_string(log.path().unwrap()).unwrap();
+        assert_eq!(
+            text,
+            "{\"kind\":\"login\",\"fields\":{\"text\":\"with ***\",\"sent\":{\"hex\":\"012a2a2a2a2a2a2a2a2a\"}}}\n"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::log::RunLog;
 use crate::node::{Inner, Node};
 use crate::port::switchboard::Switchboard;
 use crate::port::{self, PortSpec};
+use crate::secrets::Secrets;
 use crate::sentinel::{Sentinel, Stall};
 use crate::trace::{Capture, Level};
 use fieldrig_proto::dissect::Sender;
@@ -34,6 +35,8 @@ pub struct RigOptions {
     pub clock: ClockKind,
     /// A name for people.
     pub name: String,
+    /// What is masked in capture and run log.
+    pub secrets: Secrets,
 }
 
 /// A port for an endpoint.
@@ -83,9 +86,10 @@ impl Rig {
     pub fn start(options: RigOptions) -> Result<Rig, EngineError> {
         let clock = Clock::new(options.clock);
         let folder = options.folder.as_deref();
-        let log = RunLog::start(folder).map_err(|error| EngineError::machine("the run log", &error))?;
-        let capture =
-            Capture::start(folder, options.level).map_err(|error| EngineError::machine("the capture", &error))?;
+        let log = RunLog::start_masked(folder, options.secrets.clone())
+            .map_err(|error| EngineError::machine("the run log", &error))?;
+        let capture = Capture::start_masked(folder, options.level, options.secrets.clone())
+            .map_err(|error| EngineError::machine("the capture", &error))?;
         let sim = clock.is_virtual().then(|| Arc::new(Sim::new(clock.clone())));
         let sentinel = match &sim {
             Some(_) => None,

@@ -64,6 +64,11 @@ impl Plan {
     fn peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.devices.iter().filter(|device| !device.judged).map(Dut::of).collect::<Vec<_>>())
     }
+    /// What must stand in no artefact.
+    #[getter]
+    fn secrets(&self) -> Vec<String> {
+        self.0.secrets()
+    }
     fn __repr__(&self) -> String {
         format!("<Plan {}>", self.0.name)
     }
@@ -82,7 +87,14 @@ pub(crate) struct Dut {
 
 impl Dut {
     fn of(plan: &bench::DevicePlan) -> Dut {
-        let link = |used: &bench::DeviceLink| Link { name: used.name.clone(), protocol: used.protocol.name };
+        let link = |used: &bench::DeviceLink| Link {
+            name: used.name.clone(),
+            protocol: used.protocol.name,
+            url: match &used.reached {
+                bench::Reached::Port(url) | bench::Reached::Broker(url) => Some(url.clone()),
+                bench::Reached::Pty | bench::Reached::Loopback | bench::Reached::EmbeddedBroker => None,
+            },
+        };
         Dut {
             name: plan.name.clone(),
             profile: plan.profile.word(),
@@ -152,6 +164,7 @@ impl Dut {
 pub(crate) struct Link {
     name: String,
     protocol: &'static str,
+    url: Option<String>,
 }
 
 #[pymethods]
@@ -163,6 +176,11 @@ impl Link {
     #[getter]
     fn protocol(&self) -> &str {
         self.protocol
+    }
+    /// The real port, or the broker outside, at which it is.
+    #[getter]
+    fn url(&self) -> Option<&str> {
+        self.url.as_deref()
     }
     fn __repr__(&self) -> String {
         format!("<Link {}, {}>", self.name, self.protocol)

@@ -3,7 +3,7 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `rig`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
+//! - `rig`, `secrets`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
@@ -20,6 +20,7 @@ mod modbus;
 mod mqtt;
 mod place;
 mod rig;
+mod secrets;
 mod stream;
 mod time;
 mod trace;
@@ -36,6 +37,8 @@ mod _core {
     use crate::dissect::{Dissection, Field};
     #[pymodule_export]
     use crate::rig::Rig;
+    #[pymodule_export]
+    use crate::secrets::Secrets;
     #[pymodule_export]
     use crate::time::{Span, Stamp, duration, duration_ns};
     #[pymodule_export]

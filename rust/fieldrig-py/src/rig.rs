@@ -5,6 +5,7 @@ use crate::life::{Shared, detached};
 use crate::time::{Span, Stamp, instant, limit};
 use crate::value::from_python;
 use crate::wait::blocking;
+use fieldrig_engine::secrets::Secrets;
 use fieldrig_engine::trace::Level;
 use fieldrig_engine::{ClockKind, RigOptions};
 use fieldrig_proto::line::LineSettings;
@@ -46,8 +47,15 @@ pub(crate) fn stalls(rig: &fieldrig_engine::Rig, since: time::Stamp) -> Vec<Span
 #[pymethods]
 impl Rig {
     #[new]
-    #[pyo3(signature = (*, folder = None, trace = "full", name = "", clock = "real"))]
-    fn new(py: Python<'_>, folder: Option<PathBuf>, trace: &str, name: &str, clock: &str) -> PyResult<Rig> {
+    #[pyo3(signature = (*, folder = None, trace = "full", name = "", clock = "real", secrets = None))]
+    fn new(
+        py: Python<'_>,
+        folder: Option<PathBuf>,
+        trace: &str,
+        name: &str,
+        clock: &str,
+        secrets: Option<Vec<String>>,
+    ) -> PyResult<Rig> {
         let level = match trace {
             "full" => Level::Full,
             "ring" => Level::Ring { bytes: RING },
@@ -62,7 +70,8 @@ impl Rig {
             "virtual" => ClockKind::Virtual,
             _ => return Err(error(py, Kind::Usage, format!("clock is \"real\" or \"virtual\", not {clock:?}"))),
         };
-        let options = RigOptions { folder, level, clock, name: name.to_owned() };
+        let secrets = Secrets::new(secrets.unwrap_or_default());
+        let options = RigOptions { folder, level, clock, name: name.to_owned(), secrets };
         Ok(Rig { shared: Shared::start(py, options)?, name: name.to_owned() })
     }
     /// Which clock it has: "real" or "virtual".

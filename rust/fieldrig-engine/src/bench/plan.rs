@@ -167,6 +167,16 @@ impl Plan {
         self.devices.iter().filter(|device| device.judged)
     }
 
+    /// What must stand in no artefact.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let passwords = self.devices.iter().flat_map(|device| &device.links).filter_map(|used| used.password.clone());
+        let mut secrets: Vec<String> = passwords.collect();
+        secrets.sort();
+        secrets.dedup();
+        secrets
+    }
+
     /// The link of this name.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<&Link> {

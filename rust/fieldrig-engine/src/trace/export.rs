@@ -1,7 +1,7 @@
 //! Reading a trace back, and `trace.jsonl`: one line per message, for people and programs that do not read pcapng.
 
 use super::pcapng::{self, Block, Interface, Packet};
-use super::upper_pdu;
+use super::{MASKED, upper_pdu};
 use crate::json;
 use fieldrig_proto::dissect::{Direction, Sender};
 use fieldrig_proto::endpoint::Conn;
@@ -98,9 +98,9 @@ pub fn export(from: &Path, to: &Path, protocols: &[&'static Protocol]) -> io::Re
 fn line(entry: &Entry, protocols: &[&'static Protocol]) -> String {
     let protocol = protocols.iter().find(|protocol| protocol.name == entry.protocol);
     let summary = match (&entry.comment, protocol) {
-        (Some(comment), _) => comment.clone(),
-        (None, Some(protocol)) => (protocol.dissect)(&entry.bytes, entry.sender).summary,
-        (None, None) => String::new(),
+        (Some(comment), _) if comment != MASKED => comment.clone(),
+        (_, Some(protocol)) => (protocol.dissect)(&entry.bytes, entry.sender).summary,
+        (_, None) => String::new(),
     };
     let direction = if entry.direction == Direction::In { "in" } else { "out" };
     let protocol = if entry.protocol.is_empty() { "data" } else { &entry.protocol };

@@ -12,6 +12,7 @@
 //!   be written (a full disk) is counted ([`Counts::lost`]) and makes [`Capture::flush`] and [`Capture::stop`] fail.
 //! - Time stamps in the file are those of the run (nanoseconds since the origin of its clock); the wall clock stands once
 //!   per link, as `if_tsoffset`. The stamp of a message is the stamp of the chunk that completed it.
+//! - Secrets never reach a file: the writer masks them in whole messages ([`crate::secrets`]).
 //! - The writer knows no protocol: it cuts messages with [`Protocol::message_length`] and names them with
 //!   [`Protocol::capture_tag`]. Bytes that never became a whole message are written too, as data, with a comment.
 //!
@@ -38,6 +39,7 @@ mod writer;
 pub use export::{Entry, export, read};
 
 use crate::clock::Clock;
+use crate::secrets::Secrets;
 use fieldrig_proto::dissect::{Direction, Sender};
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::protocol::Protocol;
@@ -66,6 +68,9 @@ pub enum Level {
     /// Only numbers: no file and no thread.
     Counts,
 }
+
+/// The comment on a message in which a secret is masked.
+pub const MASKED: &str = "a secret is masked";
 
 /// A link within a capture.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -146,6 +151,15 @@ impl Capture {
     /// # Errors
     /// The file cannot be made, or the writer thread cannot be started.
     pub fn start(folder: Option<&Path>, level: Level) -> io::Result<Capture> {
+        Capture::start_masked(folder, level, Secrets::default())
+    }
+
+    /// [`Capture::start`] of a capture in which secrets are masked: as many `*` stand for their bytes. A message that
+    /// was changed has the comment [`MASKED`]: its check sum may be wrong now.
+    ///
+    /// # Errors
+    /// Those of [`Capture::start`].
+    pub fn start_masked(folder: Option<&Path>, level: Level, secrets: Secrets) -> io::Result<Capture> {
         let shared = |control| Arc::new(Shared { links: RwLock::default(), control, lost: AtomicU64::new(0) });
         let Some(folder) = folder.filter(|_| level != Level::Counts) else {
             let shared = shared(Control::without_writer());
@@ -158,7 +172,7 @@ impl Capture {
             _ => Sink::file(file),
         };
         let shared = shared(Control::default());
-        let writer = Writer::new(Arc::clone(&shared), sink, wall_clock_offset());
+        let writer = Writer::new(Arc::clone(&shared), sink, wall_clock_offset(), secrets);
         let thread = std::thread::Builder::new().name("fieldrig-trace".to_owned()).spawn(move || writer.run())?;
         let owner = Owner { shared, level, path: Some(path), thread: Mutex::new(Some(thread)) };
         Ok(Capture { owner: Arc::new(owner) })

@@ -1,10 +1,15 @@
 //! Cuts the chunks of a link into messages, each direction of each connection for itself.
+//!
+//! Where no protocol says what a message is, each chunk is one. A secret may be spread over several of them, as when a
+//! console echoes what is typed: bytes that may be the beginning of one wait for the next chunk.
 
 use super::LinkInfo;
 use super::ring::Frame;
+use crate::secrets::Secrets;
 use fieldrig_proto::dissect::{Direction, Sender};
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::time::Stamp;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// More than this is never held back for the rest of a message.
@@ -20,6 +25,8 @@ pub(super) struct Piece<'a> {
     pub(super) bytes: &'a [u8],
     /// It is a whole message; else its bytes stand alone.
     pub(super) whole: bool,
+    /// A secret in it, or a part of one, is masked already.
+    pub(super) masked: bool,
 }
 
 /// Bytes that wait for the rest of their message.
@@ -28,10 +35,21 @@ struct Partial {
     stamp: Stamp,
 }
 
+/// Bytes without a protocol that may be the beginning of a secret: those of one chunk or of several.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    masked: bool,
+    /// Where each chunk ends, and its stamp.
+    chunks: Vec<(usize, Stamp)>,
+}
+
 /// The state of one link.
 #[derive(Default)]
 pub(super) struct Splitter {
+    secrets: Secrets,
     partial: HashMap<(Conn, Direction), Partial>,
+    held: HashMap<(Conn, Direction), Held>,
 }
 
 /// Who sent what went this way.
@@ -44,10 +62,19 @@ pub(super) fn sender(info: &LinkInfo, direction: Direction) -> Sender {
 }
 
 impl Splitter {
+    pub(super) fn new(secrets: Secrets) -> Splitter {
+        Splitter { secrets, ..Splitter::default() }
+    }
+
     /// Takes a chunk; gives the messages it completes to `out`.
     pub(super) fn chunk(&mut self, info: &LinkInfo, frame: &Frame<'_>, out: &mut dyn FnMut(&Piece<'_>)) {
         let Some(protocol) = info.protocol else {
-            out(&piece(frame, frame.stamp, frame.bytes, true));
+            if self.secrets.is_empty() {
+                out(&piece(frame, frame.stamp, frame.bytes, true));
+            } else {
+                let held = self.held.entry((frame.conn, frame.direction)).or_default();
+                held.take(frame, &self.secrets, out);
+            }
             return;
         };
         let key = (frame.conn, frame.direction);
@@ -87,13 +114,47 @@ impl Splitter {
         let mut left: Vec<_> = self.partial.drain().collect();
         left.sort_by_key(|((conn, direction), partial)| (partial.stamp.latest(), *conn, *direction == Direction::Out));
         for ((conn, direction), partial) in left {
-            out(&Piece { conn, direction, stamp: partial.stamp, bytes: &partial.bytes, whole: false });
+            out(&Piece { conn, direction, stamp: partial.stamp, bytes: &partial.bytes, whole: false, masked: false });
+        }
+        for ((conn, direction), mut held) in self.held.drain() {
+            held.give(conn, direction, held.bytes.len(), out);
         }
     }
 }
 
+impl Held {
+    /// Takes a chunk; gives what can be no part of a secret that is still open.
+    fn take(&mut self, frame: &Frame<'_>, secrets: &Secrets, out: &mut dyn FnMut(&Piece<'_>)) {
+        self.bytes.extend_from_slice(frame.bytes);
+        self.chunks.push((self.bytes.len(), frame.stamp));
+        if let Cow::Owned(masked) = secrets.octets(&self.bytes) {
+            self.bytes = masked;
+            self.masked = true;
+        }
+        let ready = self.bytes.len() - secrets.open_end(&self.bytes);
+        self.give(frame.conn, frame.direction, ready, out);
+    }
+
+    /// Gives the first bytes, each chunk for itself.
+    fn give(&mut self, conn: Conn, direction: Direction, ready: usize, out: &mut dyn FnMut(&Piece<'_>)) {
+        let mut start = 0;
+        for (end, stamp) in &self.chunks {
+            let end = (*end).min(ready);
+            if start < end {
+                let bytes = &self.bytes[start..end];
+                out(&Piece { conn, direction, stamp: *stamp, bytes, whole: true, masked: self.masked });
+                start = end;
+            }
+        }
+        self.bytes.drain(..ready);
+        self.chunks.retain(|(end, _)| *end > ready);
+        self.chunks.iter_mut().for_each(|(end, _)| *end -= ready);
+        self.masked = false;
+    }
+}
+
 fn piece<'a>(frame: &Frame<'_>, stamp: Stamp, bytes: &'a [u8], whole: bool) -> Piece<'a> {
-    Piece { conn: frame.conn, direction: frame.direction, stamp, bytes, whole }
+    Piece { conn: frame.conn, direction: frame.direction, stamp, bytes, whole, masked: false }
 }
 
 #[cfg(test)]
@@ -146,6 +207,28 @@ mod tests {
             pieces(&info(None), &[(1, &[0, 5, 5]), (2, &[1, 1])]),
             [(1, vec![0, 5, 5], false), (2, vec![1, 1], true)]
         );
+    }
+
+    #[test]
+    fn a_secret_spread_over_chunks_is_masked_and_stamps_stay() {
+        let raw = LinkInfo { protocol: None, ..info(None) };
+        let mut splitter = Splitter::new(Secrets::new(["hunter22"]));
+        let mut found = Vec::new();
+        let mut keep = |piece: &Piece<'_>| {
+            let text = String::from_utf8_lossy(piece.bytes).into_owned();
+            found.push((piece.stamp.latest().as_nanos(), text, piece.masked));
+        };
+        let chunks = [(1, "pass h"), (2, "unter"), (3, "22 ok"), (4, "say hu"), (5, "sh"), (6, "hunt")];
+        for (at, text) in chunks {
+            let stamp = Stamp::exact(Time::from_nanos(at));
+            let frame = Frame { conn: Conn(1), direction: Direction::In, stamp, bytes: text.as_bytes() };
+            splitter.chunk(&raw, &frame, &mut keep);
+        }
+        splitter.finish(&mut keep);
+        let found: Vec<_> = found.iter().map(|(at, text, masked)| (*at, text.as_str(), *masked)).collect();
+        let masked = [(1, "pass ", false), (1, "*", true), (2, "*****", true), (3, "** ok", true)];
+        let rest = [(4, "say ", false), (4, "hu", false), (5, "s", false), (5, "h", false), (6, "hunt", false)];
+        assert_eq!(found, [&masked[..], &rest[..]].concat());
     }
 
     #[test]

@@ -59,6 +59,31 @@ fn read_back(capture: &Capture) -> Vec<Entry> {
 }
 
 #[test]
+fn a_secret_is_masked_in_trace_and_export_and_its_message_keeps_its_length() {
+    let folder = Folder::new("secrets");
+    let secrets = Secrets::new(["swordfish"]);
+    let capture = Capture::start_masked(Some(&folder.0), Level::Full, secrets).unwrap();
+    let link = capture.link("toy", Some(&LENGTH_PREFIXED), Sender::Client, "");
+    capture.frame(link, Conn(1), Direction::Out, stamp(10), b"\x0cin swordf");
+    capture.frame(link, Conn(1), Direction::Out, stamp(20), b"ish\x02no");
+    capture.frame(link, Conn(1), Direction::In, stamp(30), b"\x20swordfish");
+    capture.stop().unwrap();
+    let entries = read_back(&capture);
+    let seen: Vec<_> = entries.iter().map(|entry| (entry.comment.as_deref(), entry.bytes.as_slice())).collect();
+    let expected: [(_, &[u8]); 3] =
+        [(Some(MASKED), b"\x0cin *********"), (None, b"\x02no"), (Some("no whole message"), b"\x20*********")];
+    assert_eq!(seen, expected);
+    let exported = folder.0.join("trace.jsonl");
+    export(capture.path().unwrap(), &exported, &[&LENGTH_PREFIXED]).unwrap();
+    let lines = std::fs::read_to_string(&exported).unwrap();
+    assert!(lines.starts_with("{\"t\":") && lines.contains("\"summary\":\"Client says 12 bytes\""), "{lines}");
+    for path in [capture.path().unwrap(), &exported] {
+        let bytes = std::fs::read(path).unwrap();
+        assert!(!bytes.windows(5).any(|window| window == b"sword" || window == b"73776"));
+    }
+}
+
+#[test]
 fn every_frame_is_in_the_file_in_the_order_of_time() {
     let folder = Folder::new("order");
     let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();

@@ -6,8 +6,10 @@
 
 use super::pcapng::{self, Interface, Packet};
 use super::split::{Piece, Splitter, sender};
-use super::{LinkInfo, Shared, ring, upper_pdu};
+use super::{LinkInfo, MASKED, Shared, ring, upper_pdu};
+use crate::secrets::Secrets;
 use fieldrig_proto::time::Duration;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -120,6 +122,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     sink: Sink,
     offset: i64,
+    secrets: Secrets,
     links: Vec<(Arc<LinkInfo>, Splitter)>,
     buffer: Vec<u8>,
     blocks: Vec<u8>,
@@ -128,9 +131,9 @@ pub(super) struct Writer {
 
 impl Writer {
     /// `offset` is the wall clock, in whole seconds, at the origin of the clock of the run.
-    pub(super) fn new(shared: Arc<Shared>, sink: Sink, offset: i64) -> Writer {
+    pub(super) fn new(shared: Arc<Shared>, sink: Sink, offset: i64, secrets: Secrets) -> Writer {
         let (buffer, blocks, messages) = Default::default();
-        Writer { shared, sink, offset, links: Vec::new(), buffer, blocks, messages }
+        Writer { shared, sink, offset, secrets, links: Vec::new(), buffer, blocks, messages }
     }
 
     /// Works until it is told to stop.
@@ -206,7 +209,7 @@ impl Writer {
             link.ring.drain(&mut buffer);
             found |= !buffer.is_empty();
             let (info, splitter) = &mut self.links[index];
-            let mut keep = keeper(index as u32, info, &mut self.blocks, &mut self.messages);
+            let mut keep = keeper(index as u32, info, &self.secrets, &mut self.blocks, &mut self.messages);
             ring::frames(&buffer).for_each(|frame| splitter.chunk(info, &frame, &mut keep));
             buffer.clear();
             self.buffer = buffer;
@@ -225,12 +228,12 @@ impl Writer {
         pcapng::write_interface(&mut block, &interface);
         let written = self.sink.head(&block);
         self.report(written, 0);
-        self.links.push((Arc::clone(info), Splitter::default()));
+        self.links.push((Arc::clone(info), Splitter::new(self.secrets.clone())));
     }
 
     fn finish_links(&mut self) {
         for (index, (info, splitter)) in self.links.iter_mut().enumerate() {
-            splitter.finish(&mut keeper(index as u32, info, &mut self.blocks, &mut self.messages));
+            splitter.finish(&mut keeper(index as u32, info, &self.secrets, &mut self.blocks, &mut self.messages));
         }
     }
 
@@ -270,6 +273,7 @@ impl Writer {
 fn keeper<'a>(
     index: u32,
     info: &'a LinkInfo,
+    secrets: &'a Secrets,
     blocks: &'a mut Vec<u8>,
     messages: &'a mut Vec<Message>,
 ) -> impl FnMut(&Piece<'_>) + 'a {
@@ -286,8 +290,10 @@ fn keeper<'a>(
             upper_pdu::write(&mut header, &upper_pdu::Place { tag, link: index, conn, direction, sender });
             header_is_for = way;
         }
-        let comment = (!piece.whole).then_some(NOT_WHOLE);
-        let packet = Packet { interface: index, conn, direction, stamp: piece.stamp, comment, data: piece.bytes };
+        let data = secrets.octets(piece.bytes);
+        let masked = (piece.masked || matches!(data, Cow::Owned(_))).then_some(MASKED);
+        let comment = if piece.whole { masked } else { Some(NOT_WHOLE) };
+        let packet = Packet { interface: index, conn, direction, stamp: piece.stamp, comment, data: &data };
         let start = blocks.len();
         pcapng::write_packet(blocks, &packet, &header);
         messages.push(Message { at: piece.stamp.latest().as_nanos(), block: start..blocks.len() });

@@ -1,0 +1,281 @@
+//! Secrets: texts that must stand in no artefact. The run log, the capture and whoever prints ask [`Secrets`].
+//!
+//! - In a text every occurrence becomes `***`, however the text spells it: plain, escaped as in JSON or by Rust, as hex
+//!   with or without spaces, percent-encoded; and the beginning of one that a shortened text (`abc..`) ends with.
+//! - In octets every occurrence becomes as many `*`, so that lengths and offsets stay what they were.
+//! - Texts shorter than [`SHORTEST`] octets are not masked: they would be found everywhere, and what is masked everywhere
+//!   is told. [`Secrets::too_short`] counts them, so that somebody can say so.
+//!
+//! ```
+//! use fieldrig_engine::secrets::Secrets;
+//!
+//! let secrets = Secrets::new(["open sesame"]);
+//! assert_eq!(secrets.text("the login said \"open sesame\""), "the login said \"***\"");
+//! assert_eq!(secrets.octets(b"\x00\x0bopen sesame").as_ref(), b"\x00\x0b***********");
+//! ```
+
+use fieldrig_proto::record::{Record, Value};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Shorter secrets are not masked.
+pub const SHORTEST: usize = 4;
+
+/// What stands for a secret in a text.
+const MASK: &str = "***";
+
+/// How texts say that they were shortened.
+const CUTS: [&str; 2] = ["..", "…"];
+
+/// What of a spelling must stand before a cut to be taken for the beginning of a secret.
+const SHORTEST_BEGINNING: usize = 2;
+
+/// Texts that must stand in no artefact. Clones share them; `Debug` shows only their number.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// Every way to spell one, the longest first.
+    spellings: Arc<[String]>,
+    count: usize,
+    too_short: usize,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.count)
+    }
+}
+
+impl Secrets {
+    /// Takes the texts; empty ones are no secrets.
+    pub fn new<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Secrets {
+        let (mut spellings, mut count, mut too_short) = (Vec::new(), 0, 0);
+        for text in texts {
+            match text.as_ref() {
+                "" => {}
+                short if short.len() < SHORTEST => too_short += 1,
+                text => {
+                    spellings.extend(spellings_of(text));
+                    count += 1;
+                }
+            }
+        }
+        spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+        spellings.dedup();
+        Secrets { spellings: spellings.into(), count, too_short }
+    }
+
+    /// Nothing is masked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spellings.is_empty()
+    }
+
+    /// How many were given that are too short to be masked.
+    #[must_use]
+    pub fn too_short(&self) -> usize {
+        self.too_short
+    }
+
+    /// A text without secrets.
+    #[must_use]
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut masked = Cow::Borrowed(text);
+        for spelling in self.spellings.iter() {
+            if masked.contains(spelling.as_str()) {
+                masked = Cow::Owned(masked.replace(spelling.as_str(), MASK));
+            }
+        }
+        self.cut_off(masked)
+    }
+
+    /// Masks the beginnings of secrets before the places at which a text was shortened.
+    fn cut_off<'a>(&self, mut text: Cow<'a, str>) -> Cow<'a, str> {
+        if self.is_empty() {
+            return text;
+        }
+        for cut in CUTS {
+            let mut from = 0;
+            while let Some(found) = text[from..].find(cut) {
+                let end = from + found;
+                let length = self.beginning_before(&text[..end]);
+                if length > 0 {
+                    text.to_mut().replace_range(end - length..end, MASK);
+                }
+                from = (if length > 0 { end - length + MASK.len() } else { end }) + cut.len();
+            }
+        }
+        text
+    }
+
+    /// The length of the longest beginning of a secret that a text ends with.
+    fn beginning_before(&self, text: &str) -> usize {
+        let beginning = |spelling: &String| {
+            let ends = spelling.char_indices().map(|(index, _)| index).filter(|end| *end >= SHORTEST_BEGINNING);
+            ends.filter(|end| text.ends_with(&spelling[..*end])).max().unwrap_or(0)
+        };
+        self.spellings.iter().map(beginning).max().unwrap_or(0)
+    }
+
+    /// Octets without secrets, of the same length.
+    #[must_use]
+    pub fn octets<'a>(&self, octets: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut masked = Cow::Borrowed(octets);
+        for spelling in self.spellings.iter().map(|spelling| spelling.as_bytes()) {
+            let mut from = 0;
+            while let Some(found) = find(&masked[from..], spelling) {
+                let range = from + found..from + found + spelling.len();
+                from = range.end;
+                masked.to_mut()[range].fill(b'*');
+            }
+        }
+        masked
+    }
+
+    /// How many octets at the end of these may be the beginning of a secret that goes on in the next ones.
+    pub(crate) fn open_end(&self, octets: &[u8]) -> usize {
+        let begins = |spelling: &String| {
+            let longest = octets.len().min(spelling.len() - 1);
+            (1..=longest).rev().find(|length| octets.ends_with(&spelling.as_bytes()[..*length])).unwrap_or(0)
+        };
+        self.spellings.iter().map(begins).max().unwrap_or(0)
+    }
+
+    /// A record without secrets: its values are masked, its kind and the names of its fields are ours.
+    #[must_use]
+    pub fn record<'a>(&self, record: &'a Record) -> Cow<'a, Record> {
+        if self.is_empty() {
+            return Cow::Borrowed(record);
+        }
+        let mut masked = record.clone();
+        for (_, value) in &mut masked.fields {
+            self.mask(value);
+        }
+        Cow::Owned(masked)
+    }
+
+    fn mask(&self, value: &mut Value) {
+        match value {
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+            Value::Text(text) => *text = self.text(text).into_owned(),
+            Value::Bytes(octets) => *octets = self.octets(octets).into_owned(),
+            Value::List(values) => values.iter_mut().for_each(|value| self.mask(value)),
+            Value::Table(entries) => {
+                for (key, value) in entries {
+                    *key = self.text(key).into_owned();
+                    self.mask(value);
+                }
+            }
+        }
+    }
+}
+
+/// The ways in which texts and messages spell a secret.
+fn spellings_of(secret: &str) -> Vec<String> {
+    let json = |text: &str| {
+        let quoted = serde_json::Value::from(text).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let debug = |text: &str| text.escape_debug().to_string();
+    let each =
+        |spell: &dyn Fn(u8) -> String, between: &str| secret.bytes().map(spell).collect::<Vec<_>>().join(between);
+    let percent = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    let (lower, upper) = (|byte: u8| format!("{byte:02x}"), |byte: u8| format!("{byte:02X}"));
+    let mut spellings = vec![
+        secret.to_owned(),
+        json(secret),
+        debug(secret),
+        // A text that holds JSON is itself escaped where it is shown on one line, or stands in JSON again.
+        debug(&json(secret)),
+        json(&json(secret)),
+        json(&debug(secret)),
+        secret.escape_default().to_string(),
+        each(&percent, ""),
+        each(&lower, ""),
+        each(&lower, " "),
+        each(&upper, ""),
+        each(&upper, " "),
+    ];
+    spellings.sort();
+    spellings.dedup();
+    spellings
+}
+
+fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
+    octets.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_in_a_text_is_masked() {
+        let secrets = Secrets::new(["pa\"ss word"]);
+        for text in [
+            "pa\"ss word",
+            "pa\\\"ss word",
+            r#"pa\\\"ss word"#,
+            "pa%22ss%20word",
+            "7061227373 20776f7264".replace(' ', "").as_str(),
+            "70 61 22 73 73 20 77 6F 72 64",
+        ] {
+            assert_eq!(secrets.text(&format!("<{text}> and <{text}>")), "<***> and <***>", "{text}");
+        }
+        assert!(matches!(secrets.text("nothing of it"), Cow::Borrowed("nothing of it")));
+    }
+
+    #[test]
+    fn a_shortened_text_does_not_keep_half_a_secret() {
+        let secrets = Secrets::new(["swordfish", "swordsman"]);
+        assert_eq!(secrets.text("login swordf.. failed"), "login ***.. failed");
+        assert_eq!(secrets.text("73 77 6f 7.., swords…"), "***.., ***…");
+        assert_eq!(secrets.text("a range 1..9, s..w"), "a range 1..9, s..w");
+    }
+
+    #[test]
+    fn a_secret_within_a_longer_one_leaves_nothing_of_it() {
+        let secrets = Secrets::new(["word", "swordfish"]);
+        assert_eq!(secrets.text("swordfish word"), "*** ***");
+        assert_eq!(secrets.octets(b"swordfish word").as_ref(), b"********* ****");
+    }
+
+    #[test]
+    fn octets_keep_their_length() {
+        let secrets = Secrets::new(["abab", "geheimnis-ä"]);
+        assert_eq!(secrets.octets(b"\x00ababab\xff").as_ref(), b"\x00****ab\xff");
+        assert_eq!(secrets.octets("geheimnis-ä!".as_bytes()).as_ref(), b"************!");
+        assert_eq!(secrets.octets(b"61 62 61 62").as_ref(), b"***********");
+    }
+
+    #[test]
+    fn an_end_that_may_go_on_is_seen() {
+        let secrets = Secrets::new(["hunter22", "hush money"]);
+        let open =
+            ["", "x", "h", "say hun", "hush ", "hunter2", "hunter22"].map(|text| secrets.open_end(text.as_bytes()));
+        assert_eq!(open, [0, 0, 1, 3, 5, 7, 0]);
+    }
+
+    #[test]
+    fn a_record_keeps_its_shape() {
+        let secrets = Secrets::new(["kind", "swordfish"]);
+        let nested =
+            Value::Table(vec![("swordfish".to_owned(), Value::List(vec!["is swordfish".into(), Value::Int(7)]))]);
+        let mut record = Record::new("kind").with("kind", &b"swordfish"[..]);
+        record.fields.push(("nested".into(), nested));
+        let masked = secrets.record(&record);
+        let shown = Value::Table(vec![("***".to_owned(), Value::List(vec!["is ***".into(), Value::Int(7)]))]);
+        assert_eq!((&*masked.kind, masked.field("kind")), ("kind", Some(&Value::Bytes(b"*********".to_vec()))));
+        assert_eq!(masked.field("nested"), Some(&shown));
+    }
+
+    #[test]
+    fn what_is_too_short_is_counted_and_left() {
+        let secrets = Secrets::new(["", "abc", "abcd"]);
+        assert_eq!((secrets.too_short(), secrets.is_empty()), (1, false));
+        assert_eq!(secrets.text("abc abcd"), "abc ***");
+        assert_eq!(format!("{secrets:?}"), "Secrets(1)");
+    }
+}
