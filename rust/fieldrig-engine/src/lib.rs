@@ -30,5 +30,5 @@ pub use drive::{Gate, LostPort, Sent, Timing, TimingClass};
 pub use error::EngineError;
 pub use node::{Called, Faults, Node};
 pub use port::{MemoryEnd, PortSpec, UrlError, memory_pair};
-pub use rig::{Binding, Rig, RigOptions};
+pub use rig::{Binding, Rig, RigOptions, Thread};
 pub use sentinel::Stall;

@@ -1,7 +1,7 @@
 //! A rig: the clock, the log, the capture and the threads that the nodes of one run share.
 
 use crate::clock::{Clock, ClockKind};
-use crate::drive::line::{Precision, TimingClass};
+use crate::drive::line::{Precision, Timing, TimingClass};
 use crate::drive::owner::{Driven, Owner, OwnerGate};
 use crate::drive::sim::Sim;
 use crate::drive::step::Driver;
@@ -52,6 +52,16 @@ pub struct Binding {
     pub we_are: Sender,
 }
 
+/// Which thread drives a node while no caller does. On virtual time there is none.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Thread {
+    /// The reactor, which all nodes share that run no code of the user; a node with a line has one of its own.
+    #[default]
+    Reactor,
+    /// The one for nodes that run code of the user (models in Python), which may take its time.
+    Models,
+}
+
 impl std::fmt::Debug for Rig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rig").field("name", &self.shared.options.name).finish_non_exhaustive()
@@ -73,6 +83,7 @@ struct Shared {
     sim: Option<Arc<Sim>>,
     switchboard: Arc<Switchboard>,
     reactor: Mutex<Option<Arc<Owner>>>,
+    models: Mutex<Option<Arc<Owner>>>,
     nodes: Mutex<Vec<Weak<dyn Driven>>>,
     next_token: AtomicU64,
     stopped: AtomicBool,
@@ -104,6 +115,7 @@ impl Rig {
             sim,
             switchboard: Arc::default(),
             reactor: Mutex::default(),
+            models: Mutex::default(),
             nodes: Mutex::default(),
             next_token: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
@@ -193,12 +205,45 @@ impl Rig {
         self.open_with(name, endpoint, bindings, &mut || true)
     }
 
+    /// [`Rig::open`] on a thread of choice.
+    ///
+    /// # Errors
+    /// Those of [`Rig::open`].
+    pub fn open_on<E>(
+        &self,
+        thread: Thread,
+        name: &str,
+        endpoint: E,
+        bindings: Vec<Binding>,
+    ) -> Result<Node<E>, EngineError>
+    where
+        E: Endpoint + Send + 'static,
+        E::Event: Clone + Send,
+    {
+        self.open_node(thread, name, endpoint, bindings, &mut || true)
+    }
+
     /// [`Rig::open`] that can be interrupted: `go_on` is asked at least every 20 ms while a connection is under way.
     ///
     /// # Errors
     /// Those of [`Rig::open`]; `go_on` said no.
     pub fn open_with<E>(
         &self,
+        name: &str,
+        endpoint: E,
+        bindings: Vec<Binding>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Node<E>, EngineError>
+    where
+        E: Endpoint + Send + 'static,
+        E::Event: Clone + Send,
+    {
+        self.open_node(Thread::Reactor, name, endpoint, bindings, go_on)
+    }
+
+    fn open_node<E>(
+        &self,
+        thread: Thread,
         name: &str,
         endpoint: E,
         bindings: Vec<Binding>,
@@ -224,15 +269,8 @@ impl Rig {
         }
         let timed = timed && shared.sim.is_none();
         let timing = Arc::default();
-        let (owner, line_thread) = match (&shared.sim, timed) {
-            (Some(_), _) => (None, None),
-            (None, true) => {
-                let precision = Precision::new(Arc::clone(&timing));
-                let thread = Owner::start(&thread_name("line", name), Some(precision)).map_err(machine)?;
-                (Some(Arc::clone(&thread)), Some(thread))
-            }
-            (None, false) => (Some(shared.reactor().map_err(machine)?), None),
-        };
+        let owner = shared.owner(thread, timed, name, &timing).map_err(machine)?;
+        let line_thread = owner.clone().filter(|_| timed);
         let token = shared.next_token.fetch_add(1, Ordering::Relaxed);
         let fd = wires.epoll.fd();
         let gate = OwnerGate::new(owner.clone(), token, fd, Arc::clone(&wires.kick));
@@ -294,15 +332,33 @@ impl Shared {
         Surroundings { clock, capture, log, switchboard: Arc::clone(&self.switchboard) }
     }
 
-    /// The reactor thread, started when the first node of sockets is opened.
-    fn reactor(&self) -> std::io::Result<Arc<Owner>> {
-        let mut reactor = lock(&self.reactor);
-        if let Some(reactor) = &*reactor {
-            return Ok(Arc::clone(reactor));
+    /// The thread that is to own a node; none on virtual time.
+    fn owner(
+        &self,
+        thread: Thread,
+        timed: bool,
+        node: &str,
+        timing: &Arc<Mutex<Option<Timing>>>,
+    ) -> std::io::Result<Option<Arc<Owner>>> {
+        if self.sim.is_some() {
+            return Ok(None);
         }
-        let started = Owner::start(&thread_name("reactor", &self.options.name), None)?;
-        *reactor = Some(Arc::clone(&started));
-        Ok(started)
+        if timed {
+            let precision = match thread {
+                Thread::Reactor => Precision::new(Arc::clone(timing)),
+                Thread::Models => Precision::modest(Arc::clone(timing)),
+            };
+            return Owner::start(&thread_name("line", node), Some(precision)).map(Some);
+        }
+        let (slot, kind) = match thread {
+            Thread::Reactor => (&self.reactor, "reactor"),
+            Thread::Models => (&self.models, "models"),
+        };
+        let mut slot = lock(slot);
+        if slot.is_none() {
+            *slot = Some(Owner::start(&thread_name(kind, &self.options.name), None)?);
+        }
+        Ok(slot.clone())
     }
 
     fn stop(&self) {
@@ -313,8 +369,12 @@ impl Shared {
         for node in nodes.iter().filter_map(Weak::upgrade) {
             node.close();
         }
-        if let Some(reactor) = lock(&self.reactor).take() {
-            reactor.stop();
+        for slot in [&self.models, &self.reactor] {
+            // Taken out first: a thread that is about to end may be opening a node.
+            let owner = lock(slot).take();
+            if let Some(owner) = owner {
+                owner.stop();
+            }
         }
         if let Some(sentinel) = &self.sentinel {
             sentinel.stop();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Event, LONG, Probe, bind, rig, take, url};
-use fieldrig_engine::{Clock, EngineError, Node, Rig};
+use fieldrig_engine::{Clock, EngineError, Node, Rig, Thread};
 use fieldrig_proto::endpoint::{Action, Conn, Endpoint, Input};
 use fieldrig_proto::time::{Duration, Time};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -249,4 +249,48 @@ fn stopping_leaves_no_thread_and_no_port() {
     assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
     assert!(!std::path::Path::new(&path).exists(), "the pty is gone");
     assert!(matches!(rig.open("late", Probe::default(), Vec::new()), Err(EngineError::Stopped { .. })));
+}
+
+/// Takes its time over every byte: until it is let go on.
+struct Slow {
+    go_on: std::sync::mpsc::Receiver<()>,
+    entered: std::sync::mpsc::Sender<String>,
+}
+
+impl Endpoint for Slow {
+    type Event = Event;
+    fn handle(&mut self, _now: Time, input: Input<'_>) {
+        if let Input::Bytes(..) = input {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            self.entered.send(thread).expect("somebody listens");
+            self.go_on.recv_timeout(LONG).expect("somebody lets it go on");
+        }
+    }
+    fn handle_timeout(&mut self, _now: Time) {}
+    fn poll_timeout(&self) -> Option<Time> {
+        None
+    }
+    fn poll_action(&mut self, _out: &mut Vec<u8>) -> Option<Action> {
+        None
+    }
+    fn poll_event(&mut self) -> Option<Event> {
+        None
+    }
+}
+
+#[test]
+fn a_model_that_takes_its_time_holds_up_nobody_else() {
+    let rig = rig();
+    let (let_go_on, go_on) = std::sync::mpsc::channel();
+    let (entered, enters) = std::sync::mpsc::channel();
+    let slow = Slow { go_on, entered };
+    let _slow =
+        rig.open_on(Thread::Models, "slow", slow, vec![bind("", url("memory-listen://slow"))]).expect("listens");
+    let caller = rig.open("caller", Probe::default(), vec![bind("", url("memory://slow"))]).expect("connects");
+    caller.with(|probe, _| probe.send(Conn(0), b"think")).expect("works");
+    assert_eq!(enters.recv_timeout(LONG).as_deref(), Ok("fieldrig-models"));
+    let (_server, client) = pair(&rig, Probe::echo());
+    echo_call(&client, b"12345678");
+    let_go_on.send(()).expect("it waits");
+    rig.stop();
 }

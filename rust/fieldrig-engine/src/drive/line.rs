@@ -42,17 +42,29 @@ const MAX_WINDOW: Duration = Duration::from_micros(300);
 pub(crate) struct Precision {
     window: Duration,
     spin: bool,
+    /// Climb the ladder at all.
+    climbs: bool,
     report: Arc<Mutex<Option<Timing>>>,
 }
 
 impl Precision {
     /// `report` gets the result of the ladder once the thread runs.
     pub(crate) fn new(report: Arc<Mutex<Option<Timing>>>) -> Precision {
-        Precision { window: Duration::from_micros(100), spin: false, report }
+        Precision { window: Duration::from_micros(100), spin: false, climbs: true, report }
+    }
+
+    /// Of a thread that runs Python: it would hold up others, and be held up by them, however it is scheduled.
+    pub(crate) fn modest(report: Arc<Mutex<Option<Timing>>>) -> Precision {
+        Precision { climbs: false, ..Precision::new(report) }
     }
 
     /// Climbs the ladder, on the thread itself.
     pub(crate) fn set_up(&mut self) {
+        if !self.climbs {
+            let steps = vec![("real-time scheduling", "not wanted: the thread runs Python".to_owned())];
+            *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timing { class: TimingClass::C, steps });
+            return;
+        }
         let steps = vec![
             ("locked memory", lock_memory()),
             ("real-time scheduling", real_time()),
@@ -185,6 +197,16 @@ mod tests {
             });
             assert!(Clock::Real.now() >= due);
         }
+    }
+
+    #[test]
+    fn a_thread_that_runs_python_leaves_the_ladder_alone() {
+        let report = Arc::new(Mutex::new(None));
+        let mut precision = Precision::modest(Arc::clone(&report));
+        std::thread::spawn(move || precision.set_up()).join().expect("it does not panic");
+        let timing = report.lock().expect("not poisoned").clone().expect("a report");
+        assert_eq!(timing.class, TimingClass::C);
+        assert!(timing.steps.iter().all(|(_, outcome)| outcome != "ok"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   reactor thread (all nodes of sockets)  --+
+//!   models thread (nodes with users' code) --+
 //!   line thread (one node with a line)     --+--> lease --> Driver: step() over Wires (channels, listeners) --> ports
 //!   caller's thread (leases one node)      --+
 //!   simulation (all nodes, virtual time)   --+
