@@ -18,16 +18,19 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from . import __version__, _core, secrets
-from ._core import Rig
+from ._core import Rig, Span
 from .dut import Dut
-from .errors import BenchError, BenchFileError, UsageError
+from .ends import did_you_mean, open_links
+from .errors import BenchError, BenchFileError, NoSuchLink, UsageError
 from .life.cycle import LifeCycle
 
 if TYPE_CHECKING:
+    from .link import Link
     from .measure import Measurement
+    from .modbus import Client
 
 Level = Literal["full", "ring", "counts"]
 
@@ -105,6 +108,9 @@ class Bench:
         self.folder = folder
         self.rig = Rig(folder=str(folder), trace=trace, name=plan.name, secrets=plan.secret_texts)
         self._devices: dict[str, Dut] = {}
+        self.links: dict[str, Link] = {}
+        """The links of the bench file by name; they are attributes of the bench, too."""
+        self._shared: dict[str, Client] = {}
         self._started = self.rig.now()
         self.life = LifeCycle(self)
         try:
@@ -114,6 +120,7 @@ class Bench:
                 self._devices[device.name] = Dut(self, device)
             for device in plan._native.peers:
                 self._devices[device.name] = Dut(self, device, judged=False)
+            self.links.update(open_links(self, tuple(self._devices.values())))
             runs = [dut for dut in self._devices.values() if dut.not_run is None]
             for dut in runs:
                 dut.power.on()
@@ -180,10 +187,27 @@ class Bench:
         """How the identity of a device changed in the run although nobody commanded it: then the run proves nothing."""
         return self.life.identity_changed
 
+    def __getattr__(self, name: str) -> Any:
+        links = self.__dict__.get("links", {})
+        if name in links:
+            return links[name]
+        known = ", ".join(links) or "none"
+        raise NoSuchLink(f"the bench has no link `{name}`; it has: {known}", hint=did_you_mean(name, links))
+
+    def sleep(self, duration: str | Span) -> None:
+        """Lets time pass: on a bench with a virtual clock in no time at all.
+
+        Raises:
+            UsageError: the duration is none.
+        """
+        self.rig.sleep(duration)
+
     def restart(self, test: str) -> None:
-        """A new test begins: cursors start anew, and habits are those of the standard again."""
+        """A new test begins: cursors start anew, habits are those of the standard again, and every link is there."""
         self._started = self.rig.now()
         self.rig.log("test.start", test=test)
+        for link in self.links.values():
+            link.restart()
         for device in self._devices.values():
             device.restart()
 
@@ -225,6 +249,10 @@ class Bench:
         try:
             for device in self._devices.values():
                 device.close()
+            for link in self.links.values():
+                link.close()
+            for client in self._shared.values():
+                client.close()
             running: _core.bench.Running | None = self.__dict__.get("_running")
             if running is not None:
                 running.close()  # the ports have to be free for the guardian

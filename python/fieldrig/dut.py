@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._core import Rig
 from ._core.device import Change
-from .errors import BenchError, FieldrigError, UsageError
+from .ends import did_you_mean, face_of, open_end
+from .errors import FieldrigError, NoSuchLink, UsageError
 from .expect import Timeline, since
 from .power import Action, Power
 
@@ -73,10 +73,12 @@ class Dut:
         """
         link = next(link for link in self._native.links if link.name == name)
         try:
-            self._links[name] = _open_link(self, self._bench, self._native, link)
+            end = open_end(self, self._bench, link)
         except FieldrigError as error:
             error.message = f"{self.name}.{name}: {error.message.removeprefix(f'{self.name}.{name}: ')}"
             raise
+        if end is not None:
+            self._links[name] = end
 
     def close_link(self, name: str) -> None:
         """Closes our end of a link; one that is not open is fine."""
@@ -103,7 +105,8 @@ class Dut:
         if down is not None:
             raise down.error()
         known = ", ".join(links) or "none"
-        raise AttributeError(f"the device `{self.name}` has no link `{name}`; it has: {known}")
+        hint = did_you_mean(name, links)
+        raise NoSuchLink(f"the device `{self.name}` has no link `{name}`; it has: {known}", hint=hint)
 
     def set(self, point: str, value: float | bool | str) -> Any:
         """Sets a point of an emulated device, as its surroundings would; a stimulus.
@@ -120,6 +123,24 @@ class Dut:
         self.timeline.stimulus(change.at)
         return change
 
+    def fault(self, name: str, value: object = None, link: str | None = None) -> Action:
+        """Makes an emulated device misbehave until the test ends; a stimulus for all that share a link with it.
+
+        The same as `habit`, for a device whose link need not be named: ``bench.peers["meter2"].fault("no_answer")``.
+
+        Args:
+            name: the habit; `fieldrig.modbus.HABITS` lists those of Modbus.
+            value: what it takes; without one the habit is switched on.
+            link: the link; needed only if the device has several.
+
+        Raises:
+            UsageError: the device is not emulated; it has several links; an unknown link or habit, a wrong value.
+        """
+        names = [used.name for used in self._native.links]
+        if link is None and len(names) != 1:
+            raise UsageError(f"{self.name}.fault(): link= is missing; it has: {', '.join(names) or 'none'}")
+        return self.habit(names[0] if link is None else link, name, value)
+
     def habit(self, link: str, name: str, value: object = None) -> Action:
         """Makes an emulated device misbehave on one of its links until the test ends; a stimulus.
 
@@ -134,8 +155,9 @@ class Dut:
         if self.emulated is None:
             raise UsageError(f"{self.name}.habit(): only an emulated device has habits; this one is real")
         at = self.timeline.approach() or self._bench.rig.now()
-        self.emulated.habit(link, name, value)
-        self._habits.add((link, name))
+        face = self._face(link)
+        self.emulated.habit(face, name, value)
+        self._habits.add((face, name))
         done = self._bench.rig.now()
         self.timeline.stimulus(at)
         self._bench.rig.log("habit", device=self.name, link=link, habit=name, value=str(value))
@@ -144,11 +166,15 @@ class Dut:
     def restart(self) -> None:
         """A new test begins: its cursors start anew, and its habits are those of the standard again."""
         if self.emulated is not None:
-            for link, name in self._habits:
-                self.emulated.habit(link, name, "default")
+            for face, name in self._habits:
+                self.emulated.habit(face, name, "default")
         self._habits.clear()
         self.used = False
         self.timeline.restart()
+
+    def _face(self, link: str) -> str:
+        """The face of the model on a link; what is no link may be the name of a face."""
+        return next((face_of(used) for used in self._native.links if used.name == link), link)
 
     def get(self, point: str) -> Any:
         """The value of a point of an emulated device.
@@ -168,39 +194,3 @@ class Dut:
     def __repr__(self) -> str:
         kind = "device" if self.judged else "peer"
         return f"<{kind} {self.name}, {self.profile}, links: {', '.join(self._links) or 'none'}>"
-
-
-class _Common(TypedDict):
-    """What every end of a link is made with."""
-
-    rig: Rig
-    timeline: Timeline
-    name: str
-    belongs_to: Literal["bench", "dut"]
-
-
-def _open_link(dut: Dut, bench: Bench, native: _core.bench.Dut, link: _core.bench.Link) -> Any:
-    """Opens our end of a link: what it is follows from the protocol alone."""
-    at = bench._running.resolve(native.name, link.name)
-    name = f"{dut.name}.{link.name}"
-    common = _Common(rig=bench.rig, timeline=dut.timeline, name=name, belongs_to=at.belongs_to)
-    if link.protocol.startswith("modbus"):
-        from .modbus import Client
-
-        return Client(at.url, unit=at.unit, points=at.point_map, **common)
-    if link.protocol.startswith("mqtt"):
-        from . import mqtt
-
-        return mqtt.Client(
-            at.url,
-            version=link.protocol,
-            base=at.base,
-            username=at.username,
-            password=at.password,
-            **common,
-        )
-    if link.protocol == "console":
-        from .serial import Console
-
-        return Console(at.url, **common)
-    raise BenchError(f"{name}: nobody here can use the protocol {link.protocol}")

@@ -22,6 +22,7 @@
     |       +-- Unanswered (TimeoutError)           silence on a path that was never seen to work
     |       `-- ObserverBlind                       silence was expected, but the observer was not proven alive
     `-- UsageError (ValueError) "USAGE: .."         the test, or the call, is wrong
+        +-- NoSuchLink (AttributeError)             a device or bench has no link of this name
         +-- Stopped                                 the rig or the object was closed before
         +-- Reentered                               a call from within a callback of the same object
         `-- ForkError                               an object made before `os.fork()` was used in the child
@@ -48,6 +49,7 @@ __all__ = [
     "LimitExceeded",
     "LinkDown",
     "NoAnswer",
+    "NoSuchLink",
     "ObserverBlind",
     "PortError",
     "PortLost",
@@ -188,6 +190,10 @@ class UsageError(FieldrigError, ValueError):
     """The test, or the call, is wrong."""
 
     blame = "USAGE"
+
+
+class NoSuchLink(UsageError, AttributeError):
+    """A device or the bench has no link of this name."""
 
 
 class Stopped(UsageError):

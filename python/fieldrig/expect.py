@@ -46,6 +46,15 @@ class HasInstant(Protocol):
         """Its instant."""
 
 
+class MessageLike(Protocol):
+    """A message, as far as a pattern looks at it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+
+
 class Timeline:
     """The instants that all links of one device share: the last stimulus, the start of the test, the host's stalls.
 
@@ -58,6 +67,7 @@ class Timeline:
         self._last = Stamp(0)
         self._observers: list[Callable[[Stamp], list[tuple[str, Observation]]]] = []
         self._looks: list[Callable[[], object]] = []
+        self._reached: list[Timeline] = []
         self.trace: str | None = None
 
     def now(self) -> Stamp:
@@ -70,21 +80,30 @@ class Timeline:
         Found empty after the issue, a port shows that what comes next came after it; without the look, the arrival of a
         quick reaction could reach back to before the action. None if there is no such port.
         """
-        if not self._looks:
+        looks = list(self._looks)
+        looks += [look for other in self._reached for look in other._looks if look not in looks]
+        if not looks:
             return None
         at = self._now()
-        for look in self._looks:
+        for look in looks:
             look()
         return at
 
+    def reach(self, other: Timeline) -> None:
+        """What is done here can cause behaviour there, too: a stimulus here is one there."""
+        if other is not self and other not in self._reached:
+            self._reached.append(other)
+
     def look_with(self, look: Callable[[], object]) -> None:
         """Adds a port on which something may be expected."""
-        self._looks.append(look)
+        if look not in self._looks:
+            self._looks.append(look)
 
     def stimulus(self, at: Stamp) -> None:
         """Notes that something was done that can cause behaviour, from its issue on."""
-        if at.earliest_ns > self._last.latest_ns:
-            self._last = Stamp(at.earliest_ns)
+        for timeline in (self, *self._reached):
+            if at.earliest_ns > timeline._last.latest_ns:
+                timeline._last = Stamp(at.earliest_ns)
 
     def restart(self) -> None:
         """A new test begins: nothing that arrived until now counts any more."""
@@ -97,7 +116,8 @@ class Timeline:
 
     def observe(self, observer: Callable[[Stamp], list[tuple[str, Observation]]]) -> None:
         """Adds a link whose arrivals are shown in failure texts; it gives what arrived since an instant."""
-        self._observers.append(observer)
+        if observer not in self._observers:
+            self._observers.append(observer)
 
     def forget(self, observer: Callable[[Stamp], list[tuple[str, Observation]]]) -> None:
         """A link that is closed shows nothing any more."""
@@ -106,12 +126,13 @@ class Timeline:
 
     def arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
         """What arrived on all links since an instant, in order: pairs of link name and observation."""
-        found = []
+        found = {}
         for observer in self._observers:
             # A link that is gone has nothing to show; it must not take the place of the failure that is told.
             with contextlib.suppress(FieldrigError):
-                found += observer(since)
-        return sorted(found, key=lambda pair: pair[1].at.latest_ns)
+                # What several devices heard on one wire is shown once.
+                found.update({id(seen): (link, seen) for link, seen in observer(since)})
+        return sorted(found.values(), key=lambda pair: pair[1].at.latest_ns)
 
     def stalled_ns(self, since: Stamp) -> int:
         """For how long the host stood still since an instant, in nanoseconds."""
@@ -316,8 +337,12 @@ class MessagePattern:
         self._has_json = json is not None
         self._topic_parts = _filter_parts(topic) if topic is not None else None
 
-    def matches(self, topic: str, payload: bytes) -> bool:
+    def fits(self, message: MessageLike) -> bool:
         """Whether a message fits."""
+        return self.matches(message.topic, message.payload)
+
+    def matches(self, topic: str, payload: bytes) -> bool:
+        """Whether a message with this topic and payload fits."""
         if self._topic_parts is not None and not topic_matches(self._topic_parts, topic):
             return False
         if self._has_json:

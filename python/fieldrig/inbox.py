@@ -1,7 +1,7 @@
-"""Expectations on the two kinds of inbox: messages (MQTT) and streams (consoles).
+"""Expectations on the two kinds of inbox: of pieces (messages, frames on a wire) and streams (consoles).
 
-The rules stand at the top of ``expect.py``. What differs is consumption: a match takes one message out of a message
-inbox, and everything up to its end out of a stream.
+The rules stand at the top of ``expect.py``. What differs is consumption: a match takes one piece out of an inbox of
+pieces, and everything up to its end out of a stream.
 """
 
 from __future__ import annotations
@@ -13,26 +13,19 @@ from typing import Generic, Protocol, TypeVar
 
 from ._core import Span, Stamp
 from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent, UsageError
-from .expect import HasInstant, MessagePattern, Timeline, Window, failure, give_up, window
+from .expect import HasInstant, Observation, Timeline, Window, failure, give_up, window
 from .units import human
 
-
-class MessageLike(Protocol):
-    """A message in an inbox."""
-
-    @property
-    def at(self) -> Stamp: ...
-    @property
-    def topic(self) -> str: ...
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def retained(self) -> bool: ...
-    def describe(self) -> str: ...
+M = TypeVar("M", bound=Observation)
+M_co = TypeVar("M_co", bound=Observation, covariant=True)
+M_contra = TypeVar("M_contra", bound=Observation, contravariant=True)
 
 
-M = TypeVar("M", bound=MessageLike)
-M_co = TypeVar("M_co", bound=MessageLike, covariant=True)
+class Pattern(Protocol[M_contra]):
+    """What is waited for; its text says so in a failure."""
+
+    def fits(self, piece: M_contra, /) -> bool:
+        """Whether a piece is what is waited for."""
 
 
 class MessageSource(Protocol[M_co]):
@@ -63,10 +56,10 @@ class MessageInbox(Generic[M]):
 
     def expect(
         self,
-        pattern: MessagePattern,
+        pattern: Pattern[M],
         after: HasInstant | Stamp | None,
         within: str | Span | None,
-        retained: bool,
+        retained: bool = False,
     ) -> M:
         """The first message that fits, lies surely behind the cursor and arrived surely inside the window.
 
@@ -79,9 +72,9 @@ class MessageInbox(Generic[M]):
         unsure = nearest = None
         late = False
         for place, message, owed in self._arrivals(frame):
-            if place in self._taken or not pattern.matches(message.topic, message.payload):
+            if place in self._taken or not pattern.fits(message):
                 continue
-            if message.retained and not retained:
+            if _is_retained(message) and not retained:
                 nearest = f"{message.describe()}, but it is a retained one (retained=True would take it)"
                 continue
             verdict = frame.judge(message.at, owed)
@@ -117,7 +110,7 @@ class MessageInbox(Generic[M]):
                 return
             deadline_ns = frame.deadline_ns + owed
 
-    def expect_none(self, pattern: MessagePattern, after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
+    def expect_none(self, pattern: Pattern[M], after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
         """Nothing that fits arrives in the window, and the inbox is proven alive at its end.
 
         Raises:
@@ -138,11 +131,11 @@ class MessageInbox(Generic[M]):
             headline = f"{self._name}: {unsure} arrived at an edge of the window in which {pattern} was not to come"
             raise InconclusiveError(failure(headline, frame, self._timeline))
 
-    def _none_of(self, pattern: MessagePattern, frame: Window) -> str | None:
+    def _none_of(self, pattern: Pattern[M], frame: Window) -> str | None:
         """Waits to the end of the window; raises if something fits, and gives what fits and may be outside."""
         unsure = None
         for place, message, owed in self._arrivals(frame):
-            if place in self._taken or message.retained or not pattern.matches(message.topic, message.payload):
+            if place in self._taken or _is_retained(message) or not pattern.fits(message):
                 continue
             verdict = frame.judge(message.at, owed)
             if verdict == "pass":
@@ -152,11 +145,21 @@ class MessageInbox(Generic[M]):
                 unsure = message.describe()
         return unsure
 
+    def forget(self) -> None:
+        """A new test begins: what has arrived is not looked at again."""
+        self._floor += len(self._source.wait(self._floor, 0))
+        self._taken.clear()
+
     def _take(self, place: int) -> None:
         self._taken.add(place)
         while self._floor in self._taken:
             self._taken.remove(self._floor)
             self._floor += 1
+
+
+def _is_retained(message: Observation) -> bool:
+    """Whether a broker had kept it; of what is no message, nobody has."""
+    return bool(getattr(message, "retained", False))
 
 
 class StreamMatch(Protocol):

@@ -30,6 +30,12 @@ class Timeline(Protocol):
     def approach(self) -> Stamp | None: ...
     def stimulus(self, at: Stamp, /) -> object: ...
 
+@type_check_only
+class Guard(Protocol):
+    """Says what may be sent: raises if not."""
+
+    def __call__(self, function: int, written: tuple[str, int, int] | None, /) -> object: ...
+
 @final
 class Answer:
     """The answer to one request."""
@@ -103,6 +109,8 @@ class Client:
         timeline: asked before, and told the instant of, every write.
         name: what failure texts call it; the URL if not given.
         belongs_to: whose port it is: decides who is to blame when it goes away.
+        guard: called before everything that can cause behaviour, with the function code and what is written (table,
+            first address, count; None if it is not known); what it raises, the call raises, and nothing is sent.
 
     Raises:
         PortError: the port is missing, busy, or nobody listens there.
@@ -125,7 +133,23 @@ class Client:
         timeline: Timeline | None = None,
         name: str | None = None,
         belongs_to: Literal["bench", "dut"] = "bench",
+        guard: Guard | None = None,
     ) -> Client: ...
+    def share(
+        self,
+        *,
+        unit: int = 1,
+        timeout: str | Span | None = None,
+        points: Mapping[str, Mapping[str, object]] | None = None,
+        timeline: Timeline | None = None,
+        name: str | None = None,
+        guard: Guard | None = None,
+    ) -> Client:
+        """A client of another device behind the same connection or wire.
+
+        Requests of all of them queue in order, one at a time on a wire. What any of them answers shows that the path
+        works, so that the silence of another is its own fault. Closing it leaves the connection open for the others.
+        """
     @property
     def url(self) -> str: ...
     @property

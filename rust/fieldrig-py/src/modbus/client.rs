@@ -17,6 +17,7 @@ use fieldrig_proto::modbus::pdu::Request;
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::intern;
 use pyo3::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
@@ -24,16 +25,25 @@ type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 /// A Modbus client with one connection or line.
 #[pyclass(frozen, module = "fieldrig.modbus")]
 pub(crate) struct Client {
-    handle: Handle<client::Client>,
+    path: Arc<Path>,
     name: String,
-    url: String,
     unit: u8,
     timeout: Duration,
     points: Points,
     timeline: Option<Py<PyAny>>,
-    /// It talks over a wire, whose speed and format may be wrong.
+    /// Asked before everything that can cause behaviour; raises what must not be sent.
+    guard: Option<Py<PyAny>>,
+    /// It was made by `share`: the connection is somebody else's to close.
+    guest: bool,
+}
+
+/// What the clients of several devices behind one connection or wire have in common.
+struct Path {
+    handle: Handle<client::Client>,
+    url: String,
+    /// It is a wire, whose speed and format may be wrong.
     wire: bool,
-    /// The path was seen to work: silence is the device's fault from then on.
+    /// Somebody behind it answered: the path works, and silence is the device's fault from then on.
     answered: AtomicBool,
 }
 
@@ -43,13 +53,17 @@ impl Client {
         let _call = Call::begin();
         let unit = unit.map_or(Ok(self.unit), |unit| field(py, "unit", unit))?;
         let timeout = limit_or(timeout, self.timeout)?;
+        if let Some(guard) = self.guard.as_ref().filter(|_| request.is_stimulus()) {
+            guard.call1(py, (request.function(), request.written()))?;
+        }
+        let path = &*self.path;
         let stimulus = self.timeline.as_ref().filter(|_| request.is_stimulus());
         let before = match stimulus {
             Some(timeline) => timeline.call_method0(py, intern!(py, "approach"))?.extract::<Option<Stamp>>(py)?,
             None => None,
         };
         let mut begun = (None, Time::ZERO);
-        let called = self.handle.call(
+        let called = path.handle.call(
             py,
             |client, now| {
                 let ticket = client.request(now, unit, request, timeout)?;
@@ -78,22 +92,22 @@ impl Client {
         let Some(event) = called.outcome else {
             return Err(error(py, Kind::Bench, format!("{}: the request never ended", self.name)));
         };
-        let path_works = self.answered.load(Ordering::Relaxed);
+        let path_works = path.answered.load(Ordering::Relaxed);
         if !path_works && proves_path(&event) {
-            self.answered.store(true, Ordering::Relaxed);
+            path.answered.store(true, Ordering::Relaxed);
         }
         let stalled = match event {
-            ClientEvent::TimedOut(..) => !self.handle.stalls(py, at)?.is_empty(),
+            ClientEvent::TimedOut(..) => !path.handle.stalls(py, at)?.is_empty(),
             _ => false,
         };
-        let (name, owner, wire) = (&self.name, self.handle.owner, self.wire);
+        let (name, owner, wire) = (&self.name, path.handle.owner, path.wire);
         outcome(py, event, &Asked { name, owner, wire, path_works, stalled, at })
     }
 
     /// Nobody waits for the answer any more; the node may be gone, too.
     fn forget(&self, py: Python<'_>, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            self.handle.at_last(py, |client, now| client.cancel(now, ticket));
+            self.path.handle.at_last(py, |client, now| client.cancel(now, ticket));
         }
     }
 }
@@ -127,7 +141,7 @@ fn registers(py: Python<'_>, values: &[i64]) -> PyResult<Vec<u16>> {
 impl Client {
     #[new]
     #[pyo3(signature = (url, *, unit = 1, timeout = None, points = None, rig = None, timeline = None, name = None,
-        belongs_to = "bench"))]
+        belongs_to = "bench", guard = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -139,6 +153,7 @@ impl Client {
         timeline: Option<Py<PyAny>>,
         name: Option<String>,
         belongs_to: &str,
+        guard: Option<Py<PyAny>>,
     ) -> PyResult<Client> {
         let unit = field(py, "unit", unit)?;
         let timeout = limit_or(timeout, Duration::from_secs(1))?;
@@ -150,13 +165,32 @@ impl Client {
         let endpoint = client::Client::new(place.config());
         let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
-        let answered = AtomicBool::new(false);
-        Ok(Client { handle, name, url: url.to_owned(), unit, timeout, points, timeline, wire, answered })
+        let path = Path { handle, url: url.to_owned(), wire, answered: AtomicBool::new(false) };
+        Ok(Client { path: Arc::new(path), name, unit, timeout, points, timeline, guard, guest: false })
+    }
+
+    /// A client of another device behind the same connection or wire.
+    #[pyo3(signature = (*, unit = 1, timeout = None, points = None, timeline = None, name = None, guard = None))]
+    #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
+    fn share(
+        &self,
+        unit: i64,
+        timeout: Given<'_, '_>,
+        points: Given<'_, '_>,
+        timeline: Option<Py<PyAny>>,
+        name: Option<String>,
+        guard: Option<Py<PyAny>>,
+        py: Python<'_>,
+    ) -> PyResult<Client> {
+        let (unit, timeout) = (field(py, "unit", unit)?, limit_or(timeout, self.timeout)?);
+        let (points, path) = (Points::parse(points)?, Arc::clone(&self.path));
+        let name = name.unwrap_or_else(|| format!("{}?unit={unit}", path.url));
+        Ok(Client { path, name, unit, timeout, points, timeline, guard, guest: true })
     }
 
     #[getter]
     fn url(&self) -> &str {
-        &self.url
+        &self.path.url
     }
     #[getter]
     fn unit(&self) -> u8 {
@@ -329,7 +363,7 @@ impl Client {
 
     /// Closes the connection.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.handle.close(py)
+        if self.guest { Ok(()) } else { self.path.handle.close(py) }
     }
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
@@ -345,6 +379,6 @@ impl Client {
         self.close(py)
     }
     fn __repr__(&self) -> String {
-        format!("<modbus.Client {}>", self.url)
+        format!("<modbus.Client {}>", self.path.url)
     }
 }

@@ -132,6 +132,24 @@ impl Request {
         )
     }
 
+    /// What it writes: `"coils"` or `"holding"`, the first address, how many. `None` if it writes nothing or nobody knows.
+    #[must_use]
+    pub fn written(&self) -> Option<(&'static str, u16, u16)> {
+        let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+        match self {
+            Request::WriteSingleCoil { address, .. } => Some(("coils", *address, 1)),
+            Request::WriteMultipleCoils { address, values } => Some(("coils", *address, count(values.len()))),
+            Request::WriteSingleRegister { address, .. } | Request::MaskWriteRegister { address, .. } => {
+                Some(("holding", *address, 1))
+            }
+            Request::WriteMultipleRegisters { address, values } => Some(("holding", *address, count(values.len()))),
+            Request::ReadWriteMultipleRegisters { write_address, values, .. } => {
+                Some(("holding", *write_address, count(values.len())))
+            }
+            _ => None,
+        }
+    }
+
     /// It can cause behaviour: everything but the plain reads (functions 01 to 04).
     #[must_use]
     pub fn is_stimulus(&self) -> bool {

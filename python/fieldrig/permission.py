@@ -1,0 +1,85 @@
+"""What may be done to a real device: what its bench file allows.
+
+Rules of this file:
+
+- An emulated device can be written, restarted and silenced as a test likes: nothing breaks.
+- A real one whose bench file says nothing belongs to whoever wrote the test.
+- Once the bench file has ``writable`` or ``allow`` for a real device, only that is done to it; everything else is a
+  usage error before anything is sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _core
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .dut import Dut
+
+REGISTERS = {"u32": 2, "i32": 2, "f32": 2}
+"""How many registers the types of points take, where it is not one."""
+
+ACTIONS = ("write", "restart", "silence")
+"""What ``allow`` of a bench file may name."""
+
+
+class Guard:
+    """Called before everything that can cause behaviour on a Modbus link."""
+
+    def __init__(self, device: str, link: str, places: list[tuple[str, int, int]]) -> None:
+        """``places``: table, first and last address that may be written."""
+        self._name = f"{device}.{link}"
+        self._device = device
+        self._places = places
+
+    def __call__(self, function: int, written: tuple[str, int, int] | None) -> None:
+        """Raises what must not be sent.
+
+        Raises:
+            UsageError: the bench file does not allow it.
+        """
+        hint = f'add it to writable = [..] of [dut.{self._device}], or "write" to its allow = [..]'
+        if written is None:
+            raise UsageError(f"{self._name}: the bench file does not allow function {function:#04x}", hint=hint)
+        table, first, count = written
+        for address in range(first, first + count):
+            if not any(table == where and low <= address <= high for where, low, high in self._places):
+                raise UsageError(f"{self._name}: the bench file does not allow to write {table}:{address}", hint=hint)
+
+
+def guard_of(dut: Dut, at: _core.bench.Resolved) -> Guard | None:
+    """What stands between a test and the writes to a real device; None if its bench file restricts nothing."""
+    native = dut._native
+    writable, allow = tuple(getattr(native, "writable", ())), tuple(getattr(native, "allow", ()))
+    if dut.profile != "real" or "write" in allow or not (writable or allow):
+        return None
+    return Guard(dut.name, at.link, [place for entry in writable for place in places(entry, at)])
+
+
+def places(entry: str, at: _core.bench.Resolved) -> list[tuple[str, int, int]]:
+    """Where an entry of ``writable`` stands: ``"setpoint"``, ``"holding:100-120"``, ``"coils:3"``."""
+    table, found, numbers = entry.partition(":")
+    if found:
+        first, _, last = numbers.partition("-")
+        return [(table, int(first), int(last or first))]
+    place = (at.point_map or {}).get(entry)
+    if place is None:
+        return []  # a point of another link
+    start = int(place["address"])
+    return [(str(place["table"]), start, start + REGISTERS.get(str(place.get("type")), 1) - 1)]
+
+
+def permit(dut: Dut, action: str) -> None:
+    """Refuses what the bench file does not allow to do to a real device.
+
+    Raises:
+        UsageError: it has ``allow``, and that does not name the action.
+    """
+    allow = tuple(getattr(dut._native, "allow", ()))
+    if dut.profile != "real" or not allow or action in allow:
+        return
+    raise UsageError(
+        f"{dut.name}: the bench file does not allow to {action} it", hint=f'allow = ["{action}"] in [dut.{dut.name}]'
+    )
