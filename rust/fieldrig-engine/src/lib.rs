@@ -16,6 +16,7 @@ mod drive;
 mod error;
 pub mod json;
 pub mod lease;
+pub mod link;
 pub mod log;
 mod node;
 mod port;

@@ -1,0 +1,256 @@
+//! Bridges: what comes in on one side leaves on the other, disturbed only where a fault says so.
+
+mod common;
+
+use common::{Event, LONG, Probe, bind, folder, rig, take, url};
+use fieldrig_engine::link::{Bridge, ByteFault, Disturbance, FaultError, Way};
+use fieldrig_engine::{ClockKind, Node, PortSpec, Rig, RigOptions, log};
+use fieldrig_proto::endpoint::{Action, Conn, How, Why};
+use fieldrig_proto::fault::Schedule;
+use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::time::{Duration, Stamp, Time};
+
+fn sim() -> Rig {
+    Rig::start(RigOptions { clock: ClockKind::Virtual, ..RigOptions::default() }).expect("a rig")
+}
+
+fn open(rig: &Rig, name: &str, probe: Probe, port: &str) -> Node<Probe> {
+    rig.open(name, probe, vec![bind("", url(port))]).expect("opens")
+}
+
+/// Two wires with a tap each, and a bridge between them.
+fn two_wires(rig: &Rig, seed: u64) -> (Node<Probe>, Node<Bridge>, Node<Probe>) {
+    let line: LineSettings = "9600 8N1".parse().expect("valid");
+    rig.add_wire("west", Some(line)).expect("a new wire");
+    rig.add_wire("east", None).expect("a new wire");
+    let bindings = vec![bind("left", url("wire://west")), bind("right", url("wire://east"))];
+    let bridge = rig.open("bridge", Bridge::wires("left", "right", seed), bindings).expect("opens");
+    let west = open(rig, "west", Probe::default(), "wire://west");
+    let east = open(rig, "east", Probe::default(), "wire://east");
+    (west, bridge, east)
+}
+
+/// A bridge in front of a server, both listening; gives where to connect to.
+fn proxy(rig: &Rig, listen: &str, server: Probe) -> (Node<Probe>, Node<Bridge>, String) {
+    let server = rig.open("server", server, vec![bind("", url(listen))]).expect("listens");
+    let reached = |address: String| if address.contains("://") { address } else { format!("tcp://{address}") };
+    let target = reached(server.address("").expect("bound"));
+    let left = if listen.starts_with("memory") { "memory-listen://proxy" } else { listen };
+    let bindings = vec![
+        bind("left", url(left)),
+        bind("right", PortSpec::OnDemand),
+        bind("forth", url("memory-listen://forth")),
+        bind("back", url("memory-listen://back")),
+    ];
+    let bridge = Bridge::connections("left", "right", &target, 1).mirrored("forth", "back");
+    let bridge = rig.open("bridge", bridge, bindings).expect("opens");
+    let place = reached(bridge.address("left").expect("bound"));
+    (server, bridge, place)
+}
+
+fn collect(rig: &Rig, node: &Node<Probe>, count: usize) -> (Vec<u8>, Vec<Stamp>) {
+    let (mut bytes, mut stamps) = (Vec::new(), Vec::new());
+    let collected = node.wait(
+        rig.now() + LONG,
+        |_, events, _| {
+            while let Some((more, at)) = take(events, |event| match event {
+                Event::Bytes(_, bytes, stamps) => Some((bytes.clone(), stamps.clone())),
+                _ => None,
+            }) {
+                bytes.extend(more);
+                stamps.extend(at);
+            }
+            (bytes.len() >= count).then_some(())
+        },
+        &mut || true,
+    );
+    assert_eq!(collected, Ok(Some(())), "{bytes:?}");
+    (bytes, stamps)
+}
+
+fn ending(rig: &Rig, node: &Node<Probe>) -> Option<Why> {
+    let closed = |event: &Event| match event {
+        Event::Closed(_, why) => Some(why.clone()),
+        _ => None,
+    };
+    node.wait(rig.now() + LONG, |_, events, _| take(events, closed), &mut || true).expect("time moves")
+}
+
+fn set(bridge: &Node<Bridge>, way: Way, what: Disturbance, after: u64, count: u64) -> u64 {
+    let schedule = Schedule { after, count: Some(count), ..Schedule::default() };
+    let fault = ByteFault { what, schedule };
+    bridge.with(|bridge, now| bridge.inject(now, way, fault)).expect("works").0.expect("makes sense")
+}
+
+#[test]
+fn wires_are_joined_both_ways() {
+    let rig = sim();
+    let (west, _bridge, east) = two_wires(&rig, 1);
+    west.with(|probe, _| probe.send(Conn(0), b"question")).expect("works");
+    assert_eq!(collect(&rig, &east, 8).0, b"question");
+    east.with(|probe, _| probe.send(Conn(0), b"answer")).expect("works");
+    assert_eq!(collect(&rig, &west, 6).0, b"answer");
+    rig.stop();
+}
+
+#[test]
+fn faults_disturb_one_direction_and_end_when_they_are_cleared() {
+    let rig = sim();
+    let (west, bridge, east) = two_wires(&rig, 1);
+    let fault = set(&bridge, Way::Forth, Disturbance::Drop, 2, 3);
+    west.with(|probe, _| probe.send(Conn(0), b"0123456789")).expect("works");
+    assert_eq!(collect(&rig, &east, 7).0, b"0156789");
+    east.with(|probe, _| probe.send(Conn(0), b"0123456789")).expect("works");
+    assert_eq!(collect(&rig, &west, 10).0, b"0123456789");
+    assert_eq!(bridge.with(|bridge, now| bridge.clear(now, fault)).expect("works").0, Some(3));
+    set(&bridge, Way::Back, Disturbance::Cut, 1, 1);
+    east.with(|probe, _| probe.send(Conn(0), b"abc")).expect("works");
+    east.with(|probe, _| probe.send(Conn(0), b"def")).expect("works");
+    rig.sleep(Duration::from_secs(1), &mut || true).expect("time moves");
+    bridge.with(|bridge, now| bridge.clear_all(now)).expect("works");
+    east.with(|probe, _| probe.send(Conn(0), b"ghi")).expect("works");
+    assert_eq!(collect(&rig, &west, 4).0, b"aghi");
+    rig.stop();
+}
+
+#[test]
+fn a_delay_is_exact_and_keeps_the_order() {
+    let rig = sim();
+    let (west, bridge, east) = two_wires(&rig, 1);
+    let length = Duration::from_millis(250);
+    set(&bridge, Way::Back, Disturbance::Delay(length), 1, 1);
+    let begun = rig.now();
+    east.with(|probe, _| probe.send(Conn(0), b"abc")).expect("works");
+    let (bytes, stamps) = collect(&rig, &west, 3);
+    assert_eq!(bytes, b"abc");
+    let character = "9600 8N1".parse::<LineSettings>().expect("valid").character_time();
+    let hop = Duration::from_nanos(1);
+    assert_eq!(stamps[0], Stamp::exact(begun + hop + character));
+    assert_eq!(stamps[1], Stamp::exact(begun + hop + length + character));
+    assert_eq!(stamps[2], Stamp::exact(begun + hop + length + character * 2));
+    rig.stop();
+}
+
+#[test]
+fn the_seed_decides_and_the_log_tells() {
+    let run = |seed: u64, name: &str| {
+        let path = folder(name);
+        let options = RigOptions { clock: ClockKind::Virtual, folder: Some(path.clone()), ..RigOptions::default() };
+        let rig = Rig::start(options).expect("a rig");
+        let (west, bridge, east) = two_wires(&rig, seed);
+        let schedule = Schedule { probability: 0.2, ..Schedule::default() };
+        let fault = ByteFault { what: Disturbance::Corrupt, schedule };
+        bridge.with(|bridge, now| bridge.inject(now, Way::Forth, fault)).expect("works").0.expect("makes sense");
+        let sent: Vec<u8> = (0..200).collect();
+        west.with(|probe, _| probe.send(Conn(0), &sent)).expect("works");
+        let came = collect(&rig, &east, 200).0;
+        rig.stop();
+        let records = log::read(rig.log().path().expect("a log")).expect("readable");
+        let struck = records.iter().filter(|record| record.kind == "link.struck");
+        let logged: i64 = struck.filter_map(|record| record.field("count").and_then(|count| count.as_i64())).sum();
+        assert_eq!(sent.iter().zip(&came).filter(|(sent, came)| sent != came).count() as i64, logged);
+        assert!(records.iter().any(|record| record.kind == "link.fault"));
+        std::fs::remove_dir_all(path).expect("removed");
+        came
+    };
+    let first = run(7, "seed-a");
+    assert_eq!(first, run(7, "seed-b"));
+    assert_ne!(first, run(8, "seed-c"));
+}
+
+#[test]
+fn each_connection_gets_one_of_its_own_and_its_end() {
+    for (rig, listen) in [(sim(), "memory-listen://server"), (rig(), "tcp-listen://127.0.0.1:0")] {
+        let (server, bridge, place) = proxy(&rig, listen, Probe::echo());
+        let watch = open(&rig, "watch", Probe::default(), "memory://back");
+        let clients = ["one", "two", "three"].map(|name| open(&rig, name, Probe::default(), &place));
+        for (client, text) in clients.iter().zip([b"1111", b"2222", b"3333"]) {
+            client.with(|probe, _| probe.send(Conn(0), text)).expect("works");
+            assert_eq!(collect(&rig, client, 4).0, text);
+        }
+        assert_eq!(bridge.with(|bridge, _| bridge.joined()).expect("works").0, 3);
+        let (mut seen, _) = collect(&rig, &watch, 12);
+        seen.sort_unstable();
+        assert_eq!(seen, b"111122223333");
+        // Finished is passed on: the server ends, too, and both directions are over.
+        clients[0].with(|probe, _| probe.act(Action::Close(Conn(0), How::HalfOpen))).expect("works");
+        assert_eq!(ending(&rig, &server), Some(Why::Finished), "{listen}");
+        assert_eq!(ending(&rig, &clients[0]), Some(Why::Finished), "{listen}");
+        // Broken off is passed on as broken off.
+        clients[1].with(|probe, _| probe.act(Action::Close(Conn(0), How::Rst))).expect("works");
+        let reset = server.wait(
+            rig.now() + LONG,
+            |_, events, _| take(events, |event| matches!(event, Event::Closed(_, Why::Reset)).then_some(())),
+            &mut || true,
+        );
+        assert_eq!(reset, Ok(Some(())), "{listen}");
+        clients[2].with(|probe, _| probe.send(Conn(0), b"still")).expect("works");
+        assert_eq!(collect(&rig, &clients[2], 5).0, b"still");
+        rig.stop();
+    }
+}
+
+#[test]
+fn on_a_connection_loss_is_a_stall_and_a_cut_breaks_it_off() {
+    let rig = sim();
+    let (_server, bridge, place) = proxy(&rig, "memory-listen://server", Probe::echo());
+    let client = open(&rig, "client", Probe::default(), &place);
+    set(&bridge, Way::Back, Disturbance::Drop, 4, 1);
+    let begun = rig.now();
+    client.with(|probe, _| probe.send(Conn(0), b"12345678")).expect("works");
+    let (bytes, stamps) = collect(&rig, &client, 8);
+    assert_eq!(bytes, b"12345678");
+    assert!(stamps[3].latest() < begun + Duration::from_millis(1));
+    assert!(stamps[4].earliest() >= begun + Disturbance::RETRANSMISSION);
+    let doubles = ByteFault { what: Disturbance::Duplicate, schedule: Schedule::default() };
+    let refused = bridge.with(|bridge, now| bridge.inject(now, Way::Back, doubles)).expect("works").0;
+    assert_eq!(refused, Err(FaultError::NoDoubles));
+    let schedule = Schedule { probability: 1.5, ..Schedule::default() };
+    let unlikely = ByteFault { what: Disturbance::Corrupt, schedule };
+    let refused = bridge.with(|bridge, now| bridge.inject(now, Way::Back, unlikely)).expect("works").0;
+    assert_eq!(refused, Err(FaultError::Probability(1.5)));
+    set(&bridge, Way::Forth, Disturbance::Cut, 2, 1);
+    client.with(|probe, _| probe.send(Conn(0), b"abcd")).expect("works");
+    assert_eq!(ending(&rig, &client), Some(Why::Reset));
+    rig.stop();
+}
+
+#[test]
+fn a_right_side_that_is_not_there_breaks_the_left_one_off() {
+    for (rig, listen) in [(sim(), "memory-listen://server"), (rig(), "tcp-listen://127.0.0.1:0")] {
+        let (server, _bridge, place) = proxy(&rig, listen, Probe::echo());
+        server.close();
+        let client = open(&rig, "client", Probe::default(), &place);
+        assert_eq!(ending(&rig, &client), Some(Why::Reset), "{listen}");
+        rig.stop();
+    }
+}
+
+#[test]
+fn what_is_said_before_the_right_side_is_reached_is_not_lost() {
+    let rig = sim();
+    let (_server, bridge, place) = proxy(&rig, "memory-listen://server", Probe::echo());
+    bridge.gate("right", fieldrig_engine::Gate::Stalled).expect("a port");
+    let client = open(&rig, "client", Probe::default(), &place);
+    client.with(|probe, _| probe.send(Conn(0), b"early")).expect("works");
+    rig.sleep(Duration::from_secs(1), &mut || true).expect("time moves");
+    bridge.gate("right", fieldrig_engine::Gate::Open).expect("a port");
+    assert_eq!(collect(&rig, &client, 5).0, b"early");
+    assert!(rig.now() >= Time::ZERO + Duration::from_secs(1));
+    rig.stop();
+}
+
+#[test]
+fn a_foreign_program_reaches_a_wire_in_memory_through_a_pty() {
+    let rig = rig();
+    rig.add_wire("bus", None).expect("a new wire");
+    let bindings = vec![bind("left", url("pty://?line=115200+8N1")), bind("right", url("wire://bus"))];
+    let bridge = rig.open("bridge", Bridge::wires("left", "right", 1), bindings).expect("opens");
+    let device = open(&rig, "device", Probe::echo(), "wire://bus");
+    let pty = bridge.address("left").expect("a device node");
+    let program = open(&rig, "program", Probe::default(), &format!("serial://{pty}?line=115200+8N1"));
+    program.with(|probe, _| probe.send(Conn(0), b"question")).expect("works");
+    assert_eq!(collect(&rig, &program, 8).0, b"question");
+    device.close();
+    rig.stop();
+}
