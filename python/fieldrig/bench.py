@@ -202,6 +202,12 @@ class Bench:
         """
         self.rig.sleep(duration)
 
+    def close_unused(self) -> None:
+        """Closes connections that several devices shared and none uses any more."""
+        used = {getattr(end, "url", None) for device in self._devices.values() for end in device.ends()}
+        for url in self._shared.keys() - used:
+            self._shared.pop(url).close()
+
     def restart(self, test: str) -> None:
         """A new test begins: cursors start anew, habits are those of the standard again, and every link is there."""
         self._started = self.rig.now()
@@ -251,8 +257,7 @@ class Bench:
                 device.close()
             for link in self.links.values():
                 link.close()
-            for client in self._shared.values():
-                client.close()
+            self.close_unused()
             running: _core.bench.Running | None = self.__dict__.get("_running")
             if running is not None:
                 running.close()  # the ports have to be free for the guardian

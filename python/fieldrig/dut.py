@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._core.device import Change
-from .ends import did_you_mean, face_of, open_end
+from .ends import did_you_mean, face_of, is_tested, open_end
 from .errors import FieldrigError, NoSuchLink, UsageError
 from .expect import Timeline, since
 from .power import Action, Power
@@ -52,8 +52,9 @@ class Dut:
         self.timeline.restart()
 
     def protocols(self) -> dict[str, str]:
-        """The links that are there for the test: name and protocol."""
-        return {link.name: link.protocol for link in self._native.links} if self.judged and not self.not_run else {}
+        """The links on which the test has an end of its own: name and protocol."""
+        there = self._native.links if self.judged and not self.not_run else ()
+        return {link.name: link.protocol for link in there if is_tested(link)}
 
     def open_links(self) -> None:
         """Opens every link that is not open.
@@ -61,9 +62,9 @@ class Dut:
         Raises:
             BenchError: a port cannot be opened.
         """
-        for name in self.protocols():
-            if name not in self._links:
-                self.open_link(name)
+        for link in self._native.links if self.judged and not self.not_run else ():
+            if link.name not in self._links:
+                self.open_link(link.name)
 
     def open_link(self, name: str) -> None:
         """Opens our end of a link.
@@ -85,6 +86,11 @@ class Dut:
         link = self._links.pop(name, None)
         if link is not None:
             link.close()
+            self._bench.close_unused()
+
+    def ends(self) -> tuple[Any, ...]:
+        """What is open of its links."""
+        return tuple(self._links.values())
 
     def close_links(self) -> None:
         """Closes our end of every link."""

@@ -38,7 +38,7 @@ def open_end(dut: Dut, bench: Bench, link: _core.bench.Link) -> Any:
         BenchError: its port cannot be opened.
     """
     name = f"{dut.name}.{link.name}"
-    if not getattr(link, "tested", True):
+    if not is_tested(link):
         heard = bench.links.get(link.name)
         return heard.seen_by(dut.timeline, name) if isinstance(heard, WireLink) else None
     at = bench._running.resolve(dut.name, link.name)
@@ -54,7 +54,9 @@ def open_end(dut: Dut, bench: Bench, link: _core.bench.Link) -> Any:
     if link.protocol == "console":
         from .serial import Console
 
-        return Console(at.url, **common)
+        # The port of the device itself is the path; a line from a port of the bench may be cut.
+        proven = dut.profile != "real" or at.belongs_to == "dut"
+        return Console(at.url, proven=proven, **common)
     raise BenchError(f"{name}: nobody here can use the protocol {link.protocol}")
 
 
@@ -124,6 +126,11 @@ def _far_side(link: Any) -> frozenset[str] | None:
 def face_of(link: _core.bench.Link) -> str:
     """The face of the model on a link."""
     return str(getattr(link, "face", link.name))
+
+
+def is_tested(link: _core.bench.Link) -> bool:
+    """Whether the bench has an end of its own on the link of a device."""
+    return bool(getattr(link, "tested", True))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

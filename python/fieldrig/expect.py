@@ -1,4 +1,4 @@
-"""What it takes for an observation to count: cursors, windows, silence, and the text of a failure.
+"""What it takes for an observation to count: cursors, windows, silence. The text of a failure is in ``failing.py``.
 
 Rules of this file:
 
@@ -23,8 +23,8 @@ from typing import Any, Protocol
 
 from ._core import Span, Stamp
 from ._core.device import Change
-from .errors import ExpectationFailed, FieldrigError, InconclusiveError, UsageError
-from .units import human, nanoseconds
+from .errors import FieldrigError, UsageError
+from .units import nanoseconds
 
 
 class Observation(Protocol):
@@ -144,9 +144,11 @@ class Timeline:
 class Window:
     """The time in which an expectation must come true: behind ``cursor``, and ``length`` long from ``start``."""
 
-    def __init__(self, cursor: Stamp, start: Stamp, length_ns: int) -> None:
+    def __init__(self, cursor: Stamp, start: Stamp, length_ns: int, after: HasInstant | Stamp | None = None) -> None:
+        """``after``: what the test named as its beginning, if it did."""
         self.cursor = cursor
         self.start = start
+        self.after = after
         self.length_ns = length_ns
         self.deadline_ns = start.latest_ns + length_ns
 
@@ -201,78 +203,8 @@ def window(timeline: Timeline, after: HasInstant | Stamp | None, length: str | S
         raise UsageError(f'{name}= is missing: how long may it take? For example {name}="2s"')
     length_ns = nanoseconds(length, name)
     if after is not None:
-        return Window(instant(after), instant(after), length_ns)
+        return Window(instant(after), instant(after), length_ns, after)
     return Window(timeline.last_stimulus, timeline.now(), length_ns)
-
-
-LINES = 25
-"""A failure text has at most so many lines."""
-
-_WIDTH = 160
-
-
-def failure(
-    headline: str,
-    frame: Window,
-    timeline: Timeline,
-    nearest: str | None = None,
-    hint: str | None = None,
-) -> str:
-    """The text of a failed or inconclusive expectation: headline, window, nearest miss, arrivals, hint, trace."""
-    end = frame.length_ns
-    first, *more = headline.splitlines() or [""]
-    lines = [
-        " ".join([first, *(line.strip() for line in more)]),
-        f"  window: {human(end)} from {_relative(frame.start, frame.start)} (all times relative to it)",
-    ]
-    if nearest:
-        lines.append(f"  nearest: {nearest}")
-    tail = [f"  hint: {hint}"] if hint else []
-    if timeline.trace:
-        tail.append(f"  trace: {timeline.trace}")
-    arrivals = timeline.arrivals(frame.cursor)
-    room = LINES - len(lines) - len(tail) - 2
-    lines.append("  arrived on all links:" if arrivals else "  arrived on all links: nothing")
-    hidden = max(0, len(arrivals) - room)
-    for link, seen in arrivals[:room]:
-        line = f"    {_relative(seen.at, frame.start):>12}  {link}: {seen.describe()}"
-        lines.append(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 2]}..")
-    if hidden:
-        lines.append(f"    ... and {hidden} more")
-    return "\n".join(lines + tail)
-
-
-def _relative(at: Stamp, start: Stamp) -> str:
-    span = at - start
-    middle = (span.earliest_ns + span.latest_ns) // 2
-    return f"+{human(middle)}" if middle >= 0 else human(middle)
-
-
-def give_up(
-    headline: str,
-    frame: Window,
-    timeline: Timeline,
-    unsure: str | None,
-    nearest: str | None,
-    late: bool = False,
-    hint: str | None = None,
-) -> Exception:
-    """The exception for an expectation that nothing fulfilled: a fail, or inconclusive where the bench is why.
-
-    Args:
-        unsure: an arrival that could not be placed, or what the inbox has lost.
-        late: something fits and is too late, however long the host stood still.
-
-    Returns:
-        ExpectationFailed, or InconclusiveError if something is unsure or the host stalled in the window.
-    """
-    if unsure:
-        return InconclusiveError(failure(f"{headline}: {unsure}", frame, timeline, nearest, hint))
-    stalled = timeline.stalled_ns(frame.start)
-    if stalled and not late:
-        why = f"{headline}, but the host stood still for {human(stalled)} in the window"
-        return InconclusiveError(failure(why, frame, timeline, nearest, "run again on a quieter host"))
-    return ExpectationFailed(failure(headline, frame, timeline, nearest, hint))
 
 
 class Near:
@@ -340,6 +272,10 @@ class MessagePattern:
     def fits(self, message: MessageLike) -> bool:
         """Whether a message fits."""
         return self.matches(message.topic, message.payload)
+
+    def doubt(self, message: MessageLike) -> str | None:
+        """None: a message can be read in one way only."""
+        return None
 
     def matches(self, topic: str, payload: bytes) -> bool:
         """Whether a message with this topic and payload fits."""

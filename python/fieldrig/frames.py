@@ -65,6 +65,10 @@ class Frame(Protocol):
     def address(self) -> int | None: ...
     @property
     def quantity(self) -> int | None: ...
+    @property
+    def sure(self) -> bool:
+        """Its bytes can be read in one way only; else a request and a response look alike."""
+
     def describe(self) -> str: ...
 
 
@@ -141,7 +145,7 @@ class Ears:
         deadline_ns, index = over.latest_ns + PATIENCE_NS, len(self._heard)
         while True:
             came = self.wait(index, deadline_ns)
-            if any(frame.kind in self._others and frame.at.order(over) == "after" for frame in came):
+            if any(self._is_far(frame) and frame.at.order(over) == "after" for frame in came):
                 return None
             index += len(came)
             if not came or self._now().earliest_ns > deadline_ns:
@@ -150,7 +154,7 @@ class Ears:
     def missed(self, since: Stamp) -> str | None:
         """What is known to have been lost of what came from an instant on, or None."""
         lost = self._source.alive() or self._source.missed()
-        if lost or self._others is None or any(frame.kind in self._others for frame in self._heard):
+        if lost or self._others is None or any(map(self._is_far, self._heard)):
             return lost
         return "nothing was ever heard from the other side of this wire: is it connected, are speed and format right?"
 
@@ -169,6 +173,10 @@ class Ears:
         """What was heard from an instant on."""
         self._take(0)
         return [frame for frame in self._heard if frame.at.order(since) != "before"]
+
+    def _is_far(self, frame: Frame) -> bool:
+        """Whether a frame surely came from the far side."""
+        return frame.sure and self._others is not None and frame.kind in self._others
 
     def _take(self, deadline_ns: int) -> None:
         came = self._source.wait(len(self._heard), deadline_ns)
@@ -191,16 +199,19 @@ class FramePattern:
 
     def fits(self, frame: Frame) -> bool:
         """Whether a frame fits."""
-        if self._kind is None:
-            if frame.kind not in ("request", "response"):
-                return False
-        elif frame.kind != self._kind:
+        if frame.kind not in ("request", "response"):
+            return False
+        if self._kind is not None and frame.kind != self._kind and frame.sure:
             return False
         if self._unit is not None and frame.unit != self._unit:
             return False
         if self._function is not None and frame.function != self._function:
             return False
         return self._address is None or self._covers(frame)
+
+    def doubt(self, frame: Frame) -> str | None:
+        """Why nobody knows whether a frame is what is waited for, or None."""
+        return None if frame.sure or self._kind is None else "may be a request or the response to one"
 
     def _covers(self, frame: Frame) -> bool:
         asked = frame if frame.kind == "request" else self._ears.request_of(frame)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._core import Span, Stamp
 from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent, UsageError
-from .expect import HasInstant, Observation, Timeline, Window, failure, give_up, window
+from .expect import HasInstant, Observation, Timeline, Window, window
+from .failing import failure, give_up
 from .units import human
 
 M = TypeVar("M", bound=Observation)
@@ -25,7 +26,10 @@ class Pattern(Protocol[M_contra]):
     """What is waited for; its text says so in a failure."""
 
     def fits(self, piece: M_contra, /) -> bool:
-        """Whether a piece is what is waited for."""
+        """Whether a piece is what is waited for, or may be."""
+
+    def doubt(self, piece: M_contra, /) -> str | None:
+        """Why nobody knows whether a piece that fits is what is waited for, or None."""
 
 
 class MessageSource(Protocol[M_co]):
@@ -78,14 +82,16 @@ class MessageInbox(Generic[M]):
                 nearest = f"{message.describe()}, but it is a retained one (retained=True would take it)"
                 continue
             verdict = frame.judge(message.at, owed)
-            if verdict == "pass":
+            described, doubt = message.describe(), pattern.doubt(message)
+            if verdict == "pass" and doubt is None:
                 self._take(place)
                 return message
-            described = message.describe()
             if verdict == "before":
                 nearest = f"{described}, but it came before the cursor: stale"
             elif verdict == "late":
                 nearest, late = f"{described}, but too late", True
+            elif verdict == "pass":
+                unsure = f"{described} {doubt}"
             elif verdict == "unsure-before":
                 unsure = f"{described} may have come before or after the cursor"
             else:
@@ -128,7 +134,7 @@ class MessageInbox(Generic[M]):
             headline = f"{self._name}: no witness for the silence: {broken}"
             raise ObserverBlind(failure(headline, frame, self._timeline))
         if unsure:
-            headline = f"{self._name}: {unsure} arrived at an edge of the window in which {pattern} was not to come"
+            headline = f"{self._name}: {unsure} arrived; it may be {pattern}, which was not to come in the window"
             raise InconclusiveError(failure(headline, frame, self._timeline))
 
     def _none_of(self, pattern: Pattern[M], frame: Window) -> str | None:
@@ -138,10 +144,10 @@ class MessageInbox(Generic[M]):
             if place in self._taken or _is_retained(message) or not pattern.fits(message):
                 continue
             verdict = frame.judge(message.at, owed)
-            if verdict == "pass":
+            if verdict == "pass" and pattern.doubt(message) is None:
                 headline = f"{self._name}: {pattern} arrived, none was to come: {message.describe()}"
                 raise UnexpectedEvent(failure(headline, frame, self._timeline))
-            if verdict.startswith("unsure"):
+            if verdict == "pass" or verdict.startswith("unsure"):
                 unsure = message.describe()
         return unsure
 
@@ -204,10 +210,18 @@ class StreamSource(Protocol[S_co]):
 class StreamInbox(Generic[S]):
     """Expectations on a stream of text."""
 
-    def __init__(self, source: StreamSource[S], timeline: Timeline, name: str) -> None:
+    def __init__(
+        self,
+        source: StreamSource[S],
+        timeline: Timeline,
+        name: str,
+        doubt: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """``doubt`` says why nobody knows whether anything could have come, or None."""
         self._source = source
         self._timeline = timeline
         self._name = name
+        self._doubt = doubt
         self._consumed = 0
 
     def expect(self, pattern: str, after: HasInstant | Stamp | None, within: str | Span | None) -> S:
@@ -304,7 +318,7 @@ class StreamInbox(Generic[S]):
         else:
             at_cursor = self._at_the_cursor(pattern, frame)
             stale = None if at_cursor else self._source.search(pattern, self._source.start, None, 0)
-            missed = self._source.missed(frame.cursor)
+            missed = self._source.missed(frame.cursor) or self._doubt()
             unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else missed
             nearest = f"{stale.describe()}, but it came before the cursor: stale" if stale else None
         late = verdict == "late"

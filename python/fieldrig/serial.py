@@ -36,6 +36,8 @@ class Console:
         timeline: what the links of one device share; a stand-alone console has its own.
         name: what failure texts call it; the URL if not given.
         belongs_to: whose port it is: decides who is to blame when it goes away.
+        proven: the path to the device is known to work. If it is not, what does not come is held against nobody until
+            something has come.
 
     Raises:
         PortError: the port is missing, busy or cannot be opened.
@@ -50,11 +52,13 @@ class Console:
         timeline: Timeline | None = None,
         name: str | None = None,
         belongs_to: Literal["bench", "dut"] = "bench",
+        proven: bool = True,
     ) -> None:
+        self._proven = proven
         self._name = name or url
         self._stream = Stream(url, rig=rig, name=self._name, belongs_to=belongs_to)
         self._timeline = timeline or Timeline(self._stream.now, self._stream.stalls)
-        self._inbox = StreamInbox(self._stream, self._timeline, self._name)
+        self._inbox = StreamInbox(self._stream, self._timeline, self._name, self._doubt)
         self._timeline.observe(self._arrivals)
         self._timeline.look_with(self._stream.look)
 
@@ -137,6 +141,11 @@ class Console:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _doubt(self) -> str | None:
+        if self._proven or self._stream.length:
+            return None
+        return "nothing ever came through this port: is it connected, are speed and format right?"
 
     def _arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
         return [(self._name, line) for line in self._stream.lines(since)]

@@ -242,3 +242,15 @@ def test_the_same_pattern_twice_needs_two_matches(line):
         console.expect_all(["ok", "ok"], within="100ms")
     os.write(device, b"ok\r\n")
     assert [match.start for match in console.expect_all(["ok", "ok"], after=Stamp(0), within="30s")] == [0, 4]
+
+
+def test_a_line_that_never_spoke_accuses_nobody_until_it_has(rig):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with Console(url, rig=rig, proven=False) as console, listener.accept()[0] as device:
+            with pytest.raises(InconclusiveError, match="nothing ever came through this port: is it connected"):
+                console.expect("boot ok", within="10ms")
+            device.sendall(b"garbage")
+            console.expect("garbage", within="30s")
+            with pytest.raises(ExpectationFailed):
+                console.expect("boot ok", within="10ms")

@@ -117,7 +117,7 @@ def test_a_message_that_is_later_than_the_stall_explains_fails() -> None:
 
 def test_what_comes_in_the_time_the_host_owes_leaves_silence_undecided() -> None:
     stalls = [Span(300 * MS)]
-    with pytest.raises(InconclusiveError, match="edge"):
+    with pytest.raises(InconclusiveError, match="was not to come in the window"):
         inbox(Message(at(1350)), stalls=stalls).expect_none(ANY, None, "1s")
     inbox(Message(at(1450)), stalls=stalls).expect_none(ANY, None, "1s")
 
@@ -168,7 +168,7 @@ def test_an_unwanted_message_fails_and_one_outside_the_window_does_not() -> None
     with pytest.raises(UnexpectedEvent, match=r"^DUT: "):
         inbox(Message(at(500))).expect_none(ANY, None, "1s")
     inbox(Message(at(50)), Message(at(1200))).expect_none(ANY, None, "1s")
-    with pytest.raises(InconclusiveError, match="edge"):
+    with pytest.raises(InconclusiveError, match="was not to come in the window"):
         inbox(Message(at(1090, 1110))).expect_none(ANY, None, "1s")
 
 
@@ -176,20 +176,6 @@ def test_an_unwanted_message_fails_and_one_outside_the_window_does_not() -> None
 def test_a_window_needs_a_unit(window: object) -> None:
     with pytest.raises(UsageError, match=r"^USAGE: "):
         inbox().expect(ANY, None, window, False)  # type: ignore[arg-type]
-
-
-def test_a_failure_text_has_25_lines_at_most() -> None:
-    line = timeline()
-    seen = [("meter.console", Message(at(100 + place), topic=f"line {place}")) for place in range(60)]
-    line.observe(lambda since: list(seen))
-    line.trace = "fieldrig-runs/x/trace.pcapng"
-    box = MessageInbox(Messages(), line, "meter.mqtt")
-    with pytest.raises(ExpectationFailed) as failed:
-        box.expect(MessagePattern("a/#", {"v": 1}, None), None, "1s", False)
-    text = str(failed.value).splitlines()
-    assert len(text) <= 25
-    assert text[-1].strip() == "trace: fieldrig-runs/x/trace.pcapng"
-    assert "... and" in text[-2]
 
 
 @dataclass

@@ -31,6 +31,7 @@ class Seen:
     function: int | None = 3
     address: int | None = None
     quantity: int | None = None
+    sure: bool = True
 
     def describe(self) -> str:
         return f"{self.kind} unit {self.unit}"
@@ -123,6 +124,17 @@ def test_noise_and_unanswered_requests_are_no_frames_of_a_device() -> None:
     bus = observer(Monitor(Seen(at(120), "noise", unit=None, function=None), Seen(at(130), "unanswered", request=0)))
     with pytest.raises(ExpectationFailed, match="a frame of any device"):
         bus.expect(within="1s")
+
+
+def test_a_frame_that_may_be_request_or_response_decides_nothing() -> None:
+    doubtful = Seen(at(120), "request", number=3, unit=1, sure=False)
+    with pytest.raises(InconclusiveError, match="may be a request or the response to one"):
+        observer(Monitor(doubtful)).expect(request_to="meter1", within="1s")
+    with pytest.raises(InconclusiveError, match="may be a request or the response to one"):
+        observer(Monitor(doubtful)).expect(response_from="meter1", within="1s")
+    with pytest.raises(InconclusiveError, match="may be a request to meter1"):
+        observer(Monitor(doubtful)).expect_none(request_to="meter1", for_="1s")
+    assert observer(Monitor(doubtful)).expect(within="1s") is doubtful
 
 
 def test_what_came_before_the_test_is_not_looked_at() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
-from fieldrig.expect import LINES
+from fieldrig.failing import LINES
 
 from .results import VERDICTS
 
