@@ -14,6 +14,7 @@ __all__ = [
     "Secrets",
     "Span",
     "Stamp",
+    "TraceFollower",
     "__version__",
     "bench",
     "device",
@@ -106,6 +107,17 @@ def export_trace(trace: str | PathLike[str], to: str | PathLike[str], /) -> int:
 
     Raises `BenchError` if the one cannot be read or the other cannot be written.
     """
+
+@final
+class TraceFollower:
+    """Reads a `trace.pcapng` while it is written.
+
+    Raises `BenchError` if it cannot be read, or is no trace.
+    """
+
+    def __new__(cls, trace: str | PathLike[str], /) -> TraceFollower: ...
+    def lines(self) -> list[str]:
+        """The messages since the last call, dissected, as lines of JSON like those of `export_trace`."""
 
 @final
 class Rig:

@@ -7,7 +7,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from .._core import Secrets
 
 _STYLES = {
     "pass": "32",
@@ -31,6 +34,8 @@ class Output:
         self._live = terminal and not json
         self._colours = self._live and not os.environ.get("NO_COLOR")
         self._progress = False
+        self.secrets: Secrets | None = None
+        """What must not be printed, once it is known."""
 
     def style(self, text: str, style: str) -> str:
         """The text in the colour of a verdict (``pass``, ..), as ``title`` or ``dim``, if there are colours."""
@@ -41,7 +46,7 @@ class Output:
         """A line for people; not printed with ``--format json``."""
         if not self._json:
             self._clear()
-            print(text, file=self._out, flush=True)
+            print(self._hide(text), file=self._out, flush=True)
 
     def progress(self, text: str) -> None:
         """What is being done right now: on a terminal one line that is overwritten, elsewhere nothing."""
@@ -55,12 +60,12 @@ class Output:
     def record(self, kind: str, **fields: Any) -> None:
         """A JSON line; printed only with ``--format json``."""
         if self._json:
-            print(_json.dumps({"kind": kind, **fields}, default=str), file=self._out, flush=True)
+            print(_json.dumps(self._hide({"kind": kind, **fields}), default=str), file=self._out, flush=True)
 
     def complain(self, text: str) -> None:
         """A line on standard error."""
         self._clear()
-        print(text, file=self._err, flush=True)
+        print(self._hide(text), file=self._err, flush=True)
 
     def table(self, rows: Iterable[Sequence[str]], headings: Sequence[str], verdict: int | None = None) -> None:
         """Rows in columns; the words of column ``verdict`` are coloured."""
@@ -76,6 +81,16 @@ class Output:
             elif verdict is not None:
                 cells[verdict] = self.style(cells[verdict], line[verdict])
             self.say("  " + "  ".join(cells).rstrip())
+
+    def _hide(self, value: Any) -> Any:
+        """A text, or what is made of texts, without secrets."""
+        if not self.secrets:
+            return value
+        if isinstance(value, dict):
+            return {key: self._hide(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._hide(each) for each in value]
+        return self.secrets.mask(value) if isinstance(value, str) else value
 
     def _clear(self) -> None:
         if self._progress:

@@ -42,7 +42,7 @@ mod _core {
     #[pymodule_export]
     use crate::time::{Span, Stamp, duration, duration_ns};
     #[pymodule_export]
-    use crate::trace::export_trace;
+    use crate::trace::{TraceFollower, export_trace};
 
     /// Modbus: client, emulated device, ADUs as bytes.
     #[pymodule]

@@ -9,8 +9,8 @@ use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::time::Stamp;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 /// One message of a trace.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,30 +39,67 @@ pub struct Entry {
 /// # Errors
 /// The file cannot be read, or is no trace of fieldrig.
 pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
-    let bytes = std::fs::read(path)?;
-    let mut entries = entries(&bytes)
-        .map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {problem}", path.display())))?;
-    entries.sort_by_key(|entry| entry.stamp.latest());
-    Ok(entries)
+    Follower::open(path)?.read()
 }
 
-fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, &'static str> {
-    if !bytes.is_empty() && !matches!(pcapng::read_block(bytes), Some((Block::Section, _))) {
-        return Err("not a trace: no pcapng section header at offset 0");
+/// Reads a trace while it is written: each [`Follower::read`] gives what is new.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    file: File,
+    /// What was read and is no whole block yet.
+    rest: Vec<u8>,
+    begun: bool,
+    interfaces: Vec<Interface>,
+}
+
+impl Follower {
+    /// Begins at the beginning.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Follower> {
+        let (rest, interfaces) = Default::default();
+        Ok(Follower { path: path.to_owned(), file: File::open(path)?, rest, begun: false, interfaces })
     }
-    let (mut interfaces, mut entries) = (Vec::new(), Vec::new());
-    while let Some((block, length)) = pcapng::read_block(bytes) {
-        bytes = &bytes[length..];
-        match block {
-            Block::Interface(interface) => interfaces.push(interface),
-            Block::Packet(packet) => {
-                let interface = interfaces.get(packet.interface as usize).ok_or("a packet of an unknown interface")?;
-                entries.push(entry(interface, &packet).ok_or("a packet that fieldrig did not write")?);
+
+    /// The messages that were written since the last call, ordered by time.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no trace of fieldrig.
+    pub fn read(&mut self) -> io::Result<Vec<Entry>> {
+        self.file.read_to_end(&mut self.rest)?;
+        let mut entries = self.entries().map_err(|problem| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {problem}", self.path.display()))
+        })?;
+        entries.sort_by_key(|entry| entry.stamp.latest());
+        Ok(entries)
+    }
+
+    fn entries(&mut self) -> Result<Vec<Entry>, &'static str> {
+        let (mut bytes, mut entries) = (self.rest.as_slice(), Vec::new());
+        if !self.begun && !bytes.is_empty() {
+            if !matches!(pcapng::read_block(bytes), Some((Block::Section, _))) {
+                return Err("not a trace: no pcapng section header at offset 0");
             }
-            Block::Section | Block::Other => {}
+            self.begun = true;
         }
+        while let Some((block, length)) = pcapng::read_block(bytes) {
+            bytes = &bytes[length..];
+            match block {
+                Block::Interface(interface) => self.interfaces.push(interface),
+                Block::Packet(packet) => {
+                    let interface = self.interfaces.get(packet.interface as usize);
+                    let interface = interface.ok_or("a packet of an unknown interface")?;
+                    entries.push(entry(interface, &packet).ok_or("a packet that fieldrig did not write")?);
+                }
+                Block::Section | Block::Other => {}
+            }
+        }
+        let read = self.rest.len() - bytes.len();
+        self.rest.drain(..read);
+        Ok(entries)
     }
-    Ok(entries)
 }
 
 fn entry(interface: &Interface, packet: &Packet<'_>) -> Option<Entry> {
@@ -95,7 +132,9 @@ pub fn export(from: &Path, to: &Path, protocols: &[&'static Protocol]) -> io::Re
     Ok(entries.len() as u64)
 }
 
-fn line(entry: &Entry, protocols: &[&'static Protocol]) -> String {
+/// A message as a line of `trace.jsonl`, without a line feed.
+#[must_use]
+pub fn line(entry: &Entry, protocols: &[&'static Protocol]) -> String {
     let protocol = protocols.iter().find(|protocol| protocol.name == entry.protocol);
     let summary = match (&entry.comment, protocol) {
         (Some(comment), _) if comment != MASKED => comment.clone(),

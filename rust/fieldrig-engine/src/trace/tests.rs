@@ -3,6 +3,7 @@
 use super::*;
 use fieldrig_proto::dissect::Dissection;
 use fieldrig_proto::time::Time;
+use std::io::Write as _;
 use std::process::Command;
 
 fn length_prefixed(bytes: &[u8], _: Sender) -> Option<usize> {
@@ -81,6 +82,31 @@ fn a_secret_is_masked_in_trace_and_export_and_its_message_keeps_its_length() {
         let bytes = std::fs::read(path).unwrap();
         assert!(!bytes.windows(5).any(|window| window == b"sword" || window == b"73776"));
     }
+}
+
+#[test]
+fn a_trace_can_be_followed_while_it_is_written() {
+    let folder = Folder::new("follow");
+    let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
+    capture.flush().unwrap();
+    let mut follower = Follower::open(capture.path().unwrap()).unwrap();
+    assert_eq!(follower.read().unwrap(), []);
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        let link = capture.link(name, Some(&LENGTH_PREFIXED), Sender::Client, "");
+        capture.frame(link, Conn(1), Direction::Out, stamp(10 + number as u64), &[1, number as u8]);
+        capture.flush().unwrap();
+        let found: Vec<_> = follower.read().unwrap().into_iter().map(|entry| (entry.link, entry.bytes)).collect();
+        assert_eq!(found, [(name.to_owned(), vec![1, number as u8])]);
+    }
+    capture.stop().unwrap();
+    assert_eq!(follower.read().unwrap(), []);
+    let bytes = std::fs::read(capture.path().unwrap()).unwrap();
+    let torn = folder.0.join("torn.pcapng");
+    std::fs::write(&torn, &bytes[..bytes.len() - 3]).unwrap();
+    let mut follower = Follower::open(&torn).unwrap();
+    assert_eq!(follower.read().unwrap().len(), 1);
+    std::fs::OpenOptions::new().append(true).open(&torn).unwrap().write_all(&bytes[bytes.len() - 3..]).unwrap();
+    assert_eq!(follower.read().unwrap().len(), 1);
 }
 
 #[test]
