@@ -122,8 +122,8 @@ def test_what_a_device_offers_is_run(run) -> None:
 @pytest.mark.parametrize("need", ["voltage", "link", "link:", "power:meter1", "tags:meter"])
 def test_an_unknown_need_is_a_usage_error(run, need: str) -> None:
     result = run(f"@pytest.mark.needs({need!r})\ndef test_it(meter1):\n    pass\n")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"needs({need!r}) is unknown" in result.stderr.str()
+    result.assert_outcomes(errors=1)
+    assert f"\nUSAGE: needs({need!r}) is unknown" in result.stdout.str()
 
 
 def test_real_only_opens_no_bench_of_emulated_devices(run, pytester: pytest.Pytester) -> None:

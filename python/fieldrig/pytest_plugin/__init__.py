@@ -24,7 +24,7 @@ import pytest
 from . import devices, farm, marks, masking, measuring, options, phases, reports, session, summary
 from . import gates as gates_
 from .results import Results
-from .state import GATES, PLAN, RESULTS, bench_of, case_of, plan_of
+from .state import GATES, PLAN, RESULTS, bench_of, case_of, name_of, plan_of
 
 if TYPE_CHECKING:
     from fieldrig.bench import Bench, BenchPlan
@@ -94,15 +94,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     farm.remember(config, items)
     marks.apply(config, items)
-    plan = plan_of(config)
-    if plan is not None and farm.given(config).get("single_file"):
-        farm.group(items, plan)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    from .state import name_of
-
-    session.config.stash[GATES].selected = {name_of(item) for item in session.items}
+    config = session.config
+    config.stash[GATES].selected = {name_of(item) for item in session.items}
+    plan = plan_of(config)
+    if plan is not None:
+        farm.tell_who_uses_the_bench(config, session.items, plan)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 Rules of this file:
 
-- The controller deals the bench files to the workers. A bench with real devices has one worker at a time, or all its
-  tests go to one worker (`--dist loadgroup`); an emulated bench exists once in each worker that uses it.
+- The controller deals the bench files to the workers. A bench with real devices has one worker at a time: if there are
+  more workers, everything that may use it goes to the same one (`--dist loadgroup`). An emulated bench exists once in
+  each worker that uses it.
 - Each worker writes its own folder, below that of the run.
 - A worker sends the case of a test with each report, and all cases at its end; the controller puts them together, so
   that summary, gates and report are made in one place. The test in which a worker dies is the bench's error.
@@ -11,6 +12,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,22 +49,16 @@ def is_exclusive(plan: BenchPlan) -> bool:
     return any(device.profile == "real" and not device.not_run for device in plan.devices.values())
 
 
-def group(items: list[pytest.Item], plan: BenchPlan) -> None:
-    """Sends everything that may use the bench to one worker.
+def tell_who_uses_the_bench(config: pytest.Config, items: list[pytest.Item], plan: BenchPlan) -> None:
+    """In a worker, before its tests are dealt: tells the controller which of them must go to the worker of the bench.
 
-    Raises:
-        pytest.UsageError: a test has a group of its own, which might go to another worker.
+    A test that can ask for fixtures as it runs is one of them, too.
     """
-    for item in items:
-        needed = set(getattr(item, "fixturenames", ()))
-        if not needed & {"bench", "request", "dut", *plan.devices}:
-            continue
-        if next(item.iter_markers("xdist_group"), None) is not None:
-            raise pytest.UsageError(
-                f"{item.nodeid}: it has its own xdist_group, but may use the bench {plan.name}, whose devices are "
-                "real: all its tests must go to one worker. Remove the mark, or run without -n"
-            )
-        item.add_marker(pytest.mark.xdist_group(f"bench-{plan.name}"))
+    path = given(config).get("bound")
+    if path:
+        names = {"bench", "request", "dut", *plan.devices}
+        bound = [item.nodeid for item in items if names & set(getattr(item, "fixturenames", ()))]
+        Path(path).write_text(json.dumps(bound), encoding="utf-8")
 
 
 class Controller:
@@ -70,7 +68,9 @@ class Controller:
         self._plans = plans
         self._folder = folder
         self._dealt: dict[str, BenchPlan] = {}
-        self._single_file = False
+        self._shared: Path | None = None
+        """Where workers say which tests use the bench, if it has one worker and there are more."""
+        self._bound: set[str] = set()
         self._each = False
 
     @pytest.hookimpl(optionalhook=True)
@@ -94,7 +94,7 @@ class Controller:
                     f"{workers} workers cannot share the real devices of the bench {exclusive[0].name}: use "
                     "--dist loadgroup (all tests with a device go to one worker), -n 1, or one --bench for each worker"
                 )
-            self._single_file = True
+            self._shared = Path(tempfile.mkdtemp(prefix="fieldrig-"))
         if not self._each:
             _same_devices(self._plans)
 
@@ -102,7 +102,9 @@ class Controller:
     def pytest_configure_node(self, node: Any) -> None:
         """Deals a bench to a worker: the one with the fewest workers; one with real devices only if it has none."""
         worker = node.gateway.id
-        input_ = {"folder": str((self._folder / worker).absolute()), "single_file": self._single_file}
+        input_ = {"folder": str((self._folder / worker).absolute())}
+        if self._shared is not None:
+            input_["bound"] = str(self._shared / worker)
         if self._plans:
             plan = min(self._plans, key=self._load)
             self._dealt[worker] = plan
@@ -111,7 +113,27 @@ class Controller:
 
     def _load(self, plan: BenchPlan) -> tuple[bool, int]:
         workers = sum(dealt is plan for dealt in self._dealt.values())
-        return (workers > 0 and is_exclusive(plan) and not self._single_file, workers)
+        return (workers > 0 and is_exclusive(plan) and self._shared is None, workers)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """One worker for the bench. The groups of pytest-xdist itself get lost under pytest 9.2 and newer."""
+        if self._shared is None:
+            return None
+        from .scheduler import BenchScheduling
+
+        return BenchScheduling(config, log, self._bound)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """Takes what the worker said about its tests."""
+        if self._shared is not None:
+            self._bound.update(json.loads((self._shared / node.gateway.id).read_text(encoding="utf-8")))
+
+    def pytest_unconfigure(self) -> None:
+        """Forgets it again."""
+        if self._shared is not None:
+            shutil.rmtree(self._shared, ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -158,8 +180,8 @@ class Controller:
         results.cases[case.nodeid] = case
 
     def _crashed(self, results: Results, report: pytest.TestReport, worker: str) -> None:
-        name, at, _ = report.nodeid.rpartition("@")
-        nodeid = name if self._single_file and at and "]" not in report.nodeid[len(name) :] else report.nodeid
+        name, at, group = report.nodeid.rpartition("@")
+        nodeid = name if at and "]" not in group else report.nodeid
         plan = self._dealt.get(worker)
         case = results.case(self._key(nodeid, worker, plan.name if plan else ""))
         case.begun, case.worker = True, worker

@@ -22,22 +22,31 @@ OURS = ("needs", "each_dut", "real_only", "emulated_only")
 
 
 def apply(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks as skipped what cannot run on this bench.
-
-    Raises:
-        pytest.UsageError: a mark needs something that nobody knows.
-    """
+    """Marks as skipped what cannot run on this bench."""
+    plan = plan_of(config)
     for item in items:
-        _check(item)
-        plan = plan_of(config)
         reason = None if plan is None else why_not(item, plan)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=f"not run: {reason}"))
 
 
-def without_bench(item: pytest.Item) -> str | None:
-    """The mark of a test that has no meaning without a bench."""
-    return next((name for name in OURS if next(item.iter_markers(name), None) is not None), None)
+def check(item: pytest.Item) -> None:
+    """Looks at the marks of a test before it is run; not earlier, because the test alone is wrong.
+
+    Raises:
+        UsageError: a mark needs something that nobody knows, or a bench, and there is none.
+    """
+    from fieldrig.errors import UsageError
+
+    for mark in item.iter_markers("needs"):
+        for need in mark.args:
+            if not _known(str(need)):
+                raise UsageError(f'needs({str(need)!r}) is unknown: use "link:NAME", "tag:NAME" or "power"')
+    if plan_of(item.config) is None:
+        for name in OURS:
+            if next(item.iter_markers(name), None) is not None:
+                hint = f"--bench FILE, or bench.toml in {item.config.rootpath}"
+                raise UsageError(f"the test is marked {name}, and there is no bench", hint=hint)
 
 
 def why_not(item: pytest.Item, plan: BenchPlan) -> str | None:
@@ -49,7 +58,7 @@ def why_not(item: pytest.Item, plan: BenchPlan) -> str | None:
     looked_at = named or [plan.devices[name] for name in plan.profiles]
     for mark in item.iter_markers("needs"):
         for need in mark.args:
-            if not any(_has(device, str(need)) for device in looked_at):
+            if _known(str(need)) and not any(_has(device, str(need)) for device in looked_at):
                 return f"it needs {need}, which {_those(looked_at)} of the bench {plan.name} does not offer"
     judged = [device for device in looked_at if device.name in plan.profiles]
     for name, wrong in (("real_only", "emulated"), ("emulated_only", "real")):
@@ -59,14 +68,9 @@ def why_not(item: pytest.Item, plan: BenchPlan) -> str | None:
     return None
 
 
-def _check(item: pytest.Item) -> None:
-    for mark in item.iter_markers("needs"):
-        for need in mark.args:
-            kind, colon, name = str(need).partition(":")
-            if kind not in NEEDS or (kind == "power") == bool(colon) or (bool(colon) and not name):
-                raise pytest.UsageError(
-                    f'{item.nodeid}: needs({str(need)!r}) is unknown: use "link:NAME", "tag:NAME" or "power"'
-                )
+def _known(need: str) -> bool:
+    kind, colon, name = need.partition(":")
+    return need == "power" or (kind in NEEDS and kind != "power" and bool(colon) and bool(name))
 
 
 def _has(device: _core.bench.Dut, need: str) -> bool:

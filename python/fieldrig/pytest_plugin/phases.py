@@ -43,16 +43,11 @@ def ready(item: pytest.Item) -> None:
     """Makes the open bench ready for a test.
 
     Raises:
-        UsageError: the test is marked for a bench, and there is none.
+        UsageError: a mark of the test is wrong, or for a bench, and there is none.
         BenchError: what the test needs went down in an earlier test and could not be recovered.
     """
-    from fieldrig.errors import UsageError
-
+    marks.check(item)
     plan, opened = plan_of(item.config), bench_of(item.config)
-    mark = marks.without_bench(item) if plan is None else None
-    if mark is not None:
-        hint = f"--bench FILE, or bench.toml in {item.config.rootpath}"
-        raise UsageError(f"the test is marked {mark}, and there is no bench", hint=hint)
     if plan is not None and opened is not None:
         opened.check_up(item.nodeid, devices.named(item, plan))
         opened.restart(item.nodeid)
