@@ -9,7 +9,7 @@ import pytest
 from xdist.scheduler import LoadGroupScheduling
 
 
-class BenchScheduling(LoadGroupScheduling):  # type: ignore[misc] (pytest-xdist has no types)
+class BenchScheduling(LoadGroupScheduling):  # type: ignore[misc]  # pytest-xdist has no types
     """`--dist loadgroup`, in which all tests that may use the bench are one group."""
 
     def __init__(self, config: pytest.Config, log: Any, bound: Set[str]) -> None:
