@@ -80,6 +80,6 @@ def permit(dut: Dut, action: str) -> None:
     allow = tuple(getattr(dut._native, "allow", ()))
     if dut.profile != "real" or not allow or action in allow:
         return
-    raise UsageError(
-        f"{dut.name}: the bench file does not allow to {action} it", hint=f'allow = ["{action}"] in [dut.{dut.name}]'
-    )
+    there = ", ".join(f'"{word}"' for word in allow)
+    hint = f'put "{action}" into [dut.{dut.name}], which has allow = [{there}]'
+    raise UsageError(f"{dut.name}: the bench file does not allow to {action} it", hint=hint)

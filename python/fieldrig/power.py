@@ -10,6 +10,7 @@ from ._core import Span, Stamp
 from .errors import BenchError, UsageError
 from .expect import since
 from .life.switch import STATES, Switch
+from .permission import permit
 from .units import nanoseconds
 
 if TYPE_CHECKING:
@@ -73,20 +74,26 @@ class Power:
         """Switches off.
 
         Raises:
-            UsageError: the bench file names no switch for this real device.
+            UsageError: the bench file names no switch for this real device, or does not allow to restart it.
             BenchError: the switch failed, took too long, or reads back otherwise.
         """
+        permit(self._dut, "restart")
         return self.do("off")
 
     def cycle(self, off: str | Span = "1s") -> Action:
         """Switches off, waits, switches on. ``.at`` is the instant at which power went, ``.done`` when it was back.
 
         Raises:
-            UsageError: the bench file names no switch for this real device.
+            UsageError: the bench file names no switch for this real device, or does not allow to restart it.
             BenchError: the switch failed, took too long, or reads back otherwise.
         """
+        permit(self._dut, "restart")
+        return self.recover(off)
+
+    def recover(self, off: str | Span = "1s") -> Action:
+        """The same, where the bench file itself asks for it; raises what `cycle` raises."""
         pause = nanoseconds(off, "off")
-        down = self.off()
+        down = self.do("off")
         self._bench.rig.sleep(f"{pause}ns")
         up = self.on()
         return Action("power cycle", down.at, up.done)

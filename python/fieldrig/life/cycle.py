@@ -190,7 +190,7 @@ class LifeCycle:
             limit = str(table.get("timeout") or "1min")
             run_command(str(table["command"]), {}, self._folder, limit, "recover command", self._safe)
         elif table.get("power"):
-            dut.power.cycle()
+            dut.power.recover()
         if table:
             self._bench.rig.log("recover", device=dut.name)
             dut.power.wait_until_up()
