@@ -246,3 +246,14 @@ def test_client_ids_differ_between_workers(farm: Farm) -> None:
     farm.run(tests, "--bench", "one.toml", "-n", "2").assert_outcomes(passed=4)
     ids = [path.read_text() for path in Path(farm.path).glob("id-*")]
     assert len(ids) == 2 and len(set(ids)) == 2
+
+
+def test_a_test_in_which_a_worker_died_is_run_again_and_the_lost_attempt_is_listed(farm: Farm) -> None:
+    farm.bench("one")
+    tests = (
+        "def test_it(meter):\n    mark = ROOT / 'died'\n    first = not mark.exists()\n    mark.touch()\n"
+        "    if first:\n        os.kill(os.getpid(), 9)\n"
+    )
+    result = farm.run(tests, "--bench", "one.toml", "-n", "1", "--reruns", "1")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["fieldrig *: 1 pass", "run again: test_it.py::test_it: attempts: inconclusive, pass"])

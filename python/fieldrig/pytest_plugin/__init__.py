@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import devices, farm, marks, masking, measuring, options, phases, reports, session, summary
+from . import devices, farm, marks, masking, measuring, options, phases, reports, summary
 from . import gates as gates_
+from . import session as session_
 from .results import Results
-from .state import GATES, PLAN, RESULTS, bench_of, case_of, name_of, plan_of
+from .state import GATES, PLAN, RESULTS, case_of, name_of, plan_of
 
 if TYPE_CHECKING:
     from fieldrig.bench import Bench, BenchPlan
@@ -114,7 +115,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """
     out = farm.given(request.config).get("folder") or request.config.getoption("--fieldrig-out")
     note = request.getfixturevalue("record_testsuite_property")
-    yield from session.use(request.config, note, None if out is None else Path(out))
+    yield from session_.use(request.config, note, None if out is None else Path(out))
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +172,7 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
     """Asks the gates, after all fixtures were torn down and before the summary is printed."""
     result = yield
+    session_.doubt(session.config.stash[RESULTS])
     if farm.is_worker(session.config):
         farm.leave(session.config)
     else:
@@ -184,7 +186,7 @@ def _settle(session: pytest.Session) -> None:
     if config.getoption("collectonly"):
         return
     gates.settle(results)
-    results.problems = [masking.text(config, problem) for problem in results.problems]
+    masking.whole(config, results)
     if gates_.is_red(results, config.getoption("--fieldrig-inconclusive") == "skip") and session.exitstatus in (
         pytest.ExitCode.OK,
         pytest.ExitCode.NO_TESTS_COLLECTED,
@@ -206,9 +208,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    opened = bench_of(config)
-    if opened is not None:
-        opened.close()
+    session_.close(config)
 
 
 def results(config: pytest.Config) -> Results:

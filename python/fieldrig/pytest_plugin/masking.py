@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fieldrig._core import Secrets
     from fieldrig.bench import BenchPlan
 
+    from .results import Results
+
 
 def learn(config: pytest.Config, plans: Sequence[BenchPlan]) -> None:
     """Takes the secrets of the benches of the run."""
@@ -29,6 +31,15 @@ def text(config: pytest.Config, text: str) -> str:
     """A text without the secrets of the run."""
     secrets = config.stash.get(SECRETS, None)
     return secrets.mask(text) if secrets else text
+
+
+def whole(config: pytest.Config, results: Results) -> None:
+    """Masks what was added to the results at the end of the run, beside the reports of tests."""
+    results.problems = [text(config, problem) for problem in results.problems]
+    for case in results.cases.values():
+        case.text, case.not_run = text(config, case.text), text(config, case.not_run)
+        for attempt in case.attempts:
+            attempt.text, attempt.not_run = text(config, attempt.text), text(config, attempt.not_run)
 
 
 def test(report: pytest.TestReport, item: pytest.Item) -> None:

@@ -156,6 +156,8 @@ class Results:
     folder: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""
+    """Why nothing that passed with a device proves anything."""
     problems: list[str] = field(default_factory=list)
     """What makes the run red beside its tests: a required test that was not judged, an expired waiver."""
 

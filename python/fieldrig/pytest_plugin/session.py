@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .results import Results
-from .state import BENCH, RESULTS, plan_of
+from .state import BENCH, RESULTS, bench_of, plan_of
 
 if TYPE_CHECKING:
     from fieldrig.bench import Bench
@@ -49,6 +49,13 @@ def use(config: pytest.Config, note: Note, folder: Path | None) -> Iterator[Benc
         _close(opened, results)
 
 
+def close(config: pytest.Config) -> None:
+    """Closes the bench if its fixture was never torn down."""
+    opened = bench_of(config)
+    if opened is not None:
+        _close(opened, config.stash[RESULTS])
+
+
 def _close(opened: Bench, results: Results) -> None:
     from fieldrig.errors import FieldrigError
 
@@ -71,15 +78,16 @@ def _end(opened: Bench, results: Results, note: Note) -> None:
         results.problems.append(str(error))
     changed = opened.identity_changed
     if changed is not None:
-        doubt(results, changed)
+        results.doubt = f"INCONCLUSIVE: {changed}"
         note("inconclusive", changed)
         opened.rig.log("run.inconclusive", reason=changed)
 
 
-def doubt(results: Results, reason: str) -> None:
-    """The devices were not the same all the time: what passed with them proves nothing."""
-    text = f"INCONCLUSIVE: {reason}"
-    results.problems.append(text)
+def doubt(results: Results) -> None:
+    """After the last report: if the devices were not the same all the time, what passed with them proves nothing."""
+    if not results.doubt:
+        return
+    results.problems.append(results.doubt)
     for case in results.cases.values():
         if case.devices and case.word == "pass":
-            case.worsen("inconclusive", "INCONCLUSIVE", text)
+            case.worsen("inconclusive", "INCONCLUSIVE", results.doubt)
