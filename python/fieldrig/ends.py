@@ -28,7 +28,7 @@ class _Common(TypedDict):
     belongs_to: Literal["bench", "dut"]
 
 
-def open_end(dut: Dut, bench: Bench, link: _core.bench.Link) -> Any:
+def open_end(dut: Dut, bench: Bench, link: _core.bench.DeviceLink) -> Any:
     """Opens our end of a link: what it is follows from the protocol alone.
 
     Returns:
@@ -123,7 +123,7 @@ def _far_side(link: Any) -> frozenset[str] | None:
     return frozenset(kinds.get(link.role, ("request", "response")))
 
 
-def face_of(link: _core.bench.Link) -> str:
+def face_of(link: _core.bench.DeviceLink) -> str:
     """The face of the model on a link."""
     return str(getattr(link, "face", link.name))
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, final
 
 from fieldrig._core import Rig
 from fieldrig._core.device import Device
 
-__all__ = ["Dut", "Link", "Plan", "Resolved", "Running", "bring_up", "load"]
+__all__ = ["DeviceLink", "Dut", "Link", "LinkEnd", "Plan", "Resolved", "Running", "bring_up", "load", "schema"]
 
 @final
 class Plan:
@@ -16,14 +17,59 @@ class Plan:
     @property
     def name(self) -> str: ...
     @property
+    def clock(self) -> Literal["real", "virtual"]:
+        """The clock of the rig on which it is to be brought up."""
+    @property
+    def lock_wait(self) -> str:
+        """How long to wait for a real port that another run holds: a duration with its unit."""
+    @property
+    def waivers(self) -> Path | None:
+        """The file of waivers; it exists."""
+    @property
+    def requirements(self) -> Path | None:
+        """The file of the user's own requirements; it exists."""
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that no artefact may show."""
+    @property
+    def real_ports(self) -> tuple[str, ...]:
+        """Every real port that the bench uses, each once: URLs."""
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The links that any device may use, in the order of the file."""
+    @property
     def duts(self) -> tuple[Dut, ...]:
         """The devices that are judged."""
     @property
     def peers(self) -> tuple[Dut, ...]:
         """The devices that are needed, but not judged."""
+
+@final
+class Link:
+    """A link of the bench."""
+
     @property
-    def secrets(self) -> list[str]:
-        """What must stand in no artefact: passwords."""
+    def name(self) -> str: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def role(self) -> Literal["client", "devices", "listen", "proxy"]:
+        """What fieldrig is on it."""
+    @property
+    def real(self) -> bool:
+        """A real device is on it."""
+    @property
+    def wire(self) -> bool:
+        """It has a speed and a format."""
+    @property
+    def line(self) -> str | None:
+        """Speed and format, if it is a wire."""
+    @property
+    def base(self) -> str:
+        """What stands for `{base}`; empty if the bench file does not say."""
+    @property
+    def lock(self) -> tuple[str, ...]:
+        """Its real ports, which one run at a time may have: URLs."""
 
 @final
 class Dut:
@@ -39,7 +85,27 @@ class Dut:
     @property
     def tags(self) -> tuple[str, ...]: ...
     @property
-    def links(self) -> tuple[Link, ...]: ...
+    def links(self) -> tuple[DeviceLink, ...]: ...
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of a model in Python."""
+    @property
+    def reset(self) -> tuple[str, ...]:
+        """What goes back to its initial state when a test begins: `points`."""
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """What tests may write on the real device: names of points, and `table:first-last`."""
+    @property
+    def allow(self) -> tuple[str, ...]:
+        """What else suites may do to the real device: `write`, `restart`, `silence`."""
+    @property
+    def life(self) -> dict[str, Any]:
+        """The tables `identity`, `prepare`, `recover` and `power`, as far as the bench file has them.
+
+        They are checked and have their defaults; durations are texts with a unit. `identity` is a dict by name, each with
+        `kind` (`console`, `modbus`, `mqtt`, `command`) and what is asked under that key; `power` has `kind` (`command`,
+        `modbus`, `mqtt`).
+        """
     @property
     def power_command(self) -> str | None:
         """The command that switches it; `{action}` stands for what is to be done."""
@@ -56,13 +122,28 @@ class Dut:
         """What is done at the end of a run."""
 
 @final
-class Link:
-    """A link of a device."""
+class DeviceLink:
+    """How a device uses a link."""
 
     @property
     def name(self) -> str: ...
     @property
     def protocol(self) -> str: ...
+    @property
+    def role(self) -> Literal["client", "devices"]:
+        """What the device is there."""
+    @property
+    def unit(self) -> int | None:
+        """Its unit id there, if the bench file says one."""
+    @property
+    def face(self) -> str:
+        """The face of the model that is on it."""
+    @property
+    def tested(self) -> bool:
+        """The tester has an end of its own for this device: `Running.resolve` says where."""
+    @property
+    def private(self) -> bool:
+        """Only this device has the link: it is no link of the bench."""
     @property
     def url(self) -> str | None:
         """The real port, or the broker outside, at which it is; None where it is emulated."""
@@ -92,6 +173,9 @@ class Resolved:
     @property
     def belongs_to(self) -> Literal["bench", "dut"]: ...
     @property
+    def shared(self) -> bool:
+        """Other devices are at the same URL: one client serves all of them."""
+    @property
     def username(self) -> str | None: ...
     @property
     def password(self) -> str | None: ...
@@ -107,8 +191,26 @@ class Running:
         """The emulated device of this name."""
     def resolve(self, device: str, link: str, /) -> Resolved:
         """Where our end of a link of a device is. Raises `UsageError` if there is no such link."""
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names of the emulated devices."""
+    def link(self, name: str, /) -> LinkEnd:
+        """A link of the bench. Raises `UsageError` if there is none of this name."""
     def close(self) -> None:
         """Closes every device and broker."""
+
+@final
+class LinkEnd:
+    """A link of the bench that is up."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str | None:
+        """Where a client of ours finds it, if there is one place: a port URL, or the URL of a broker."""
+    @property
+    def monitor_url(self) -> str | None:
+        """Where an observer can hear everything that is said on it; `None` if it cannot be listened to."""
 
 def load(path: str | PathLike[str], profiles: Sequence[str], /) -> Plan:
     """Reads a bench file with its overlay (`bench.local.toml`) and its model files.
@@ -129,3 +231,6 @@ def bring_up(rig: Rig, plan: Plan, /) -> Running:
         PortError: a port cannot be opened.
         BenchFileError: a model does not fit.
     """
+
+def schema(kind: Literal["bench", "model"], /) -> str:
+    """The JSON Schema of bench files or model files, as text."""

@@ -209,8 +209,14 @@ fn hear(rig: &Rig, node: &Node<Stream>, text: &str) {
 #[test]
 fn a_bench_file_becomes_a_device_with_three_faces() {
     let folder = Folder::new("whole");
-    let plan =
-        bench::load(&folder.0.join("bench.toml"), &Profiles::default(), &|_| None, &[&CONSOLE, &GOSSIP]).unwrap();
+    let plan = bench::load(
+        &folder.0.join("bench.toml"),
+        &Profiles::default(),
+        &|_| None,
+        &[&CONSOLE, &GOSSIP],
+        &bench::TomlOnly,
+    )
+    .unwrap();
     let rig = Rig::start(RigOptions { folder: Some(folder.0.clone()), ..RigOptions::default() }).unwrap();
     let running = bench::bring_up(&rig, &plan).unwrap();
     let url = |link: &str| running.resolve("meter", link).unwrap().url.clone();
@@ -263,8 +269,14 @@ fn a_broker_port_that_is_taken_is_told_and_nothing_stays_open() {
     let address = taken.local_addr().unwrap().to_string();
     let bench = BENCH.replace("base =", &format!("emulated = {{ listen = \"{address}\" }}\nbase ="));
     std::fs::write(folder.0.join("bench.toml"), bench).unwrap();
-    let plan =
-        bench::load(&folder.0.join("bench.toml"), &Profiles::default(), &|_| None, &[&CONSOLE, &GOSSIP]).unwrap();
+    let plan = bench::load(
+        &folder.0.join("bench.toml"),
+        &Profiles::default(),
+        &|_| None,
+        &[&CONSOLE, &GOSSIP],
+        &bench::TomlOnly,
+    )
+    .unwrap();
     let rig = Rig::start(RigOptions::default()).unwrap();
     let Err(error) = bench::bring_up(&rig, &plan) else { panic!("the port is taken") };
     let text = error.to_string();

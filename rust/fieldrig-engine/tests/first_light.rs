@@ -48,7 +48,7 @@ fn a_write_on_the_wire_becomes_an_alarm_at_the_broker_and_the_trace_shows_both()
     let folder = std::env::temp_dir().join(format!("fieldrig-first-light-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first_light/bench.toml");
-    let plan = bench::load(&file, &Profiles::default(), &|_| None, &PROTOCOLS).unwrap();
+    let plan = bench::load(&file, &Profiles::default(), &|_| None, &PROTOCOLS, &bench::TomlOnly).unwrap();
     let rig = Rig::start(RigOptions { folder: Some(folder.clone()), ..RigOptions::default() }).unwrap();
     let running = bench::bring_up(&rig, &plan).unwrap();
     let at = |link: &str| running.resolve("meter", link).unwrap();

@@ -5,20 +5,34 @@ use crate::error::{Kind, Owner, build, engine_error, hinted};
 use crate::life::{Alive, Shared};
 use crate::rig::Rig;
 use crate::value::to_python;
-use fieldrig_engine::bench::{self, BenchFileError, BringUpError, Profiles};
-use fieldrig_engine::{EngineError, Node};
+use fieldrig_engine::bench::{self, BenchFileError, BringUpError, Profiles, Reached};
+use fieldrig_engine::{ClockKind, EngineError, Node};
 use fieldrig_proto::line::CONSOLE;
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::record::Value;
-use fieldrig_proto::time::Duration;
 use fieldrig_proto::{device, modbus, mqtt};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every protocol a bench file may name.
 pub(crate) static PROTOCOLS: [&Protocol; 5] = [&modbus::TCP, &modbus::RTU, &mqtt::V311, &mqtt::V5, &CONSOLE];
+
+/// The JSON Schema of bench files (`"bench"`) or model files (`"model"`).
+#[pyfunction]
+#[pyo3(signature = (kind, /))]
+pub(crate) fn schema(py: Python<'_>, kind: &str) -> PyResult<String> {
+    match kind {
+        "bench" => Ok(bench::bench_schema(&PROTOCOLS)),
+        "model" => Ok(bench::model_schema(&PROTOCOLS)),
+        _ => Err(crate::error::error(
+            py,
+            Kind::Usage,
+            format!("there are schemas of \"bench\" and \"model\", not {kind:?}"),
+        )),
+    }
+}
 
 /// A bench file under chosen profiles.
 #[pyclass(frozen, module = "fieldrig._core.bench")]
@@ -31,7 +45,7 @@ pub(crate) fn load(py: Python<'_>, path: PathBuf, profiles: Vec<String>) -> PyRe
     let profiles = Profiles::parse(&profiles)
         .map_err(|problem| hinted(py, Kind::Usage, &problem.message, problem.hint.as_deref()))?;
     let environment = |name: &str| std::env::var(name).ok();
-    let plan = crate::life::detached(py, || bench::load(&path, &profiles, &environment, &PROTOCOLS));
+    let plan = crate::life::detached(py, || bench::load(&path, &profiles, &environment, &PROTOCOLS, &bench::TomlOnly));
     plan.map(|plan| Plan(Arc::new(plan))).map_err(|problem| file_error(py, &problem))
 }
 
@@ -57,133 +71,262 @@ impl Plan {
         &self.0.name
     }
     #[getter]
+    fn clock(&self) -> &'static str {
+        match self.0.clock {
+            ClockKind::Real => "real",
+            ClockKind::Virtual => "virtual",
+        }
+    }
+    #[getter]
+    fn lock_wait(&self) -> String {
+        format!("{}ns", self.0.lock_wait.as_nanos())
+    }
+    #[getter]
+    fn waivers(&self) -> Option<PathBuf> {
+        self.0.waivers.clone()
+    }
+    #[getter]
+    fn requirements(&self) -> Option<PathBuf> {
+        self.0.requirements.clone()
+    }
+    #[getter]
+    fn secrets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.0.secrets)
+    }
+    #[getter]
+    fn real_ports<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.real_ports())
+    }
+    #[getter]
+    fn links<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let links = self.0.links.iter().enumerate().filter(|(_, link)| link.owner.is_none());
+        PyTuple::new(py, links.map(|(index, _)| Link { plan: Arc::clone(&self.0), index }).collect::<Vec<_>>())
+    }
+    #[getter]
     fn duts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.duts().map(Dut::of).collect::<Vec<_>>())
+        PyTuple::new(py, self.devices(true))
     }
     #[getter]
     fn peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.devices.iter().filter(|device| !device.judged).map(Dut::of).collect::<Vec<_>>())
-    }
-    /// What must stand in no artefact.
-    #[getter]
-    fn secrets(&self) -> Vec<String> {
-        self.0.secrets()
+        PyTuple::new(py, self.devices(false))
     }
     fn __repr__(&self) -> String {
         format!("<Plan {}>", self.0.name)
     }
 }
 
-/// A device of the bench.
+impl Plan {
+    fn devices(&self, judged: bool) -> Vec<Dut> {
+        let devices = self.0.devices.iter().enumerate().filter(|(_, device)| device.judged == judged);
+        devices.map(|(index, _)| Dut { plan: Arc::clone(&self.0), index }).collect()
+    }
+}
+
+/// A link of the bench.
 #[pyclass(frozen, module = "fieldrig._core.bench")]
-pub(crate) struct Dut {
-    name: String,
-    profile: &'static str,
-    not_run: Option<String>,
-    tags: Vec<String>,
-    power: Option<bench::Power>,
-    links: Vec<Link>,
-}
-
-impl Dut {
-    fn of(plan: &bench::DevicePlan) -> Dut {
-        let link = |used: &bench::DeviceLink| Link {
-            name: used.name.clone(),
-            protocol: used.protocol.name,
-            url: match &used.reached {
-                bench::Reached::Port(url) | bench::Reached::Broker(url) => Some(url.clone()),
-                bench::Reached::Pty | bench::Reached::Loopback | bench::Reached::EmbeddedBroker => None,
-            },
-        };
-        Dut {
-            name: plan.name.clone(),
-            profile: plan.profile.word(),
-            not_run: plan.not_run.clone(),
-            tags: plan.tags.clone(),
-            power: plan.power.clone(),
-            links: plan.links.iter().map(link).collect(),
-        }
-    }
-}
-
-/// A duration as people write it in a bench file.
-fn duration(length: Duration) -> String {
-    format!("{}ns", length.as_nanos())
-}
-
-#[pymethods]
-impl Dut {
-    #[getter]
-    fn name(&self) -> &str {
-        &self.name
-    }
-    #[getter]
-    fn profile(&self) -> &str {
-        self.profile
-    }
-    #[getter]
-    fn not_run(&self) -> Option<&str> {
-        self.not_run.as_deref()
-    }
-    #[getter]
-    fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.tags)
-    }
-    #[getter]
-    fn links<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.links.iter().cloned())
-    }
-    #[getter]
-    fn power_command(&self) -> Option<&str> {
-        self.power.as_ref().map(|power| power.command.as_str())
-    }
-    #[getter]
-    fn power_actions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.power.as_ref().map_or(&[][..], |power| &power.actions))
-    }
-    #[getter]
-    fn power_settle(&self) -> Option<String> {
-        self.power.as_ref().map(|power| duration(power.settle))
-    }
-    #[getter]
-    fn power_timeout(&self) -> Option<String> {
-        self.power.as_ref().map(|power| duration(power.timeout))
-    }
-    #[getter]
-    fn power_safe(&self) -> Option<&str> {
-        self.power.as_ref()?.safe.as_deref()
-    }
-    fn __repr__(&self) -> String {
-        format!("<Dut {}, {}>", self.name, self.profile)
-    }
-}
-
-/// A link of a device.
-#[pyclass(frozen, module = "fieldrig._core.bench")]
-#[derive(Clone)]
 pub(crate) struct Link {
-    name: String,
-    protocol: &'static str,
-    url: Option<String>,
+    plan: Arc<bench::Plan>,
+    index: usize,
+}
+
+impl Link {
+    fn plan(&self) -> &bench::Link {
+        &self.plan.links[self.index]
+    }
 }
 
 #[pymethods]
 impl Link {
     #[getter]
     fn name(&self) -> &str {
-        &self.name
+        &self.plan().name
     }
     #[getter]
     fn protocol(&self) -> &str {
-        self.protocol
+        self.plan().protocol.name
     }
-    /// The real port, or the broker outside, at which it is.
     #[getter]
-    fn url(&self) -> Option<&str> {
-        self.url.as_deref()
+    fn role(&self) -> &str {
+        self.plan().role.word()
+    }
+    #[getter]
+    fn real(&self) -> bool {
+        self.plan().real
+    }
+    #[getter]
+    fn wire(&self) -> bool {
+        self.plan().line.is_some()
+    }
+    #[getter]
+    fn line(&self) -> Option<String> {
+        self.plan().line.map(|line| line.to_string())
+    }
+    #[getter]
+    fn base(&self) -> &str {
+        self.plan().base.as_deref().unwrap_or_default()
+    }
+    #[getter]
+    fn lock<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.plan.ports_of(self.plan()))
     }
     fn __repr__(&self) -> String {
-        format!("<Link {}, {}>", self.name, self.protocol)
+        format!("<Link {}, {}>", self.plan().name, self.plan().protocol.name)
+    }
+}
+
+/// A device of the bench.
+#[pyclass(frozen, module = "fieldrig._core.bench")]
+pub(crate) struct Dut {
+    plan: Arc<bench::Plan>,
+    index: usize,
+}
+
+impl Dut {
+    fn plan(&self) -> &bench::DevicePlan {
+        &self.plan.devices[self.index]
+    }
+
+    /// A text in the table of its power, if that is a command.
+    fn power(&self, key: &str) -> Option<&str> {
+        let power = self.plan().life.power.as_ref()?;
+        power.entry("command")?;
+        power.entry(key)?.as_str()
+    }
+}
+
+#[pymethods]
+impl Dut {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.plan().name
+    }
+    #[getter]
+    fn profile(&self) -> &str {
+        self.plan().profile.word()
+    }
+    #[getter]
+    fn not_run(&self) -> Option<&str> {
+        self.plan().not_run.as_deref()
+    }
+    #[getter]
+    fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.plan().tags)
+    }
+    #[getter]
+    fn links<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let used = |use_index| DeviceLink { plan: Arc::clone(&self.plan), device: self.index, index: use_index };
+        PyTuple::new(py, (0..self.plan().links.len()).map(used).collect::<Vec<_>>())
+    }
+    #[getter]
+    fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.plan().settings)
+    }
+    #[getter]
+    fn reset<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.plan().reset)
+    }
+    #[getter]
+    fn writable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.plan().writable)
+    }
+    #[getter]
+    fn allow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.plan().allow)
+    }
+    #[getter]
+    fn life<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (life, tables) = (&self.plan().life, PyDict::new(py));
+        let found = [("prepare", &life.prepare), ("recover", &life.recover), ("power", &life.power)];
+        for (name, table) in found {
+            if let Some(table) = table {
+                tables.set_item(name, to_python(py, table)?)?;
+            }
+        }
+        if !life.identity.is_empty() {
+            tables.set_item("identity", to_python(py, &Value::Table(life.identity.clone()))?)?;
+        }
+        Ok(tables)
+    }
+    #[getter]
+    fn power_command(&self) -> Option<&str> {
+        self.power("command")
+    }
+    #[getter]
+    fn power_actions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let actions = self.plan().life.power.as_ref().and_then(|power| power.entry("actions"));
+        to_python(py, actions.unwrap_or(&Value::List(Vec::new())))
+    }
+    #[getter]
+    fn power_settle(&self) -> Option<&str> {
+        self.power("settle")
+    }
+    #[getter]
+    fn power_timeout(&self) -> Option<&str> {
+        self.power("timeout")
+    }
+    #[getter]
+    fn power_safe(&self) -> Option<&str> {
+        self.power("safe")
+    }
+    fn __repr__(&self) -> String {
+        format!("<Dut {}, {}>", self.plan().name, self.plan().profile.word())
+    }
+}
+
+/// How a device uses a link.
+#[pyclass(frozen, module = "fieldrig._core.bench")]
+pub(crate) struct DeviceLink {
+    plan: Arc<bench::Plan>,
+    device: usize,
+    index: usize,
+}
+
+impl DeviceLink {
+    fn used(&self) -> &bench::DeviceLink {
+        &self.plan.devices[self.device].links[self.index]
+    }
+}
+
+#[pymethods]
+impl DeviceLink {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.used().name
+    }
+    #[getter]
+    fn protocol(&self) -> &str {
+        self.used().protocol.name
+    }
+    #[getter]
+    fn role(&self) -> &str {
+        self.used().role.word()
+    }
+    #[getter]
+    fn unit(&self) -> Option<i64> {
+        self.used().unit
+    }
+    #[getter]
+    fn face(&self) -> &str {
+        &self.used().face
+    }
+    #[getter]
+    fn tested(&self) -> bool {
+        self.used().tested
+    }
+    #[getter]
+    fn private(&self) -> bool {
+        let device = &self.plan.devices[self.device].name;
+        self.plan.link_of(device, &self.used().name).is_some_and(|link| link.owner.is_some())
+    }
+    #[getter]
+    fn url(&self) -> Option<&str> {
+        match &self.used().reached {
+            Reached::Port(url) | Reached::Broker(url) => Some(url),
+            _ => None,
+        }
+    }
+    fn __repr__(&self) -> String {
+        format!("<DeviceLink {}, {}>", self.used().name, self.used().protocol.name)
     }
 }
 
@@ -258,10 +401,44 @@ impl Running {
         let found = self.resolved(py, device, link)?;
         Ok(Resolved { inner: found.clone(), point_map: self.point_map(found) })
     }
+    #[getter]
+    fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.inner.get(py)?.devices().collect::<Vec<_>>())
+    }
+    #[pyo3(signature = (name, /))]
+    fn link(&self, py: Python<'_>, name: &str) -> PyResult<LinkEnd> {
+        match self.inner.get(py)?.link(name) {
+            Some(end) => Ok(LinkEnd(end.clone())),
+            None => Err(crate::error::error(py, Kind::Usage, format!("the bench has no link `{name}`"))),
+        }
+    }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner.get(py)?;
         crate::life::detached(py, || inner.close());
         Ok(())
+    }
+}
+
+/// A link of the bench that is up.
+#[pyclass(frozen, module = "fieldrig._core.bench")]
+pub(crate) struct LinkEnd(bench::LinkEnd);
+
+#[pymethods]
+impl LinkEnd {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+    #[getter]
+    fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+    #[getter]
+    fn monitor_url(&self) -> Option<&str> {
+        self.0.monitor.as_deref()
+    }
+    fn __repr__(&self) -> String {
+        format!("<LinkEnd {}>", self.0.name)
     }
 }
 
@@ -305,6 +482,10 @@ impl Resolved {
     #[getter]
     fn belongs_to(&self) -> &str {
         self.inner.belongs_to.word()
+    }
+    #[getter]
+    fn shared(&self) -> bool {
+        self.inner.shared
     }
     #[getter]
     fn username(&self) -> Option<&str> {

@@ -107,7 +107,7 @@ mod _core {
         use pyo3::prelude::*;
 
         #[pymodule_export]
-        use crate::bench::{Dut, Link, Plan, Resolved, Running, bring_up, load};
+        use crate::bench::{DeviceLink, Dut, Link, LinkEnd, Plan, Resolved, Running, bring_up, load, schema};
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

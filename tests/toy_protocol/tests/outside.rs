@@ -73,7 +73,7 @@ fn an_emulated_device_answers_and_its_frames_are_captured() {
 #[test]
 fn a_bench_file_names_it_and_its_mistakes_have_places() {
     let file = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bench").join(name);
-    let plan = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[&TOY]).expect("a good bench");
+    let plan = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[&TOY], &bench::TomlOnly).expect("a good bench");
     let rig = Rig::start(RigOptions::default()).expect("a rig");
     let running = bench::bring_up(&rig, &plan).expect("the bench comes up");
     running.device("meter").expect("the meter").with(|device, now| device.power_on(now)).expect("the device works");
@@ -82,6 +82,6 @@ fn a_bench_file_names_it_and_its_mistakes_have_places() {
     assert_eq!(next(&client, &rig).text, "hello");
     rig.stop();
 
-    let error = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[]).expect_err("nobody knows it");
+    let error = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[], &bench::TomlOnly).expect_err("nobody knows it");
     assert!(error.to_string().contains("bench.toml:5:12"), "{error}");
 }

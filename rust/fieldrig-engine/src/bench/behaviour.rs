@@ -2,6 +2,7 @@
 //!
 //! Texts go into the [`RuleSet`] as they are written; its compilation checks them and names the key at fault.
 
+use super::keys;
 use super::place::Outcome;
 use super::section::Section;
 use super::tree::{Data, Entry, Node};
@@ -34,7 +35,7 @@ fn boot(mut section: Section<'_>) -> Outcome<BootPlan> {
     let time = section.duration("time")?.unwrap_or_default();
     let face = text(&mut section, "face")?;
     let lines = list(section.node("lines"), boot_line)?;
-    section.finish()?;
+    section.finish(&keys::BOOT)?;
     Ok(BootPlan { time, face, lines })
 }
 
@@ -46,13 +47,13 @@ fn boot_line(node: &Node) -> Outcome<BootLine> {
     let at = section.duration("at")?;
     let text = text(&mut section, "text")?;
     let text = section.require("text", text)?;
-    section.finish()?;
+    section.finish(&keys::BOOT_LINE)?;
     Ok(BootLine { at, text })
 }
 
 fn unknown(mut section: Section<'_>) -> Outcome<Option<String>> {
     let unknown = text(&mut section, "unknown")?;
-    section.finish()?;
+    section.finish(&keys::COMMANDS)?;
     Ok(unknown)
 }
 
@@ -60,7 +61,7 @@ fn rule(mut section: Section<'_>) -> Outcome<Rule> {
     let when = text(&mut section, "when")?;
     let when = section.require("when", when)?;
     let actions = actions(&mut section)?;
-    section.finish()?;
+    section.finish(&keys::RULE)?;
     Ok(Rule { when, actions })
 }
 
@@ -76,7 +77,7 @@ fn command(mut section: Section<'_>) -> Outcome<Command> {
     let actions = actions(&mut section)?;
     let after = section.duration("after")?.unwrap_or_default();
     let face = text(&mut section, "face")?;
-    section.finish()?;
+    section.finish(&keys::COMMAND)?;
     Ok(Command { face, topic, pattern, reply, error, after, actions })
 }
 
@@ -90,7 +91,7 @@ fn periodic(mut section: Section<'_>) -> Outcome<Periodic> {
     let first = section.duration("first")?;
     let when = text(&mut section, "when")?;
     let actions = actions(&mut section)?;
-    section.finish()?;
+    section.finish(&keys::EVERY)?;
     Ok(Periodic { period, first, when, actions })
 }
 
@@ -137,7 +138,7 @@ fn line(node: &Node, title: String) -> Outcome<(Option<Duration>, What)> {
     let face = text(&mut section, "face")?;
     let words = text(&mut section, "text")?;
     let words = section.require("text", words)?;
-    section.finish()?;
+    section.finish(&keys::SAID)?;
     Ok((after, What::Line { face, text: words }))
 }
 
@@ -157,7 +158,7 @@ fn publish(mut section: Section<'_>) -> Outcome<(Option<Duration>, What)> {
     // 2 bits on the wire; the face refuses what it cannot do.
     let qos = section.integer("qos", 0, 2)?.unwrap_or(0) as u8;
     let retain = section.truth("retain")?.unwrap_or(false);
-    section.finish()?;
+    section.finish(&keys::PUBLISHED)?;
     Ok((after, What::Publish { face, topic, payload, qos, retain }))
 }
 

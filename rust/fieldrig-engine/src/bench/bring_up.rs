@@ -1,10 +1,13 @@
-//! Bringing a bench up: embedded brokers first, then emulated devices, each with a port for every link it is on.
+//! Bringing a bench up: wires and embedded brokers first, then emulated devices, each with a port for every link it is
+//! on. Who asks another one over a network path is started after it, so that its address is known.
 //!
 //! Real ports are not opened here: whoever tests opens its end with the URL in [`Resolved`]. DUTs are left without power,
 //! so that a test can be listening before they boot; peers are switched on.
 
 use super::build;
-use super::{BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, Model, Owner, Plan, Reached};
+use super::{
+    BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, LinkRole, Model, Owner, Plan, Reached, UseRole, Whom,
+};
 use crate::{Binding, EngineError, Node, PortSpec, Rig};
 use fieldrig_proto::device::Device;
 use fieldrig_proto::dissect::Sender;
@@ -57,6 +60,19 @@ pub struct Resolved {
     pub password: Option<String>,
     /// What the model says about the face on this link; its `map` says where each point is.
     pub face_settings: Option<Value>,
+    /// Other devices are at the same URL: one client serves all of them.
+    pub shared: bool,
+}
+
+/// A link of the bench that is up.
+#[derive(Clone, Debug)]
+pub struct LinkEnd {
+    /// Its name.
+    pub name: String,
+    /// Where a client of ours finds it, if there is one place: a port URL, or the URL of a broker.
+    pub url: Option<String>,
+    /// Where an observer can hear everything that is said on it: a port URL.
+    pub monitor: Option<String>,
 }
 
 /// A bench that is up.
@@ -64,6 +80,7 @@ pub struct Resolved {
 pub struct Running {
     brokers: Vec<(String, BrokerNode)>,
     devices: Vec<(String, Node<Device>)>,
+    links: Vec<LinkEnd>,
     resolved: Vec<Resolved>,
 }
 
@@ -87,7 +104,11 @@ pub fn bring_up(rig: &Rig, plan: &Plan) -> Result<Running, BringUpError> {
 /// # Errors
 /// The model does not fit the links, or a port cannot be opened.
 pub fn emulate(rig: &Rig, name: &str, model: &Model, links: &[DeviceLink]) -> Result<Node<Device>, BringUpError> {
-    start_device(rig, name, model, links, &|_| None)
+    start_device(rig, name, model, links, &|link| match &link.reached {
+        Reached::Broker(url) => with_scheme(url.split_once("://").map_or(url, |(_, address)| address), "tcp"),
+        Reached::Asks(Whom::Url(url)) => url.clone(),
+        _ => String::new(),
+    })
 }
 
 impl Running {
@@ -97,14 +118,25 @@ impl Running {
         self.devices.iter().find(|(known, _)| known == name).map(|(_, node)| node)
     }
 
+    /// The names of the emulated devices, in the order in which they were started.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The embedded broker of a link.
     #[must_use]
     pub fn broker(&self, link: &str) -> Option<&BrokerNode> {
         self.brokers.iter().find(|(known, _)| known == link).map(|(_, node)| node)
     }
 
+    /// A link of the bench.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&LinkEnd> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
     /// Where the tester's end of a link of a device is; `None` if there is no such link, if the device is not run, or if
-    /// the device is the client there and peers answer it.
+    /// the tester has no end there.
     #[must_use]
     pub fn resolve(&self, device: &str, link: &str) -> Option<&Resolved> {
         self.resolved.iter().find(|resolved| resolved.device == device && resolved.link == link)
@@ -117,18 +149,27 @@ impl Running {
     }
 
     fn start(&mut self, rig: &Rig, plan: &Plan) -> Result<(), BringUpError> {
+        if let Some(refused) = plan.links.iter().find_map(|link| link.refused.clone()) {
+            return Err(refused.into());
+        }
         for link in &plan.links {
+            let joined = link.wires.iter().any(|wire| wire.real.is_some());
+            if joined || link.role == LinkRole::Proxy {
+                let what = "emulated devices on a real wire, and proxies, are not there yet".to_owned();
+                return Err(failed_link(link, EngineError::Machine { what }));
+            }
+            for wire in &link.wires {
+                rig.add_wire(&wire.name, wire.pace).map_err(|error| failed_link(link, error))?;
+            }
             if let Some(broker) = &link.broker {
-                self.brokers.push((link.name.clone(), start_broker(rig, link, broker)?));
+                self.brokers.push((link.full_name(), start_broker(rig, link, broker)?));
             }
         }
-        for device in &plan.devices {
-            if let Some(model) = device.model.as_ref().filter(|_| device.is_emulated()) {
-                let node = start_device(rig, &device.name, model, &device.links, &|link| self.broker_address(link))?;
-                self.devices.push((device.name.clone(), node));
-            }
-            self.resolve_links(device);
-        }
+        self.start_devices(rig, plan)?;
+        plan.devices.iter().for_each(|device| self.resolve_links(plan, device));
+        self.find_shared();
+        self.links =
+            plan.links.iter().filter(|link| link.owner.is_none()).map(|link| self.end_of(plan, link)).collect();
         for peer in plan.devices.iter().filter(|device| !device.judged) {
             if let Some(node) = self.device(&peer.name) {
                 node.with(|device, now| device.power_on(now)).map_err(failed(&peer.name))?;
@@ -137,23 +178,84 @@ impl Running {
         Ok(())
     }
 
-    fn broker_address(&self, link: &str) -> Option<String> {
-        self.broker(link)?.address(link)
+    /// Starts every emulated device, in the order of the file as far as addresses allow.
+    fn start_devices(&mut self, rig: &Rig, plan: &Plan) -> Result<(), BringUpError> {
+        let mut waiting: Vec<&DevicePlan> = plan.devices.iter().filter(|device| device.is_emulated()).collect();
+        while let Some(next) = waiting.iter().position(|device| self.unknown_address(plan, device).is_none()) {
+            let device = waiting.remove(next);
+            let Some(model) = &device.model else { continue };
+            let url = |link: &DeviceLink| self.asked(plan, &device.name, link).unwrap_or_default();
+            let node = start_device(rig, &device.name, model, &device.links, &url)?;
+            self.devices.push((device.name.clone(), node));
+        }
+        match waiting.first() {
+            None => Ok(()),
+            Some(device) => {
+                let link = self.unknown_address(plan, device).unwrap_or_default();
+                let what =
+                    format!("`{}` asks on `{link}` a device that asks it in turn: neither can be first", device.name);
+                Err(failed(&device.name)(EngineError::Machine { what }))
+            }
+        }
     }
 
-    fn resolve_links(&mut self, device: &DevicePlan) {
-        for used in device.links.iter().filter(|used| used.is_tested_directly()) {
-            let node = self.device(&device.name);
-            let url = match &used.reached {
-                Reached::Port(url) | Reached::Broker(url) => Some(url.clone()),
-                Reached::EmbeddedBroker => {
-                    let scheme = used.protocol.schemes.first().unwrap_or(&"tcp");
-                    self.broker_address(&used.name).map(|address| format!("{scheme}://{address}"))
-                }
-                Reached::Loopback => node.and_then(|node| node.address(&used.face)).map(|at| format!("tcp://{at}")),
-                Reached::Pty => node.and_then(|node| node.address(&used.face)).map(|path| serial_url(&path, used.line)),
-            };
-            let Some(url) = url else { continue };
+    /// The first link on which the device would ask somebody who is not up yet.
+    fn unknown_address<'a>(&self, plan: &Plan, device: &'a DevicePlan) -> Option<&'a str> {
+        let unknown = |link: &&DeviceLink| self.asked(plan, &device.name, link).is_none();
+        device.links.iter().find(unknown).map(|link| link.name.as_str())
+    }
+
+    /// The URL to which a device connects on a link; empty if it does not.
+    fn asked(&self, plan: &Plan, device: &str, link: &DeviceLink) -> Option<String> {
+        match &link.reached {
+            Reached::Broker(url) => Some(with_scheme(url.split_once("://").map_or(url, |(_, address)| address), "tcp")),
+            Reached::EmbeddedBroker => {
+                let name = plan.link_of(device, &link.name)?.full_name();
+                self.broker(&name)?.address(&name).map(|address| with_scheme(&address, "tcp"))
+            }
+            Reached::Asks(whom) => self.address_of(plan, whom, &link.name),
+            _ => Some(String::new()),
+        }
+    }
+
+    /// Where somebody is who is asked on a link, if he is up.
+    fn address_of(&self, plan: &Plan, whom: &Whom, link: &str) -> Option<String> {
+        match whom {
+            Whom::Url(url) => Some(url.clone()),
+            Whom::Device(name) => self.address(plan.device(name)?, link),
+            Whom::Proxy => None,
+        }
+    }
+
+    /// Where an emulated device is reached on a link of its own.
+    fn address(&self, device: &DevicePlan, link: &str) -> Option<String> {
+        let face = &device.links.iter().find(|used| used.name == link)?.face;
+        self.device(&device.name)?.address(face).map(|address| with_scheme(&reachable(&address), "tcp"))
+    }
+
+    /// Where the tester's end is.
+    fn tester_url(&self, plan: &Plan, device: &DevicePlan, used: &DeviceLink) -> Option<String> {
+        let link = plan.link_of(&device.name, &used.name)?;
+        match &used.reached {
+            Reached::Port(url) | Reached::Broker(url) => Some(url.clone()),
+            Reached::EmbeddedBroker => self.private_broker(link),
+            Reached::Wire(name) => Some(format!("wire://{name}")),
+            Reached::Pty => self.device(&device.name)?.address(&used.face).map(|path| serial_url(&path, used.line)),
+            Reached::Loopback | Reached::Listen(_) | Reached::Memory(_) => self.address(device, &used.name),
+            Reached::Asks(_) | Reached::Elsewhere => None,
+        }
+    }
+
+    /// The URL of the listener of an embedded broker that only testers know.
+    fn private_broker(&self, link: &Link) -> Option<String> {
+        let name = link.full_name();
+        let scheme = link.protocol.schemes.first().unwrap_or(&"tcp");
+        self.broker(&name)?.address(&private_via(&name)).map(|address| with_scheme(&address, scheme))
+    }
+
+    fn resolve_links(&mut self, plan: &Plan, device: &DevicePlan) {
+        for used in device.links.iter().filter(|used| used.tested) {
+            let Some(url) = self.tester_url(plan, device, used) else { continue };
             self.resolved.push(Resolved {
                 device: device.name.clone(),
                 link: used.name.clone(),
@@ -166,8 +268,52 @@ impl Running {
                 username: used.username.clone(),
                 password: used.password.clone(),
                 face_settings: device.face_settings(&used.name),
+                shared: false,
             });
         }
+    }
+
+    fn find_shared(&mut self) {
+        let places: Vec<(String, bool)> =
+            self.resolved.iter().map(|resolved| (resolved.url.clone(), super::has_broker(resolved.protocol))).collect();
+        for resolved in &mut self.resolved {
+            let count = places.iter().filter(|(url, meeting)| *url == resolved.url && !meeting).count();
+            resolved.shared = count > 1;
+        }
+    }
+
+    fn end_of(&self, plan: &Plan, link: &Link) -> LinkEnd {
+        let wire = link.wires.first().map(|wire| format!("wire://{}", wire.name));
+        let answering = |device: &&DevicePlan| {
+            device.links.iter().any(|used| used.name == link.name && used.role == UseRole::Devices)
+        };
+        let mut answers = plan.devices.iter().filter(answering).filter_map(|device| self.address(device, &link.name));
+        let only = answers.next().filter(|_| answers.next().is_none() && link.line.is_none());
+        let url = match &link.broker {
+            Some(_) => self.private_broker(link),
+            None => wire.clone().or_else(|| link.port.clone()).or_else(|| link.outside.clone()).or(only),
+        };
+        let heard = link.line.is_some() && link.role != LinkRole::Client;
+        LinkEnd { name: link.name.clone(), url, monitor: wire.or_else(|| link.port.clone().filter(|_| heard)) }
+    }
+}
+
+/// The name of the listener of a broker that only testers use.
+fn private_via(link: &str) -> String {
+    format!("{link}.tester")
+}
+
+/// A URL: addresses in memory are one already.
+fn with_scheme(address: &str, scheme: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") }
+}
+
+/// What listens everywhere is found here, too.
+fn reachable(address: &str) -> String {
+    match address.rsplit_once(':') {
+        Some(("0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => address.to_owned(),
     }
 }
 
@@ -181,63 +327,67 @@ fn failed(device: &str) -> impl Fn(EngineError) -> BringUpError {
     move |error| BringUpError::Engine { what: what.clone(), error }
 }
 
+fn failed_link(link: &Link, error: EngineError) -> BringUpError {
+    BringUpError::Engine { what: format!("link `{}`", link.full_name()), error }
+}
+
+/// A broker has a listener for devices, which faults of the link cut off, and one for testers, which they do not.
 fn start_broker(rig: &Rig, link: &Link, broker: &BrokerPlan) -> Result<BrokerNode, BringUpError> {
-    let what = || format!("the embedded broker of link `{}`", link.name);
-    let failed = |error| BringUpError::Engine { what: what(), error };
+    let name = link.full_name();
+    let failed = |error| BringUpError::Engine { what: format!("the embedded broker of link `{name}`"), error };
     let refused = |problem: String| {
         failed(EngineError::Machine { what: format!("`{}` gives no broker: {problem}", link.protocol.name) })
     };
     let constructor =
         link.protocol.constructor(Role::Broker).ok_or_else(|| refused("it has no constructor for one".to_owned()))?;
-    let endpoint = match (constructor.build)(&link.name, &broker.settings) {
+    let endpoint = match (constructor.build)(&name, &broker.settings) {
         Ok(Built::Endpoint(endpoint)) => endpoint,
         Ok(Built::Face(_)) => return Err(refused("its constructor makes a face".to_owned())),
         Err(error) => return Err(refused(error.to_string())),
     };
-    let binding = Binding {
-        via: link.name.clone(),
-        port: PortSpec::TcpListen(broker.listen.clone()),
-        protocol: Some(link.protocol),
-        we_are: Sender::Server,
+    let binding = |via: String, url: &str| {
+        let port = spec(url).map_err(failed)?;
+        Ok::<Binding, BringUpError>(Binding { via, port, protocol: Some(link.protocol), we_are: Sender::Server })
     };
-    rig.open(&format!("{}.broker", link.name), endpoint, vec![binding]).map_err(failed)
+    let bindings = vec![binding(name.clone(), &broker.listen)?, binding(private_via(&name), &broker.private)?];
+    rig.open(&format!("{name}.broker"), endpoint, bindings).map_err(failed)
 }
 
-/// `broker` gives the address of the embedded broker of a link.
+/// `url` gives where the device connects to on a link.
 fn start_device(
     rig: &Rig,
     name: &str,
     model: &Model,
     links: &[DeviceLink],
-    broker: &dyn Fn(&str) -> Option<String>,
+    url: &dyn Fn(&DeviceLink) -> String,
 ) -> Result<Node<Device>, BringUpError> {
-    let url = |link: &DeviceLink| match &link.reached {
-        Reached::Broker(url) => {
-            url.split_once("://").map_or_else(String::new, |(_, address)| format!("tcp://{address}"))
-        }
-        _ => broker(&link.name).map(|address| format!("tcp://{address}")).unwrap_or_default(),
-    };
-    let device = build::device(name, model, links, &url)?;
+    let device = build::device(name, model, links, url)?;
     let bindings = links.iter().map(|link| binding(name, link)).collect::<Result<Vec<_>, _>>()?;
     rig.open(name, device, bindings).map_err(failed(name))
 }
 
 /// The port of a device on a link.
 fn binding(device: &str, link: &DeviceLink) -> Result<Binding, BringUpError> {
-    let (port, we_are) = match &link.reached {
+    let port = match &link.reached {
         Reached::Pty => {
             let query = link.line.map(|line| format!("line={}", line.to_string().replace(' ', "+")));
-            (port(device, &format!("pty://?{}", query.unwrap_or_default()))?, Sender::Server)
+            spec(&format!("pty://?{}", query.unwrap_or_default())).map_err(failed(device))?
         }
-        Reached::Loopback => (PortSpec::TcpListen("127.0.0.1:0".to_owned()), Sender::Server),
-        Reached::Port(url) => (port(device, url)?, Sender::Server),
-        Reached::EmbeddedBroker | Reached::Broker(_) => (PortSpec::OnDemand, Sender::Client),
+        Reached::Loopback => PortSpec::TcpListen("127.0.0.1:0".to_owned()),
+        Reached::Listen(address) => PortSpec::TcpListen(address.clone()),
+        Reached::Memory(name) => PortSpec::MemoryListen(name.clone()),
+        Reached::Wire(name) => PortSpec::Tap(name.clone()),
+        Reached::Port(url) => spec(url).map_err(failed(device))?,
+        Reached::Asks(_) | Reached::Elsewhere | Reached::EmbeddedBroker | Reached::Broker(_) => PortSpec::OnDemand,
     };
+    let we_are = if link.role == UseRole::Client { Sender::Client } else { Sender::Server };
     Ok(Binding { via: link.face.clone(), port, protocol: Some(link.protocol), we_are })
 }
 
-fn port(device: &str, url: &str) -> Result<PortSpec, BringUpError> {
-    PortSpec::parse(url).map_err(|error| {
-        failed(device)(EngineError::Port { url: error.url, what: error.problem, hint: Some(error.hint) })
+fn spec(url: &str) -> Result<PortSpec, EngineError> {
+    PortSpec::parse(url).map_err(|error| EngineError::Port {
+        url: error.url,
+        what: error.problem,
+        hint: Some(error.hint),
     })
 }

@@ -1,9 +1,12 @@
-//! The bench file as it is written: `[bench]`, `[link.*]`, `[dut.*]`, `[peer.*]`. What it means under a profile is
-//! decided in `plan.rs`.
+//! The bench file as it is written: `[bench]` and `[link.*]`; `[dut.*]` and `[peer.*]` are read in `device.rs`. What it
+//! means under a profile is decided in `plan.rs`.
 
+use super::device::{self, DeviceEntry};
+use super::keys;
 use super::place::{Outcome, Place, did_you_mean};
 use super::section::{Located, Section};
-use super::tree::{Data, Entry, Node};
+use super::tree::{Entry, Node};
+use crate::ClockKind;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::protocol::{Constructor, Protocol, Role};
 use fieldrig_proto::record::Value;
@@ -67,7 +70,7 @@ impl Owner {
     }
 }
 
-/// What somebody is on a link.
+/// What fieldrig is on a link.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum LinkRole {
     /// It asks, or connects.
@@ -75,25 +78,79 @@ pub enum LinkRole {
     Client,
     /// It answers as one or more devices.
     Devices,
+    /// It only hears what others say to each other.
+    Listen,
+    /// It stands between two halves of the link and hands on what they say, or does not.
+    Proxy,
 }
 
-const ROLES: [(&str, LinkRole); 2] = [("client", LinkRole::Client), ("devices", LinkRole::Devices)];
-const OWNERS: [(&str, Owner); 2] = [("dut", Owner::Dut), ("bench", Owner::Bench)];
+impl LinkRole {
+    /// The word used in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        LINK_ROLES.iter().find(|(_, role)| *role == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// What a device is on a link.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum UseRole {
+    /// It asks, or connects.
+    Client,
+    /// It answers.
+    Devices,
+}
+
+impl UseRole {
+    /// The word used in files.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            UseRole::Client => "client",
+            UseRole::Devices => "devices",
+        }
+    }
+}
+
+pub(super) const LINK_ROLES: [(&str, LinkRole); 4] = [
+    ("client", LinkRole::Client),
+    ("devices", LinkRole::Devices),
+    ("listen", LinkRole::Listen),
+    ("proxy", LinkRole::Proxy),
+];
+pub(super) const OWNERS: [(&str, Owner); 2] = [("dut", Owner::Dut), ("bench", Owner::Bench)];
+pub(super) const CLOCKS: [(&str, ClockKind); 2] = [("real", ClockKind::Real), ("virtual", ClockKind::Virtual)];
 
 /// A whole bench file.
 pub(super) struct BenchFile {
-    pub(super) name: String,
-    pub(super) profile: Profile,
+    pub(super) bench: Bench,
     pub(super) links: Vec<LinkEntry>,
     pub(super) devices: Vec<DeviceEntry>,
+}
+
+/// `[bench]`.
+pub(super) struct Bench {
+    pub(super) name: String,
+    pub(super) profile: Profile,
+    pub(super) clock: ClockKind,
+    /// Where the clock was chosen.
+    pub(super) clock_place: Place,
+    pub(super) lock_wait: Duration,
+    pub(super) waivers: Option<Located<String>>,
+    pub(super) requirements: Option<Located<String>>,
+    pub(super) secrets: Vec<Located<String>>,
 }
 
 /// `[link.NAME]`.
 pub(super) struct LinkEntry {
     pub(super) name: String,
     pub(super) place: Place,
+    /// The only device that has it, if it has no `[link.*]`.
+    pub(super) owner: Option<String>,
     pub(super) protocol: &'static Protocol,
     pub(super) role: LinkRole,
+    /// Where its role stands.
+    pub(super) role_place: Place,
     pub(super) line: Option<LineSettings>,
     pub(super) base: Option<String>,
     pub(super) emulated: Provided,
@@ -105,72 +162,50 @@ pub(super) struct LinkEntry {
 pub(super) struct Provided {
     pub(super) port: Option<Located<String>>,
     pub(super) belongs_to: Option<Owner>,
+    /// The second port of a proxy.
+    pub(super) other: Option<Located<String>>,
     pub(super) broker: Option<Located<String>>,
     pub(super) listen: Option<Located<String>>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
+    /// Certificates that are trusted.
+    pub(super) ca: Option<Located<String>>,
     /// Settings of the embedded broker, by the keys of its constructor.
     pub(super) settings: Vec<(String, Value)>,
-}
-
-/// `[dut.NAME]` or `[peer.NAME]`.
-pub(super) struct DeviceEntry {
-    pub(super) name: String,
-    pub(super) place: Place,
-    pub(super) judged: bool,
-    pub(super) model: Option<Located<String>>,
-    pub(super) tags: Vec<String>,
-    pub(super) power: Option<Power>,
-    pub(super) links: Vec<Use>,
-}
-
-/// How a device uses a link.
-pub(super) struct Use {
-    pub(super) link: String,
-    pub(super) place: Place,
-    pub(super) role: Option<LinkRole>,
-    pub(super) unit: Option<i64>,
-    pub(super) face: Option<String>,
-    pub(super) line: Option<LineSettings>,
-    pub(super) port: Option<Located<String>>,
-    pub(super) belongs_to: Option<Owner>,
-}
-
-/// How a real device is switched on and off.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Power {
-    /// The command; `{action}` stands for what is to be done.
-    pub command: String,
-    /// What the command can do.
-    pub actions: Vec<String>,
-    /// How long the device needs until it can be used again.
-    pub settle: Duration,
-    /// How long the command may take.
-    pub timeout: Duration,
-    /// What is done at the end of a run.
-    pub safe: Option<String>,
 }
 
 /// Reads the tree of a bench file.
 pub(super) fn read(tree: &Node, protocols: &[&'static Protocol]) -> Outcome<BenchFile> {
     let mut file = Section::of(tree, "the file")?;
     let bench = file.section("bench")?;
-    let mut bench = file.require("bench", bench)?;
-    let name = bench.text("name")?;
-    let name = bench.require("name", name)?.value;
-    let profile = profile(&mut bench)?;
-    bench.finish()?;
+    let bench = bench_table(file.require("bench", bench)?)?;
     let mut links = named(&mut file, "link", |entry, name| link(entry, name, protocols))?;
-    let mut devices = named(&mut file, "dut", |entry, name| device(entry, name, true))?;
-    devices.extend(named(&mut file, "peer", |entry, name| device(entry, name, false))?);
-    file.finish()?;
+    let mut devices = named(&mut file, "dut", |entry, name| device::read(entry, name, true))?;
+    devices.extend(named(&mut file, "peer", |entry, name| device::read(entry, name, false))?);
+    file.finish(&keys::BENCH_FILE)?;
     check_names(&devices)?;
     links.extend(private_links(&devices, &links, protocols)?);
-    Ok(BenchFile { name, profile, links, devices })
+    Ok(BenchFile { bench, links, devices })
+}
+
+fn bench_table(mut section: Section<'_>) -> Outcome<Bench> {
+    let name = section.text("name")?;
+    let bench = Bench {
+        name: section.require("name", name)?.value,
+        profile: profile(&mut section)?,
+        clock: section.word("clock", &CLOCKS)?.unwrap_or_default(),
+        clock_place: section.locate("clock"),
+        lock_wait: section.duration("lock_wait")?.unwrap_or_default(),
+        waivers: section.text("waivers")?,
+        requirements: section.text("requirements")?,
+        secrets: section.texts("secrets")?,
+    };
+    section.finish(&keys::BENCH)?;
+    Ok(bench)
 }
 
 fn profile(bench: &mut Section<'_>) -> Outcome<Profile> {
-    let Some(word) = bench.text("profile")? else { return Ok(Profile::default()) };
+    let Some(word) = bench.word_as_written("profile")? else { return Ok(Profile::default()) };
     Profile::parse(&word.value).map_err(|(problem, hint)| word.place.error(problem).maybe_hint(hint))
 }
 
@@ -209,19 +244,21 @@ fn link(entry: &Entry, title: String, protocols: &[&'static Protocol]) -> Outcom
     let link = LinkEntry {
         name: entry.key.clone(),
         place: entry.place.clone(),
+        owner: None,
         protocol,
-        role: role(&mut section)?.unwrap_or_default(),
+        role: section.word("role", &LINK_ROLES)?.unwrap_or_default(),
+        role_place: section.locate("role"),
         line: section.line("line")?,
         base: section.text("base")?.map(|base| base.value),
         emulated: provided(&mut section, "emulated", protocol)?.unwrap_or_default(),
         real: provided(&mut section, "real", protocol)?,
     };
-    section.finish()?;
+    section.finish(&keys::LINK)?;
     Ok(link)
 }
 
 /// A header `[link.x]` has no place of its own that people look at; its name has.
-fn missing(entry: &Entry, key: &str, title: &str) -> super::BenchFileError {
+pub(super) fn missing(entry: &Entry, key: &str, title: &str) -> super::BenchFileError {
     entry.place.error(format!("missing key `{key}` in {title}"))
 }
 
@@ -232,31 +269,26 @@ fn find_protocol(name: &Located<String>, protocols: &[&'static Protocol]) -> Out
     })
 }
 
-fn role(section: &mut Section<'_>) -> Outcome<Option<LinkRole>> {
-    match section.node("role") {
-        Some(Node { data: Data::Text(word), place }) if word == "listen" || word == "proxy" => {
-            let message = format!("the role `{word}` is not there yet");
-            Err(place.error(message).hint("use `client` or `devices`"))
-        }
-        _ => section.word("role", &ROLES),
-    }
-}
-
 /// Which keys there are depends on whether devices meet at a broker or at a port.
 fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> Outcome<Option<Provided>> {
     let Some(mut section) = outer.section(key)? else { return Ok(None) };
-    let mut provided = Provided::default();
+    let mut provided = Provided { listen: section.text("listen")?, ..Provided::default() };
     if let Some(constructor) = protocol.constructor(Role::Broker) {
         provided.broker = section.text("broker")?;
-        provided.listen = section.text("listen")?;
         provided.username = section.text("username")?.map(|text| text.value);
         provided.password = section.text("password")?.map(|text| text.value);
+        provided.ca = section.text("ca")?;
         provided.settings = broker_settings(&mut section, constructor)?;
+        let settings: Vec<&str> = constructor.keys.iter().map(|key| key.name).collect();
+        section.finish_with(&keys::BROKER, &settings)?;
     } else if key == "real" {
         provided.port = section.text("port")?;
         provided.belongs_to = section.word("belongs_to", &OWNERS)?;
+        provided.other = section.text("other")?;
+        section.finish(&keys::REAL_PORT)?;
+    } else {
+        section.finish(&keys::EMULATED_PORT)?;
     }
-    section.finish()?;
     Ok(Some(provided))
 }
 
@@ -275,118 +307,65 @@ fn broker_settings(section: &mut Section<'_>, constructor: &Constructor) -> Outc
     }
 }
 
-fn device(entry: &Entry, title: String, judged: bool) -> Outcome<DeviceEntry> {
-    let mut section = Section::of(&entry.node, title)?;
-    let model = section.text("model")?;
-    if model.is_none() && !judged {
-        return Err(missing(entry, "model", &section.name));
-    }
-    let unit = section.integer("unit", 0, 255)?;
-    let mut links = uses(&mut section)?;
-    if !judged {
-        links.extend(single_use(&mut section)?);
-    }
-    links.iter_mut().for_each(|link| link.unit = link.unit.or(unit));
-    let tags = section.texts("tags")?.into_iter().map(|tag| tag.value).collect();
-    let power = if judged { power(&mut section)? } else { None };
-    section.finish()?;
-    if links.is_empty() {
-        return Err(missing(entry, if judged { "links" } else { "link" }, &section.name));
-    }
-    let (name, place) = (entry.key.clone(), entry.place.clone());
-    Ok(DeviceEntry { name, place, judged, model, tags, power, links })
-}
-
-/// `links = { modbus = "devices", console = { belongs_to = "dut" } }`.
-fn uses(section: &mut Section<'_>) -> Outcome<Vec<Use>> {
-    let Some(links) = section.section("links")? else { return Ok(Vec::new()) };
-    let read = |entry: &Entry| {
-        let mut link = Use::of(&entry.key, &entry.place);
-        if let Data::Text(_) = entry.node.data {
-            link.role = Some(links.role_of(entry)?);
-            return Ok(link);
-        }
-        let mut section = Section::of(&entry.node, links.inner_name(&entry.key))?;
-        link.role = role(&mut section)?;
-        link.unit = section.integer("unit", 0, 255)?;
-        link.face = section.text("face")?.map(|face| face.value);
-        link.line = section.line("line")?;
-        link.port = section.text("port")?;
-        link.belongs_to = section.word("belongs_to", &OWNERS)?;
-        section.finish()?;
-        Ok(link)
-    };
-    links.entries().iter().map(read).collect()
-}
-
-impl Section<'_> {
-    /// The role in `links = { modbus = "devices" }`.
-    fn role_of(&self, entry: &Entry) -> Outcome<LinkRole> {
-        let word = entry.node.value();
-        let word = word.as_str().unwrap_or_default();
-        ROLES.iter().find(|(name, _)| *name == word).map(|(_, role)| *role).ok_or_else(|| {
-            let message = format!("`{}` in {} cannot be `{word}`", entry.key, self.name);
-            entry.node.place.error(message).maybe_hint(did_you_mean(word, ROLES.iter().map(|(name, _)| *name)))
-        })
-    }
-}
-
-/// A peer has `link = "bus485"` and `face = "modbus"` instead of a table.
-fn single_use(section: &mut Section<'_>) -> Outcome<Option<Use>> {
-    let face = section.text("face")?.map(|face| face.value);
-    let Some(link) = section.text("link")? else { return Ok(None) };
-    Ok(Some(Use { face, ..Use::of(&link.value, &link.place) }))
-}
-
-impl Use {
-    fn of(link: &str, place: &Place) -> Use {
-        let (link, place) = (link.to_owned(), place.clone());
-        Use { link, place, role: None, unit: None, face: None, line: None, port: None, belongs_to: None }
-    }
-}
-
-fn power(section: &mut Section<'_>) -> Outcome<Option<Power>> {
-    let Some(mut power) = section.section("power")? else { return Ok(None) };
-    let command = power.text("command")?;
-    let command = power.require("command", command)?;
-    if !command.value.contains("{action}") {
-        let message = format!("`command` in {} has no `{{action}}`", power.name);
-        return Err(command.place.error(message).hint("write it where `on` or `off` goes: \"relay.sh {action} 7\""));
-    }
-    let actions = power.texts("actions")?.into_iter().map(|action| action.value).collect();
-    let settle = power.duration("settle")?.unwrap_or_default();
-    let timeout = power.duration("timeout")?.unwrap_or(Duration::from_secs(30));
-    let safe = power.text("safe")?.map(|safe| safe.value);
-    power.finish()?;
-    Ok(Some(Power { command: command.value, actions, settle, timeout, safe }))
-}
-
-/// A link that only one device names, with a port of its own, needs no `[link.*]`: its name is that of its protocol.
+/// A link that only one device names, with a port or a line of its own, needs no `[link.*]`: its name is that of its
+/// protocol, or the protocol stands with it.
 fn private_links(
     devices: &[DeviceEntry],
     links: &[LinkEntry],
     protocols: &[&'static Protocol],
 ) -> Outcome<Vec<LinkEntry>> {
     let mut found: Vec<LinkEntry> = Vec::new();
-    for link in devices.iter().flat_map(|device| &device.links) {
-        if links.iter().chain(&found).any(|known| known.name == link.link) {
-            continue;
+    for device in devices {
+        for used in &device.links {
+            let known = links.iter().any(|link| link.name == used.link);
+            match &used.protocol {
+                Some(protocol) if known => {
+                    let message = format!("[link.{}] says which protocol is spoken there", used.link);
+                    return Err(protocol
+                        .place
+                        .error(message)
+                        .hint("give this link another name, or leave `protocol` out"));
+                }
+                None if known => continue,
+                _ => {}
+            }
+            let own = used.port.is_some() || used.line.is_some() || used.protocol.is_some();
+            let protocol = match &used.protocol {
+                Some(protocol) => Some(find_protocol(protocol, protocols)?),
+                None => protocols.iter().copied().find(|protocol| protocol.name == used.link),
+            };
+            let Some(protocol) = protocol.filter(|_| own) else {
+                let hint = did_you_mean(&used.link, links.iter().map(|link| link.name.as_str()));
+                return Err(used.place.error(format!("there is no [link.{}]", used.link)).maybe_hint(hint));
+            };
+            found.push(LinkEntry {
+                name: used.link.clone(),
+                place: used.place.clone(),
+                owner: Some(device.name.clone()),
+                protocol,
+                role: LinkRole::Client,
+                role_place: used.place.clone(),
+                line: used.line,
+                base: None,
+                emulated: Provided::default(),
+                real: None,
+            });
         }
-        let protocol = protocols.iter().copied().find(|protocol| protocol.name == link.link);
-        let Some(protocol) = protocol.filter(|_| link.port.is_some() || link.line.is_some()) else {
-            let hint = did_you_mean(&link.link, links.iter().map(|link| link.name.as_str()));
-            return Err(link.place.error(format!("there is no [link.{}]", link.link)).maybe_hint(hint));
-        };
-        found.push(LinkEntry {
-            name: link.link.clone(),
-            place: link.place.clone(),
-            protocol,
-            role: LinkRole::Client,
-            line: link.line,
-            base: None,
-            emulated: Provided::default(),
-            real: None,
-        });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::keys::Kind;
+    use crate::bench::section::is_described_by;
+
+    #[test]
+    fn the_words_that_are_read_are_those_that_are_described() {
+        assert!(is_described_by(&LINK_ROLES, &Kind::Word(&keys::LINK_ROLES)));
+        assert!(is_described_by(&OWNERS, &Kind::Word(&keys::OWNERS)));
+        assert!(is_described_by(&CLOCKS, &Kind::Word(&keys::CLOCKS)));
+        assert!(keys::PROFILES.iter().all(|word| Profile::parse(word).is_ok_and(|profile| profile.word() == *word)));
+    }
 }

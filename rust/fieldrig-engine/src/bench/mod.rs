@@ -10,31 +10,43 @@
 //! - Every error about a file names file, line and column, says what is wrong, and has a hint where a remedy is known.
 //! - Everything that can be known to be wrong is found by [`load`]; bringing up fails only for ports.
 //! - No protocol is named here: what a link is follows from the descriptor. A link whose protocol has a broker is a
-//!   meeting point; one with `line` is a wire (a pty when emulated); any other is a TCP port (loopback when emulated).
+//!   meeting point; one with `line` is a wire; any other is a network path (loopback when emulated).
 //!
 //! ```
-//! use fieldrig_engine::bench::{Profiles, load};
+//! use fieldrig_engine::bench::{Profiles, TomlOnly, load};
 //!
-//! let error = load("no/bench.toml".as_ref(), &Profiles::default(), &|_| None, &[]).expect_err("there is none");
+//! let profiles = Profiles::default();
+//! let error = load("no/bench.toml".as_ref(), &profiles, &|_| None, &[], &TomlOnly).expect_err("there is none");
 //! assert_eq!(error.to_string(), "no/bench.toml: there is no such file");
 //! ```
 
 mod behaviour;
 mod bring_up;
 mod build;
-
+mod code;
+mod device;
 mod file;
+mod keys;
+mod life;
 mod model;
 mod place;
 mod plan;
+mod planner;
+mod ports;
+mod profiles;
+mod schema;
 mod section;
 mod tree;
 
-pub use bring_up::{BringUpError, BrokerNode, Resolved, Running, bring_up, emulate};
-pub use file::{LinkRole, Owner, Power, Profile};
+pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate};
+pub use code::{LinkSide, LoadedModel, MakeModel, ModelLoader, ModelProblem, Surroundings, TomlOnly};
+pub use file::{LinkRole, Owner, Profile, UseRole};
+pub use life::Life;
 pub use model::Model;
 pub use place::{BenchFileError, Place};
-pub use plan::{BrokerPlan, DeviceLink, DevicePlan, Link, Plan, ProfileError, Profiles, Reached, load};
+pub use plan::{BrokerPlan, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan, load};
+pub use profiles::{ProfileError, Profiles};
+pub use schema::{bench_schema, model_schema};
 pub use tree::Environment;
 
 use fieldrig_proto::protocol::{Protocol, Role};

@@ -3,6 +3,8 @@
 //! One file serves both profiles: it builds the emulated device, and its face settings tell a client of a real device
 //! where each point is (`Model::face_settings`).
 
+use super::code::{LoadedModel, MakeModel, ModelLoader};
+use super::keys;
 use super::place::{Outcome, Place, did_you_mean};
 use super::section::Section;
 use super::tree::{self, Data, Entry, Environment, Node};
@@ -17,8 +19,26 @@ use std::path::Path;
 pub struct Model {
     name: String,
     points: Vec<PointDefinition>,
-    behaviour: RuleSet,
+    behaviour: Behaviour,
     tree: Node,
+}
+
+/// What a model does.
+#[derive(Clone)]
+pub(super) enum Behaviour {
+    /// What the file says.
+    Rules(Box<RuleSet>),
+    /// What a program says.
+    Code(MakeModel),
+}
+
+impl std::fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Behaviour::Rules(rules) => rules.fmt(f),
+            Behaviour::Code(_) => f.write_str("Code"),
+        }
+    }
 }
 
 const KINDS: [(&str, PointKind); 4] =
@@ -34,19 +54,32 @@ impl Model {
         Model::read(tree::read(path, environment)?)
     }
 
+    /// Loads a model that is a program; `settings` is a table.
+    ///
+    /// # Errors
+    /// It cannot be loaded, or what it says about itself is wrong; the place is the file as a whole.
+    pub fn load_code(
+        path: &Path,
+        class: &str,
+        settings: &Value,
+        loader: &dyn ModelLoader,
+    ) -> Result<Model, BenchFileError> {
+        let loaded = loader
+            .load(path, class, settings)
+            .map_err(|problem| tree::whole_file(path)(problem.message).maybe_hint(problem.hint))?;
+        let LoadedModel { definition, make } = loaded;
+        let tree = Node::from_value(&Place::file(&path.display().to_string().into()), &definition);
+        let mut file = Section::of(&tree, format!("the definition of `{class}`"))?;
+        let (name, points) = header(&mut file)?;
+        file.finish(&keys::CODE_MODEL)?;
+        Ok(Model { name, points, behaviour: Behaviour::Code(make), tree })
+    }
+
     pub(super) fn read(tree: Node) -> Outcome<Model> {
         let mut file = Section::of(&tree, "the file")?;
-        let header = file.section("model")?;
-        let mut header = file.require("model", header)?;
-        let name = header.text("name")?;
-        let name = header.require("name", name)?.value;
-        header.finish()?;
-        let points = points(&mut file)?;
-        let behaviour = behaviour::read(&mut file)?;
-        for entry in file.section("face")?.map_or(&[][..], |faces| faces.entries()) {
-            check_map(entry, &points)?;
-        }
-        file.finish()?;
+        let (name, points) = header(&mut file)?;
+        let behaviour = Behaviour::Rules(Box::new(behaviour::read(&mut file)?));
+        file.finish(&keys::MODEL_FILE)?;
         Ok(Model { name, points, behaviour, tree })
     }
 
@@ -63,9 +96,14 @@ impl Model {
     }
 
     /// What it does.
-    #[must_use]
-    pub fn behaviour(&self) -> &RuleSet {
+    pub(super) fn behaviour(&self) -> &Behaviour {
         &self.behaviour
+    }
+
+    /// It is a program: it can ask, and it does not run on the threads that drive ports.
+    #[must_use]
+    pub fn is_code(&self) -> bool {
+        matches!(self.behaviour, Behaviour::Code(_))
     }
 
     /// The names of its faces, in the order of the file.
@@ -147,6 +185,20 @@ impl Model {
     }
 }
 
+/// The name and the points, and whether the faces name only these.
+fn header(file: &mut Section<'_>) -> Outcome<(String, Vec<PointDefinition>)> {
+    let header = file.section("model")?;
+    let mut header = file.require("model", header)?;
+    let name = header.text("name")?;
+    let name = header.require("name", name)?.value;
+    header.finish(&keys::MODEL)?;
+    let points = points(file)?;
+    for entry in file.section("face")?.map_or(&[][..], |faces| faces.entries()) {
+        check_map(entry, &points)?;
+    }
+    Ok((name, points))
+}
+
 fn replace_base(node: &mut Node, given: &[(&str, Value)]) -> Outcome<()> {
     let base = given.iter().find(|(key, _)| *key == "base").and_then(|(_, value)| value.as_str());
     node.each_text(&mut |text| {
@@ -172,7 +224,7 @@ fn point(entry: &Entry) -> Outcome<PointDefinition> {
     let range = range(&mut section)?;
     let access = section.word("access", &ACCESS)?.unwrap_or(Access::Read);
     let (place, initial) = (section.locate("initial"), section.node("initial").map(Node::value));
-    section.finish()?;
+    section.finish(&keys::POINT)?;
     let initial = initial.unwrap_or_else(|| default_value(kind, range));
     let name = entry.key.clone();
     let definition = PointDefinition { name, kind, unit, initial: initial.clone(), range, access };
@@ -232,10 +284,18 @@ fn range(section: &mut Section<'_>) -> Outcome<Option<(f64, f64)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::keys::Kind;
+    use crate::bench::section::is_described_by;
     use std::sync::Arc;
 
     fn model(text: &str) -> Outcome<Model> {
         Model::read(tree::parse(&Arc::from("m.toml"), text, &|_| None)?)
+    }
+
+    #[test]
+    fn the_words_that_are_read_are_those_that_are_described() {
+        assert!(is_described_by(&KINDS, &Kind::Word(&keys::POINT_KINDS)));
+        assert!(is_described_by(&ACCESS, &Kind::Word(&keys::ACCESS)));
     }
 
     #[test]

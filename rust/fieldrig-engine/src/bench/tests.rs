@@ -3,6 +3,7 @@
 use super::*;
 use crate::trace::tests::Folder;
 use fieldrig_proto::line::CONSOLE;
+use fieldrig_proto::record::Value;
 use fieldrig_proto::{modbus, mqtt};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ fn mistake(folder: &Path) -> String {
     let words = std::fs::read_to_string(folder.join("profile.txt")).unwrap_or_default();
     let words: Vec<&str> = words.split_whitespace().collect();
     let profiles = Profiles::parse(&words).unwrap();
-    match load(&folder.join("bench.toml"), &profiles, &|_| None, &PROTOCOLS) {
+    match load(&folder.join("bench.toml"), &profiles, &|_| None, &PROTOCOLS, &TomlOnly) {
         Ok(_) => "no mistake was found".to_owned(),
         Err(error) => error.to_string().replace(&format!("{}/", folder.display()), ""),
     }
@@ -83,7 +84,7 @@ fn plan(folder: &Folder, profiles: &[&str]) -> Result<Plan, BenchFileError> {
         "PASSWORD" => Some("secret".to_owned()),
         _ => None,
     };
-    load(&folder.0.join("bench.toml"), &Profiles::parse(profiles).unwrap(), &environment, &PROTOCOLS)
+    load(&folder.0.join("bench.toml"), &Profiles::parse(profiles).unwrap(), &environment, &PROTOCOLS, &TomlOnly)
 }
 
 fn reached(plan: &Plan, device: &str) -> Vec<Reached> {
@@ -99,13 +100,13 @@ fn an_emulated_bench_has_ptys_and_an_embedded_broker() {
     assert_eq!((meter.profile, meter.links[0].unit, meter.is_emulated()), (Profile::Emulated, Some(7), true));
     assert_eq!(meter.links[1].base.as_deref(), Some("site/north"));
     assert_eq!(
-        (meter.tags.as_slice(), meter.power.as_ref().unwrap().settle.as_secs()),
-        (&["meter".to_owned(), "a".to_owned()][..], 3)
+        (meter.tags.as_slice(), meter.life.power.as_ref().unwrap().entry("settle")),
+        (&["meter".to_owned(), "a".to_owned()][..], Some(&Value::from("3s")))
     );
     let gateway = plan.device("gateway").unwrap();
     assert_eq!((gateway.not_run.as_deref(), gateway.is_emulated()), (Some("it has no model"), false));
     let broker = plan.link("uplink").unwrap().broker.clone().unwrap();
-    assert_eq!((broker.listen.as_str(), broker.settings.len()), ("127.0.0.1:0", 0));
+    assert_eq!((broker.listen.as_str(), broker.settings.len()), ("tcp-listen://127.0.0.1:0", 0));
     assert_eq!(plan.duts().count(), 2);
 }
 
@@ -137,7 +138,7 @@ fn profiles_can_be_mixed_and_a_link_is_real_with_one_real_device() {
 fn later_choices_of_a_profile_win() {
     let profiles = Profiles::parse(&["real,meter=emulated", "meter=real"]).unwrap();
     let folder = folder("plan-later", &[("bench.toml", BENCH), ("m.toml", MODEL)]);
-    let plan = load(&folder.0.join("bench.toml"), &profiles, &|_| Some("x".to_owned()), &PROTOCOLS).unwrap();
+    let plan = load(&folder.0.join("bench.toml"), &profiles, &|_| Some("x".to_owned()), &PROTOCOLS, &TomlOnly).unwrap();
     assert!(plan.devices.iter().all(|device| device.profile == Profile::Real));
     let error = Profiles::parse(&["meter=replay"]).unwrap_err();
     assert_eq!(error.to_string(), "the profile `replay` is not there yet");
@@ -184,7 +185,7 @@ fn every_bench_file_of_this_repository_can_be_loaded() {
     }
     assert!(!found.is_empty());
     for path in found {
-        let loaded = load(&path, &Profiles::default(), &|name| Some(name.to_lowercase()), &PROTOCOLS);
+        let loaded = load(&path, &Profiles::default(), &|name| Some(name.to_lowercase()), &PROTOCOLS, &TomlOnly);
         assert!(loaded.is_ok(), "{}", loaded.err().map(|error| error.to_string()).unwrap_or_default());
     }
 }
@@ -213,15 +214,17 @@ unit = 2
 "#;
     let folder = folder("plan-peer", &[("bench.toml", bench), ("m.toml", MODEL)]);
     let plan = plan(&folder, &[]).unwrap();
-    assert_eq!(reached(&plan, "meter"), [Reached::Port("serial:///dev/ttyUSB0?line=9600+8E1".to_owned())]);
+    assert_eq!(reached(&plan, "meter"), [Reached::Wire("bus".to_owned())]);
+    let joined = Some("serial:///dev/ttyUSB0?line=9600+8E1".to_owned());
+    assert_eq!(plan.link("bus").unwrap().wires, [WirePlan { name: "bus".to_owned(), pace: None, real: joined }]);
     let meter = plan.device("meter").unwrap();
     assert_eq!((meter.judged, meter.is_emulated(), meter.links[0].unit), (false, true, Some(2)));
     let console = &plan.device("gateway").unwrap().links[2];
     assert_eq!(console.reached, Reached::Port("serial:///dev/ttyACM0?line=115200+8N1".to_owned()));
     assert_eq!((console.belongs_to, console.protocol.name), (Owner::Dut, "console"));
     let broker = plan.link("uplink").unwrap().broker.clone().unwrap();
-    assert_eq!(broker.listen, "127.0.0.1:18830");
-    assert_eq!(broker.settings, [("server_keep_alive".to_owned(), fieldrig_proto::record::Value::Int(7))]);
+    assert_eq!(broker.listen, "tcp-listen://127.0.0.1:18830");
+    assert_eq!(broker.settings, [("server_keep_alive".to_owned(), Value::Int(7))]);
     assert_eq!(plan.link("bus").unwrap().role, LinkRole::Devices);
 }
 

@@ -1,4 +1,5 @@
-//! A TOML file as a tree in which every key and value knows its place; `${NAME}` in strings is already replaced.
+//! A TOML file as a tree in which every key and value knows its place; `${NAME}` in strings is already replaced,
+//! by the default in `${NAME:-default}` if the variable is not set.
 
 use super::place::{BenchFileError, Outcome, Place, start};
 use fieldrig_proto::record::Value;
@@ -124,7 +125,10 @@ impl Reader<'_> {
                     .error("`${` without a closing brace")
                     .hint("write `$${` for the characters `${`")
             })?;
-            let value = (self.environment)(name).ok_or_else(|| {
+            let (name, default) = name.split_once(":-").map_or((name, None), |(name, text)| (name, Some(text)));
+            // As in a shell: an empty variable counts as one that is not set where a default stands beside it.
+            let value = (self.environment)(name).filter(|value| default.is_none() || !value.is_empty());
+            let value = value.or_else(|| default.map(str::to_owned)).ok_or_else(|| {
                 let place = self.inside(&span, &format!("${{{name}}}"));
                 place.error(format!("the environment variable `{name}` is not set"))
             })?;
@@ -197,6 +201,28 @@ impl Node {
         place.clone()
     }
 
+    /// A value that did not come from a text: all of it stands at one place.
+    pub(crate) fn from_value(place: &Place, value: &Value) -> Node {
+        let inner = |value: &Value| Node::from_value(place, value);
+        let data = match value {
+            Value::Bool(value) => Data::Bool(*value),
+            Value::Int(value) => Data::Int(*value),
+            Value::Float(value) => Data::Float(*value),
+            Value::Text(text) => Data::Text(text.clone()),
+            Value::Bytes(bytes) => Data::Text(String::from_utf8_lossy(bytes).into_owned()),
+            Value::List(values) => Data::List(values.iter().map(inner).collect()),
+            Value::Table(entries) => {
+                let entry = |(key, value): &(String, Value)| Entry {
+                    key: key.clone(),
+                    place: place.clone(),
+                    node: Node::from_value(place, value),
+                };
+                Data::Table(entries.iter().map(entry).collect())
+            }
+        };
+        Node { place: place.clone(), data }
+    }
+
     /// The value without its places.
     pub(crate) fn value(&self) -> Value {
         match &self.data {
@@ -208,6 +234,18 @@ impl Node {
             Data::Table(entries) => {
                 Value::Table(entries.iter().map(|entry| (entry.key.clone(), entry.node.value())).collect())
             }
+        }
+    }
+
+    /// Collects every text that stands under one of these keys, at any depth.
+    pub(crate) fn texts_under(&self, keys: &[&str], found: &mut Vec<String>) {
+        match &self.data {
+            Data::Table(entries) => entries.iter().for_each(|entry| match &entry.node.data {
+                Data::Text(text) if keys.contains(&entry.key.as_str()) => found.push(text.clone()),
+                _ => entry.node.texts_under(keys, found),
+            }),
+            Data::List(nodes) => nodes.iter().for_each(|node| node.texts_under(keys, found)),
+            _ => {}
         }
     }
 
@@ -251,6 +289,8 @@ mod tests {
         let node = tree("a = 'x/${SITE}/${SITE}'\nb = '$${SITE}'").unwrap();
         assert_eq!(node.value().entry("a"), Some(&Value::from("x/north/north")));
         assert_eq!(node.value().entry("b"), Some(&Value::from("${SITE}")));
+        let node = tree("a = '${SITE:-south}/${NOPE:-a-b}/${NOPE:-}'").unwrap();
+        assert_eq!(node.value().entry("a"), Some(&Value::from("north/a-b/")));
         let error = tree("a = \"x/${NOPE}\"").unwrap_err().to_string();
         assert_eq!(error, "f.toml:1:8: the environment variable `NOPE` is not set");
     }

@@ -1,0 +1,295 @@
+//! The life of a device that is judged: `power`, `identity`, `prepare`, `recover`.
+//!
+//! These tables are carried out elsewhere. Here they are checked, completed with their defaults and handed on.
+
+use super::file::LinkEntry;
+use super::keys::{self, Shape};
+use super::place::{Outcome, Place, did_you_mean};
+use super::section::{Located, Section};
+use super::tree::{Entry, Node};
+use fieldrig_proto::record::Value;
+
+/// Checked tables; durations are texts with a unit.
+#[derive(Clone, Debug, Default)]
+pub struct Life {
+    /// What tells one device or firmware from another, by name: each a table.
+    pub identity: Vec<(String, Value)>,
+    /// What is done before the tests.
+    pub prepare: Option<Value>,
+    /// What is done after a link was lost.
+    pub recover: Option<Value>,
+    /// How it is switched; the key `kind` is `command`, `modbus` or `mqtt`.
+    pub power: Option<Value>,
+    /// The links that these tables name, or need one of.
+    needs: Vec<Need>,
+}
+
+/// A link that must be there.
+#[derive(Clone, Debug)]
+struct Need {
+    /// How the names of its protocols begin.
+    family: &'static str,
+    /// Its name, if it is given.
+    link: Option<String>,
+    place: Place,
+    /// It must be one of the device's own; else any of the bench.
+    own: bool,
+}
+
+/// How long an action may take if the file does not say.
+const ACTION_LIMIT: &str = "30s";
+const IDENTITY_LIMIT: &str = "10s";
+const PREPARE_LIMIT: &str = "5min";
+const RECOVER_LIMIT: &str = "1min";
+
+/// Reads the tables of a DUT.
+pub(super) fn read(dut: &mut Section<'_>) -> Outcome<Life> {
+    let mut life = Life::default();
+    if let Some(section) = dut.section("power")? {
+        life.power = Some(power(section, &mut life.needs)?);
+    }
+    if let Some(section) = dut.section("identity")? {
+        for entry in section.entries() {
+            let table = identity(entry, section.inner_name(&entry.key), &mut life.needs)?;
+            life.identity.push((entry.key.clone(), table));
+        }
+    }
+    life.prepare = dut.section("prepare")?.map(|section| prepare(section, &life.identity)).transpose()?;
+    life.recover = dut.section("recover")?.map(|section| recover(section, life.power.is_some())).transpose()?;
+    Ok(life)
+}
+
+impl Life {
+    /// Whether the power of the device is switched through this link.
+    pub(super) fn is_switched_through(&self, link: &str) -> bool {
+        self.needs.iter().any(|need| !need.own && need.link.as_deref() == Some(link))
+    }
+
+    /// Checks that the links that the tables name are there and fit. `own` are those of the device.
+    pub(super) fn check(&self, own: &[&LinkEntry], links: &[LinkEntry]) -> Outcome<()> {
+        for need in &self.needs {
+            let all: Vec<&LinkEntry> = links.iter().filter(|link| link.owner.is_none()).collect();
+            need.check(if need.own { own } else { &all })?;
+        }
+        Ok(())
+    }
+}
+
+impl Need {
+    fn check(&self, links: &[&LinkEntry]) -> Outcome<()> {
+        let fits = |link: &&&LinkEntry| link.protocol.name.starts_with(self.family);
+        let Some(name) = &self.link else {
+            let fitting: Vec<&str> = links.iter().filter(fits).map(|link| link.name.as_str()).collect();
+            return match fitting.as_slice() {
+                [_] => Ok(()),
+                [] => Err(self.place.error(format!("the device has no {} link", self.family))),
+                _ => {
+                    let message = format!("the device has several {} links", self.family);
+                    Err(self.place.error(message).hint(format!("write link = \"{}\" beside it", fitting[0])))
+                }
+            };
+        };
+        let Some(link) = links.iter().find(|link| link.name == *name) else {
+            let whose = if self.own { "the device" } else { "the bench" };
+            let hint = did_you_mean(name, links.iter().map(|link| link.name.as_str()));
+            return Err(self.place.error(format!("{whose} has no link `{name}`")).maybe_hint(hint));
+        };
+        match fits(&link) {
+            true => Ok(()),
+            false => {
+                Err(self.place.error(format!("the link `{name}` speaks {}, not {}", link.protocol.name, self.family)))
+            }
+        }
+    }
+}
+
+fn power(section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
+    if section.has("modbus") {
+        return relay(section, needs);
+    }
+    if section.has("mqtt") {
+        return plug(section, needs);
+    }
+    let mut section = section;
+    let command = section.text("command")?;
+    if command.is_none() && section.is_empty() {
+        let message = format!("{} says no way to switch", section.name);
+        return Err(section.place.error(message).hint("write `command`, `modbus` or `mqtt`"));
+    }
+    let command = section.require("command", command)?;
+    if !command.value.contains("{action}") {
+        let message = format!("`command` in {} has no `{{action}}`", section.name);
+        return Err(command.place.error(message).hint("write it where `on` or `off` goes: \"relay.sh {action} 7\""));
+    }
+    let actions: Vec<String> = section.texts("actions")?.into_iter().map(|action| action.value).collect();
+    let actions = if actions.is_empty() { vec!["on".to_owned(), "off".to_owned()] } else { actions };
+    common(&mut section, &keys::POWER_COMMAND, &actions)?;
+    let mut table = completed(&section, "command", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
+    default(&mut table, "actions", Value::List(actions.into_iter().map(Value::Text).collect()));
+    Ok(Value::Table(table))
+}
+
+fn relay(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
+    let link = section.text("modbus")?;
+    let link = section.require("modbus", link)?;
+    let unit = section.integer("unit", 0, 255)?.unwrap_or(1);
+    let (coil, register) = (section.integer("coil", 0, 65535)?, section.integer("register", 0, 65535)?);
+    let (on, off) = (section.integer("on", 0, 65535)?.unwrap_or(1), section.integer("off", 0, 65535)?.unwrap_or(0));
+    if coil.is_some() == register.is_some() {
+        let message = format!("{} must have one of `coil` and `register`", section.name);
+        return Err(section.place.error(message));
+    }
+    if coil.is_some() && (on > 1 || off > 1) {
+        let key = if on > 1 { "on" } else { "off" };
+        let message = format!("`{key}` in {} is {}, and a coil holds 0 or 1", section.name, on.max(off));
+        return Err(section.locate(key).error(message));
+    }
+    common(&mut section, &keys::POWER_MODBUS, &["on".to_owned(), "off".to_owned()])?;
+    needs.push(Need { family: "modbus", link: Some(link.value), place: link.place, own: false });
+    let mut table = completed(&section, "modbus", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
+    for (key, value) in [("unit", unit), ("on", on), ("off", off)] {
+        default(&mut table, key, Value::Int(value));
+    }
+    Ok(Value::Table(table))
+}
+
+fn plug(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
+    let link = section.text("mqtt")?;
+    let link = section.require("mqtt", link)?;
+    let topic = section.text("topic")?;
+    section.require("topic", topic)?;
+    let words = [section.text("on")?, section.text("off")?];
+    let status = section.section("status")?.map(status).transpose()?;
+    common(&mut section, &keys::POWER_MQTT, &["on".to_owned(), "off".to_owned()])?;
+    needs.push(Need { family: "mqtt", link: Some(link.value), place: link.place, own: false });
+    let mut table = completed(&section, "mqtt", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
+    for (key, word) in ["on", "off"].into_iter().zip(words) {
+        default(&mut table, key, Value::Text(word.map_or_else(|| key.to_uppercase(), |word| word.value)));
+    }
+    if let (Some(status), Some((_, slot))) = (status, table.iter_mut().find(|(key, _)| key == "status")) {
+        *slot = status;
+    }
+    Ok(Value::Table(table))
+}
+
+fn status(mut section: Section<'_>) -> Outcome<Value> {
+    let topic = section.text("topic")?;
+    section.require("topic", topic)?;
+    let words = [section.text("on")?, section.text("off")?];
+    section.finish(&keys::PLUG_STATUS)?;
+    let mut table = entries(&section);
+    for (key, word) in ["on", "off"].into_iter().zip(words) {
+        default(&mut table, key, Value::Text(word.map_or_else(|| key.to_uppercase(), |word| word.value)));
+    }
+    Ok(Value::Table(table))
+}
+
+/// `settle`, `timeout` and `safe`, which every kind of power has; ends the table.
+fn common(section: &mut Section<'_>, shape: &Shape, actions: &[String]) -> Outcome<()> {
+    section.duration("settle")?;
+    section.duration("timeout")?;
+    let safe = section.text("safe")?;
+    section.finish(shape)?;
+    match safe {
+        Some(Located { value, place }) if !actions.contains(&value) => {
+            let message = format!("`safe` in {} cannot be `{value}`", section.name);
+            Err(place.error(message).maybe_hint(did_you_mean(&value, actions.iter().map(String::as_str))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn identity(entry: &Entry, title: String, needs: &mut Vec<Need>) -> Outcome<Value> {
+    let mut section = Section::of(&entry.node, title)?;
+    let ways = [
+        ("console", section.text("console")?),
+        ("modbus", section.text("modbus")?),
+        ("mqtt", section.text("mqtt")?),
+        ("command", section.text("command")?),
+    ];
+    section.text("match")?;
+    let link = section.text("link")?;
+    section.duration("timeout")?;
+    section.finish(&keys::IDENTITY)?;
+    let mut given = ways.into_iter().filter_map(|(way, text)| Some((way, text?)));
+    let (Some((way, asked)), None) = (given.next(), given.next()) else {
+        let message = format!("{} must have one of `console`, `modbus`, `mqtt` and `command`", section.name);
+        return Err(entry.place.error(message));
+    };
+    if way != "command" {
+        let place = link.as_ref().map_or(asked.place, |link| link.place.clone());
+        needs.push(Need { family: way, link: link.map(|link| link.value), place, own: true });
+    }
+    Ok(Value::Table(completed(&section, way, &[("timeout", IDENTITY_LIMIT)])))
+}
+
+fn prepare(mut section: Section<'_>, identity: &[(String, Value)]) -> Outcome<Value> {
+    let command = section.text("command")?;
+    section.require("command", command)?;
+    section.text("artifact")?;
+    let verify = section.text("verify")?;
+    section.word("once", &ONCE)?;
+    section.duration("timeout")?;
+    section.finish(&keys::PREPARE)?;
+    if let Some(verify) = verify.filter(|verify| !identity.iter().any(|(name, _)| *name == verify.value)) {
+        let hint = match identity {
+            [] => Some("declare it: identity = { firmware = { console = \"ver\", match = 'fw (\\S+)' } }".to_owned()),
+            _ => did_you_mean(&verify.value, identity.iter().map(|(name, _)| name.as_str())),
+        };
+        return Err(verify.place.error(format!("there is no identity `{}`", verify.value)).maybe_hint(hint));
+    }
+    Ok(Value::Table(completed(&section, "", &[("once", "session"), ("timeout", PREPARE_LIMIT)])))
+}
+
+const ONCE: [(&str, ()); 2] = [("session", ()), ("test", ())];
+const RECOVERIES: [(&str, ()); 1] = [("cycle", ())];
+
+fn recover(mut section: Section<'_>, has_power: bool) -> Outcome<Value> {
+    let (command, power) = (section.text("command")?, section.word("power", &RECOVERIES)?);
+    section.duration("timeout")?;
+    section.finish(&keys::RECOVER)?;
+    if command.is_some() == power.is_some() {
+        let message = format!("{} must have one of `command` and `power`", section.name);
+        return Err(section.place.error(message));
+    }
+    if power.is_some() && !has_power {
+        let message = format!("{} needs power = {{ .. }} beside it", section.name);
+        return Err(section.locate("power").error(message));
+    }
+    Ok(Value::Table(completed(&section, "", &[("timeout", RECOVER_LIMIT)])))
+}
+
+/// The table as it is written, with its kind (if there are several) and what it leaves open.
+fn completed(section: &Section<'_>, kind: &str, defaults: &[(&str, &str)]) -> Vec<(String, Value)> {
+    let mut table = entries(section);
+    if !kind.is_empty() {
+        default(&mut table, "kind", Value::from(kind));
+    }
+    for (key, value) in defaults {
+        default(&mut table, key, Value::from(*value));
+    }
+    table
+}
+
+fn entries(section: &Section<'_>) -> Vec<(String, Value)> {
+    section.entries().iter().map(|entry| (entry.key.clone(), Node::value(&entry.node))).collect()
+}
+
+fn default(table: &mut Vec<(String, Value)>, key: &str, value: Value) {
+    if !table.iter().any(|(known, _)| known == key) {
+        table.push((key.to_owned(), value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::keys::Kind;
+    use crate::bench::section::is_described_by;
+
+    #[test]
+    fn the_words_that_are_read_are_those_that_are_described() {
+        assert!(is_described_by(&ONCE, &Kind::Word(&keys::ONCE)));
+        assert!(is_described_by(&RECOVERIES, &Kind::Word(&keys::RECOVERIES)));
+    }
+}

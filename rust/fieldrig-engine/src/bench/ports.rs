@@ -1,0 +1,107 @@
+//! Ports and brokers as they stand in a bench file.
+
+use super::file::Provided;
+use super::place::{BenchFileError, Outcome};
+use super::section::Located;
+use crate::PortSpec;
+use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::protocol::Protocol;
+
+/// Where devices meet.
+pub(super) enum Meeting {
+    /// At a broker of ours.
+    Embedded,
+    /// At the broker of others.
+    Outside {
+        /// Where.
+        url: String,
+        /// Why we cannot go there.
+        refused: Option<BenchFileError>,
+    },
+}
+
+/// The embedded broker unless another one is named.
+pub(super) fn meeting(protocol: &Protocol, provided: &Provided) -> Outcome<Meeting> {
+    let Some(broker) = provided.broker.as_ref().filter(|broker| broker.value != "embedded") else {
+        return Ok(Meeting::Embedded);
+    };
+    let example = format!("write \"embedded\" or \"{}://HOST:PORT\"", protocol.schemes.first().unwrap_or(&"tcp"));
+    let error = |problem: String| {
+        Err(broker.place.error(format!("`{}` is no broker: {problem}", broker.value)).hint(&*example))
+    };
+    let Some((scheme, address)) = broker.value.split_once("://") else { return error("it has no scheme".to_owned()) };
+    let plain = scheme.strip_suffix('s').filter(|plain| protocol.schemes.contains(plain));
+    if plain.is_none() && !protocol.schemes.contains(&scheme) {
+        return error(format!("{} has no scheme `{scheme}`", protocol.name));
+    }
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {}
+        _ => return error("it has no port".to_owned()),
+    }
+    let no_tls = || {
+        let message = format!("TLS is not there yet, and `{}` needs it", broker.value);
+        broker.place.error(message).hint(format!("use a broker without it: {}://HOST:PORT", plain.unwrap_or(scheme)))
+    };
+    let refused = (plain.is_some() || provided.ca.is_some()).then(no_tls);
+    Ok(Meeting::Outside { url: broker.value.clone(), refused })
+}
+
+/// The address at which something of ours listens.
+pub(super) fn check_listen(listen: &Located<String>) -> Outcome<&str> {
+    match PortSpec::parse(&format!("tcp-listen://{}", listen.value)) {
+        Ok(_) => Ok(&listen.value),
+        Err(error) => {
+            let message = format!("`{}` is no address to listen at: {}", listen.value, error.problem);
+            Err(listen.place.error(message).hint("write \"127.0.0.1:0\" (a free port), or \"0.0.0.0:502\""))
+        }
+    }
+}
+
+/// The port URL of what stands in a bench file: a device node, a USB name, or a URL already.
+pub(super) fn port_url(port: &str, line: Option<LineSettings>) -> Result<String, (String, String)> {
+    let query = line.map(|line| format!("line={}", line.to_string().replace(' ', "+")));
+    if port.starts_with("usb:") {
+        check_usb(port)?;
+    }
+    let url = if port.starts_with('/') || port.starts_with("usb:") {
+        let Some(query) = query else {
+            let problem = format!("`{port}` is a serial port, and its link has no `line`");
+            return Err((problem, "write line = \"9600 8E1\" into the link".to_owned()));
+        };
+        format!("serial://{port}?{query}")
+    } else {
+        match query {
+            Some(query) if port.starts_with("serial://") && !port.contains("line=") => {
+                format!("{port}{}{query}", if port.contains('?') { '&' } else { '?' })
+            }
+            _ => port.to_owned(),
+        }
+    };
+    check_url(&url).map(|()| url)
+}
+
+/// `usb:VID:PID` or `usb:VID:PID:SERIAL`.
+fn check_usb(port: &str) -> Result<(), (String, String)> {
+    let mut parts = port.splitn(4, ':').skip(1);
+    let is_id = |id: Option<&str>| id.is_some_and(|id| id.len() == 4 && id.chars().all(|c| c.is_ascii_hexdigit()));
+    if is_id(parts.next()) && is_id(parts.next()) && parts.next() != Some("") {
+        return Ok(());
+    }
+    let problem = format!("`{port}` is no USB name");
+    Err((problem, "write \"usb:VID:PID\" or \"usb:VID:PID:SERIAL\", such as \"usb:0403:6001:FT4XK2\"".to_owned()))
+}
+
+/// What a real port can be: the rest of what the engine can open is for ends that are made, not found.
+fn check_url(url: &str) -> Result<(), (String, String)> {
+    const EXAMPLES: &str = "write \"/dev/ttyUSB0\", \"tcp://HOST:PORT\" or \"unix:///PATH\"";
+    match PortSpec::parse(url) {
+        Ok(
+            PortSpec::TcpConnect(_)
+            | PortSpec::TcpConnectFrom { .. }
+            | PortSpec::UnixConnect(_)
+            | PortSpec::Serial { .. },
+        ) => Ok(()),
+        Ok(_) => Err((format!("`{url}` is no port of a real device"), EXAMPLES.to_owned())),
+        Err(error) => Err((error.to_string(), EXAMPLES.to_owned())),
+    }
+}
