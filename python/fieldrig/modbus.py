@@ -1,4 +1,4 @@
-"""Modbus: client, emulated device, and ADUs as bytes. TCP and RTU.
+"""Modbus: client, emulated device, monitor, and ADUs as bytes. TCP and RTU.
 
 ::
 
@@ -22,6 +22,8 @@ from fieldrig._core.modbus import (
     Answer,
     Client,
     Device,
+    Monitor,
+    Observation,
     Reading,
     adu_rtu,
     adu_tcp,
@@ -35,6 +37,8 @@ __all__ = [
     "Answer",
     "Client",
     "Device",
+    "Monitor",
+    "Observation",
     "Reading",
     "adu_rtu",
     "adu_tcp",

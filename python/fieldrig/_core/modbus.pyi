@@ -1,5 +1,6 @@
-"""Modbus: client, emulated device, ADUs as bytes."""
+"""Modbus: client, emulated device, monitor, ADUs as bytes."""
 
+import builtins
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
@@ -12,6 +13,8 @@ __all__ = [
     "Answer",
     "Client",
     "Device",
+    "Monitor",
+    "Observation",
     "Reading",
     "adu_rtu",
     "adu_tcp",
@@ -270,6 +273,135 @@ class Device:
         """Switches it off: connections break, the wire falls silent."""
     def close(self) -> None:
         """Ends it and closes its port; closing twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class Observation:
+    """Something that was seen on a wire. What does not apply, or cannot be read, is None (`values`: empty)."""
+
+    def __new__(
+        cls,
+        kind: Literal["request", "response", "unanswered", "noise"],
+        number: int,
+        request: int | None,
+        unit: int | None,
+        function: int | None,
+        address: int | None,
+        quantity: int | None,
+        values: tuple[int, ...],
+        exception: int | None,
+        bytes: builtins.bytes,
+        begins: Stamp,
+        at: Stamp,
+        sure: bool = True,
+        problem: str | None = None,
+    ) -> Observation: ...
+    @property
+    def kind(self) -> Literal["request", "response", "unanswered", "noise"]: ...
+    @property
+    def number(self) -> int:
+        """Its number on this monitor, from 0 on."""
+    @property
+    def request(self) -> int | None:
+        """Of a response and of an unanswered request: the number of the request. None: nobody was seen to ask."""
+    @property
+    def unit(self) -> int | None:
+        """Who was asked, or answers; 0 is a broadcast."""
+    @property
+    def function(self) -> int | None:
+        """The function code, of an exception response that of the request."""
+    @property
+    def address(self) -> int | None:
+        """The first address; of a response, that of its request."""
+    @property
+    def quantity(self) -> int | None:
+        """How many items were asked for or written."""
+    @property
+    def values(self) -> tuple[int, ...]:
+        """What was read or written: registers as unsigned 16-bit numbers; coils and discrete inputs as bools."""
+    @property
+    def exception(self) -> int | None:
+        """The exception code of a response."""
+    @property
+    def bytes(self) -> builtins.bytes:
+        """The frame; of an unanswered request, that of the request."""
+    @property
+    def begins(self) -> Stamp:
+        """When the first byte was complete; of an unanswered request, as `at`."""
+    @property
+    def at(self) -> Stamp:
+        """When the last byte was complete; of an unanswered request, when it was clear that nothing comes."""
+    @property
+    def sure(self) -> bool:
+        """False where a request repeated and its echo look alike: nothing should be decided by it."""
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it, in words."""
+    def until(self, later: HasInstant, /) -> Span:
+        """The span from this to a later event."""
+    def describe(self) -> str:
+        """One line for a failure text."""
+    def __getnewargs__(self) -> tuple[object, ...]: ...
+
+@final
+class Monitor:
+    """Reads along on a wire, listening when the constructor returns. It sends nothing.
+
+    A request ends with its response, or as unanswered: when the next request begins, or after `answer_within`.
+
+    Args:
+        url: `wire://NAME` (a wire of the rig), `rtu:///dev/ttyUSB0?line=9600+8E1`, `pty://?line=9600+8E1`.
+        rig: the rig to share; without one, the monitor has its own.
+        name: what failure texts call it; the URL if not given.
+        answer_within: how long without a response makes a request unanswered; one second if not given.
+        belongs_to: whose port it is: decides who is to blame when it goes away.
+
+    Raises:
+        PortError: the port is missing or busy.
+        UsageError: a malformed URL or duration, or a URL that is no wire.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        rig: Rig | None = None,
+        name: str | None = None,
+        answer_within: str | Span | None = None,
+        belongs_to: Literal["bench", "dut"] = "bench",
+    ) -> Monitor: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def heard(self) -> Stamp | None:
+        """When the last byte came, from whomever; None before the first."""
+    def wait(self, index: int, deadline_ns: int, /) -> tuple[Observation, ...]:
+        """The observations from place `index` on; waits for the first of them until the deadline of the run clock.
+
+        At the deadline what has arrived is read once more, so an empty answer means that nothing came.
+
+        Raises:
+            PortLost: the wire is gone and there is nothing more to give (`ConnectionLost` if the port is the DUT's).
+        """
+    def observations(self) -> tuple[Observation, ...]:
+        """All observations so far."""
+    def look(self) -> None:
+        """Takes what has arrived, without waiting, so that what comes later is known to be later."""
+    def now(self) -> Stamp: ...
+    def stalls(self, since: Stamp, /) -> tuple[Span, ...]: ...
+    def alive(self) -> str | None:
+        """Why it may have missed something: the wire is gone, or the inbox was too small; None if neither.
+
+        On a wire in memory nothing else can go wrong. Of a real wire this does not prove that bytes would arrive:
+        `heard` says when the last one did.
+        """
+    def missed(self) -> str | None:
+        """What is known to have been lost before anybody looked, or None."""
+    def close(self) -> None:
+        """Leaves the wire; closing twice is fine."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -44,13 +44,15 @@ mod _core {
     #[pymodule_export]
     use crate::trace::{TraceFollower, export_trace};
 
-    /// Modbus: client, emulated device, ADUs as bytes.
+    /// Modbus: client, emulated device, monitor, ADUs as bytes.
     #[pymodule]
     mod modbus {
         use pyo3::prelude::*;
 
         #[pymodule_export]
-        use crate::modbus::{Answer, Client, Device, Reading, adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp};
+        use crate::modbus::{
+            Answer, Client, Device, Monitor, Observation, Reading, adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp,
+        };
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

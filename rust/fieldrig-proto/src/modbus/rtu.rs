@@ -13,8 +13,8 @@ pub use assembler::{Assembler, Traffic, adu_length};
 
 use super::pdu::MAX_PDU;
 use crate::checksum::crc16_modbus;
-use crate::line::LineSettings;
 use crate::line::silence::{Fault, Timing};
+use crate::line::{LineSettings, Parity, StopBits};
 use crate::time::Duration;
 
 /// The longest frame (SL 2.3).
@@ -160,6 +160,15 @@ impl LineRules {
     #[must_use]
     pub fn exact(line: &LineSettings) -> LineRules {
         LineRules { timing: Timing::modbus(line), framing: Framing::Exact, gap: true }
+    }
+
+    /// For a wire in memory on which bytes take no time: with the silences of the default speed (SL 3.3: 19200 baud, even
+    /// parity), which devices keep there, too.
+    #[must_use]
+    pub fn unpaced() -> LineRules {
+        let line = LineSettings { baud: 19_200, data_bits: 8, parity: Parity::Even, stop_bits: StopBits::One };
+        let rules = LineRules::tolerant(&line);
+        LineRules { timing: rules.timing.unpaced(), ..rules }
     }
 
     /// For RTU frames inside a TCP connection, which has no silences: framing by length, a long pause as fallback.

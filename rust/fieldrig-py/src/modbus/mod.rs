@@ -1,9 +1,10 @@
-//! Modbus: client, emulated device, ADUs as bytes.
+//! Modbus: client, emulated device, monitor, ADUs as bytes.
 
 mod adu;
 mod answer;
 mod client;
 mod device;
+mod monitor;
 mod outcome;
 mod point;
 mod url;
@@ -12,6 +13,7 @@ pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp};
 pub(crate) use answer::Answer;
 pub(crate) use client::Client;
 pub(crate) use device::Device;
+pub(crate) use monitor::{Monitor, Observation};
 pub(crate) use point::Reading;
 
 use pyo3::prelude::*;

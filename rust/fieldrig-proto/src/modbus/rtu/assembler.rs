@@ -112,6 +112,8 @@ struct Tolerant {
     stamps: Vec<Stamp>,
     /// Where silences of t3.5 were seen: frames may begin there.
     begins: Vec<usize>,
+    /// Where such a silence may have been, but the stamps do not tell.
+    maybe: Vec<usize>,
     dropped: usize,
     fault: Option<Fault>,
     done: VecDeque<Frame>,
@@ -126,6 +128,7 @@ impl Tolerant {
             bytes: Vec::new(),
             stamps: Vec::new(),
             begins: Vec::new(),
+            maybe: Vec::new(),
             dropped: 0,
             fault: None,
             done: VecDeque::new(),
@@ -135,10 +138,13 @@ impl Tolerant {
     fn push(&mut self, bytes: &[u8], stamps: Stamps<'_>) {
         for (index, byte) in bytes.iter().enumerate() {
             let at = stamps.at(index, bytes.len());
-            if let Some(before) = self.stamps.last()
-                && self.timing.silence(*before, at) >= self.timing.between
-            {
-                self.begins.push(self.bytes.len());
+            if let Some(before) = self.stamps.last() {
+                let longest = at.latest().since(before.earliest()).saturating_sub(self.timing.character);
+                if self.timing.silence(*before, at) >= self.timing.between {
+                    self.begins.push(self.bytes.len());
+                } else if longest >= self.timing.between {
+                    self.maybe.push(self.bytes.len());
+                }
             }
             if self.bytes.len() == 2 * MAX_ADU {
                 self.find();
@@ -165,9 +171,24 @@ impl Tolerant {
     }
 
     fn predicted(&self) -> Option<(usize, usize)> {
-        self.starts().find_map(|start| {
+        let sure = self.starts().find_map(|start| {
             let length = whole_frame(&self.bytes[start..], self.traffic)?;
             Some((start, start + length))
+        });
+        sure.or_else(|| self.hidden())
+    }
+
+    /// A request to us behind something that is no frame, in bytes whose stamps are too coarse to show the silence between
+    /// them: a damaged or unknown frame of another unit must not cost us ours (SL 2.5.1.1: frames begin after a silence).
+    fn hidden(&self) -> Option<(usize, usize)> {
+        let Traffic::Requests { own: Some(own) } = self.traffic else { return None };
+        if self.starts().any(|start| under_way(&self.bytes[start..])) {
+            return None;
+        }
+        self.maybe.iter().find_map(|start| {
+            let bytes = &self.bytes[*start..];
+            let length = whole_frame(bytes, Traffic::Requests { own: None }).filter(|_| bytes[0] == own)?;
+            Some((*start, start + length))
         })
     }
 
@@ -197,8 +218,10 @@ impl Tolerant {
         }
         self.bytes.drain(..end);
         self.stamps.drain(..end);
-        self.begins.retain(|begin| *begin > end);
-        self.begins.iter_mut().for_each(|begin| *begin -= end);
+        for places in [&mut self.begins, &mut self.maybe] {
+            places.retain(|begin| *begin > end);
+            places.iter_mut().for_each(|begin| *begin -= end);
+        }
     }
 
     fn clear(&mut self) {
@@ -223,6 +246,16 @@ fn whole_frame(bytes: &[u8], traffic: Traffic) -> Option<usize> {
             ends_here(request_length(pdu)).or_else(|| others.then(|| ends_here(response_length(pdu)))?)
         }
     }
+}
+
+/// Whether these bytes may be the beginning of a frame whose rest is still to come.
+fn under_way(bytes: &[u8]) -> bool {
+    let Some((_, pdu)) = bytes.split_first() else { return true };
+    [request_length(pdu), response_length(pdu)].into_iter().any(|length| match length {
+        Length::Known(length) => bytes.len() < length + 3,
+        Length::Needs(_) => true,
+        Length::Unknown => false,
+    })
 }
 
 /// How many of the first bytes form a frame: by prediction and CRC, without any silence to go by; of a function whose
@@ -310,6 +343,27 @@ mod tests {
         let (foreign, request) = (frame(2, &[3, 4, 0, 1, 0, 2]), frame(1, &[3, 0, 0, 0, 1]));
         assembler.push(&[foreign.clone(), request.clone()].concat(), Stamps::One(at(0)));
         assert_eq!(frames(&mut assembler), [foreign, request]);
+    }
+
+    #[test]
+    fn a_bad_frame_of_another_unit_costs_no_request_of_ours_on_a_coarse_adapter() {
+        let rules = LineRules::tolerant(&line());
+        let lump = |latest: u64| Stamps::One(Stamp::between(at(latest - 16_000).latest(), at(latest).latest()));
+        let request = frame(1, &[3, 0, 0, 0, 1]);
+        let mut damaged = frame(2, &[3, 4, 0, 1, 0, 2]);
+        damaged[4] ^= 1;
+        for foreign in [damaged, frame(2, &[0x41, 1, 2, 3])] {
+            let mut assembler = Assembler::new(&rules, Traffic::Requests { own: Some(1) });
+            assembler.push(&[foreign.clone(), request.clone()].concat(), lump(20_000));
+            assert_eq!(frames(&mut assembler), [foreign, request.clone()]);
+        }
+        // What looks like a request to us inside a frame that is still coming is data of that frame.
+        let write = frame(2, &[&[16, 0, 0, 0, 5, 10][..], &request, &[7, 7]].concat());
+        let mut assembler = Assembler::new(&rules, Traffic::Requests { own: Some(1) });
+        assembler.push(&write[..15], lump(20_000));
+        assert_eq!(frames(&mut assembler).len(), 0);
+        assembler.push(&write[15..], lump(36_000));
+        assert_eq!(frames(&mut assembler), [write]);
     }
 
     #[test]
