@@ -12,9 +12,11 @@ __all__ = [
     "Field",
     "Rig",
     "Secrets",
+    "SerialPort",
     "Span",
     "Stamp",
     "TraceFollower",
+    "WireLock",
     "__version__",
     "bench",
     "device",
@@ -23,6 +25,7 @@ __all__ = [
     "export_trace",
     "modbus",
     "mqtt",
+    "ports",
     "stream",
 ]
 
@@ -194,6 +197,72 @@ class Secrets:
     def too_short(self) -> int:
         """How many values are too short (less than 4 bytes) to be masked: they would be found everywhere."""
     def __bool__(self) -> bool: ...
+
+@final
+class SerialPort:
+    """A serial port of this machine."""
+
+    @property
+    def path(self) -> str:
+        """The device node: `/dev/ttyUSB0`."""
+    @property
+    def kind(self) -> Literal["usb", "uart"]:
+        """On USB, or built in."""
+    @property
+    def name(self) -> str | None:
+        """Its stable name, if it hangs on USB: `usb:0403:6001:FT4XK2`; a bench file and `serial://` URLs take it."""
+    @property
+    def vendor(self) -> str | None:
+        """USB vendor, four hexadecimal digits."""
+    @property
+    def product(self) -> str | None:
+        """USB product, four hexadecimal digits."""
+    @property
+    def serial(self) -> str | None:
+        """USB serial number, if it has one."""
+    @property
+    def interface(self) -> str | None:
+        """USB interface, two hexadecimal digits: adapters with several ports have several (`:if01` behind the name)."""
+    @property
+    def words(self) -> str:
+        """Maker and product in words; empty if unknown."""
+    @property
+    def by_id(self) -> str | None:
+        """The link in `/dev/serial/by-id`, if there is one."""
+    @property
+    def held_by(self) -> list[str]:
+        """Who has it: the holder of its lock, or processes that have it open."""
+
+def ports() -> tuple[SerialPort, ...]:
+    """The serial ports that are plugged in or built in, in order of their names; nothing is opened."""
+
+@final
+class WireLock:
+    """A real wire that is ours, among all processes of this user, until it is released or the process ends.
+
+    Args:
+        name: a device (`/dev/ttyUSB0`, `usb:0403:6001:FT4XK2`) or `host:port`; links to one device are one wire.
+        what: for what it is taken, for others: a bench.
+        wait: how long to wait while somebody else has it; not at all, if not given.
+
+    Raises:
+        PortError: somebody else has it, who is named; or there is no such USB adapter.
+        UsageError: `wait` is no duration.
+    """
+
+    def __new__(cls, name: str, what: str = "", *, wait: str | Span | None = None) -> WireLock: ...
+    @property
+    def name(self) -> str:
+        """The wire: of a device, the node that all its names lead to."""
+    @staticmethod
+    def holder(name: str, /) -> str | None:
+        """Who has a wire, in words; None if nobody has."""
+    def release(self) -> None:
+        """Gives it up; releasing twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 @final
 class Dissection:

@@ -30,6 +30,6 @@ pub use clock::{Clock, ClockKind};
 pub use drive::{Gate, LostPort, Sent, Timing, TimingClass};
 pub use error::EngineError;
 pub use node::{Called, Faults, Node};
-pub use port::{MemoryEnd, PortSpec, UrlError, memory_pair};
+pub use port::{Holder, MemoryEnd, PortSpec, SerialPort, UrlError, UsbPort, WireLock, memory_pair, ports, ports_in};
 pub use rig::{Binding, Rig, RigOptions, Thread};
 pub use sentinel::Stall;

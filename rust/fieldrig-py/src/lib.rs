@@ -3,7 +3,7 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `rig`, `secrets`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
+//! - `rig`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
@@ -19,6 +19,7 @@ mod life;
 mod modbus;
 mod mqtt;
 mod place;
+mod ports;
 mod rig;
 mod secrets;
 mod stream;
@@ -35,6 +36,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::dissect::{Dissection, Field};
+    #[pymodule_export]
+    use crate::ports::{SerialPort, WireLock, ports};
     #[pymodule_export]
     use crate::rig::Rig;
     #[pymodule_export]

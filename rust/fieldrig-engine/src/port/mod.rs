@@ -6,6 +6,7 @@
 //! - What ends a port is a value ([`Read::Finished`], [`Read::Reset`], [`Read::HungUp`]), never an error that is lost,
 //!   and bytes that came before the end are read before it.
 
+pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod open;
 mod pipe;
@@ -16,10 +17,13 @@ pub(crate) mod stream;
 pub(crate) mod switchboard;
 mod termios;
 mod url;
+pub(crate) mod usb;
 mod wire;
 
+pub use lock::{Holder, WireLock};
 pub use memory::{MemoryEnd, memory_pair};
 pub use url::UrlError;
+pub use usb::{SerialPort, UsbPort, ports, ports_in};
 
 use crate::clock::Clock;
 use crate::drive::sys::Kick;
@@ -49,7 +53,7 @@ pub enum PortSpec {
     },
     /// A serial line.
     Serial {
-        /// Device node.
+        /// Device node, or a stable USB name (`usb:0403:6001:FT4XK2`), which is looked up when the port is opened.
         path: PathBuf,
         /// Speed and format.
         settings: LineSettings,
@@ -80,7 +84,7 @@ pub enum PortSpec {
 }
 
 impl PortSpec {
-    /// Reads a port URL: `tcp://host:port` (`?source=IP` chooses the local address), `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`,
+    /// Reads a port URL: `tcp://host:port` (`?source=IP` chooses the local address), `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`, `serial://usb:0403:6001:FT4XK2`,
     /// `pty://?line=9600+8E1&link=PATH`, `unix:///PATH`, `unix-listen:///PATH`, `wire://NAME`, `memory-listen://NAME`,
     /// `memory://NAME`.
     ///

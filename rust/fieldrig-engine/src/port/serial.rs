@@ -5,7 +5,7 @@
 //! - The port is locked for the life of the descriptor. A port that is taken names who has it, as far as can be seen.
 //! - Bytes that arrived before a hang-up are read before it is reported.
 
-use super::{Arrival, Look, Port, Read, open_error, termios};
+use super::{Arrival, Look, Port, Read, open_error, termios, usb};
 use crate::drive::sys::{check, check_size};
 use crate::error::EngineError;
 use fieldrig_proto::line::{LineCommand, LineSettings, Parity, StopBits};
@@ -23,6 +23,8 @@ pub(crate) struct Serial {
 
 impl Serial {
     pub(crate) fn open(path: &Path, settings: LineSettings, dtr: Option<bool>) -> Result<Serial, EngineError> {
+        let found = usb::device_of(Path::new("/"), &path.to_string_lossy()).transpose()?;
+        let path = found.as_deref().unwrap_or(path);
         let url = format!("serial://{}", path.display());
         // Looked at first: the crate reports a missing device, a taken one and a wrong kind of file alike.
         let found = std::fs::metadata(path).map_err(|error| open_error(&url, &error))?;
@@ -150,7 +152,7 @@ fn refused(url: &str, path: &Path, found: &std::fs::Metadata, error: &serialport
 }
 
 /// Who has the device open: `name (pid 123)`, as far as this user may see.
-fn holders(path: &Path) -> Vec<String> {
+pub(super) fn holders(path: &Path) -> Vec<String> {
     let Ok(device) = path.canonicalize() else { return Vec::new() };
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut found = Vec::new();

@@ -1,0 +1,289 @@
+//! Serial ports that are plugged in: what they are, and stable names for them.
+//!
+//! `usb:VID:PID[:SERIAL][:ifNN]` names an adapter wherever it is plugged in and whatever number the kernel gave it; `ifNN` is
+//! the interface, for adapters with several ports. Everything is read from sysfs; nothing is opened.
+
+use super::lock::WireLock;
+use super::serial::holders;
+use crate::error::EngineError;
+use std::path::{Path, PathBuf};
+
+/// A serial port of this machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SerialPort {
+    /// The device node.
+    pub path: PathBuf,
+    /// `usb`, or `uart` for one that is built in.
+    pub kind: &'static str,
+    /// What it is, if it hangs on USB.
+    pub usb: Option<UsbPort>,
+    /// The link in `/dev/serial/by-id`, if there is one.
+    pub by_id: Option<PathBuf>,
+    /// Who has it: holders of the lock, then processes that have it open.
+    pub held_by: Vec<String>,
+}
+
+/// What a USB adapter says about itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UsbPort {
+    /// Vendor, four hexadecimal digits.
+    pub vendor: String,
+    /// Product, four hexadecimal digits.
+    pub product: String,
+    /// Serial number, if it has one.
+    pub serial: Option<String>,
+    /// Interface, two hexadecimal digits.
+    pub interface: Option<String>,
+    /// Maker and product in words.
+    pub words: String,
+}
+
+impl UsbPort {
+    /// The stable name, as short as it can be without loss.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let serial = self.serial.as_ref().map(|serial| format!(":{serial}")).unwrap_or_default();
+        format!("usb:{}:{}{serial}", self.vendor, self.product)
+    }
+
+    fn fits(&self, wanted: &Wanted<'_>) -> bool {
+        self.vendor.eq_ignore_ascii_case(wanted.vendor)
+            && self.product.eq_ignore_ascii_case(wanted.product)
+            && wanted.serial.is_none_or(|serial| self.serial.as_deref() == Some(serial))
+            && wanted.interface.is_none_or(|number| self.interface.as_deref() == Some(number))
+    }
+}
+
+/// All serial ports that are plugged in or built in, in order of their names.
+#[must_use]
+pub fn ports() -> Vec<SerialPort> {
+    ports_in(Path::new("/"))
+}
+
+/// [`ports`] of another root folder.
+#[must_use]
+pub fn ports_in(root: &Path) -> Vec<SerialPort> {
+    let Ok(entries) = std::fs::read_dir(root.join("sys/class/tty")) else { return Vec::new() };
+    let mut found: Vec<SerialPort> = entries.flatten().filter_map(|entry| port(root, &entry.path())).collect();
+    found.sort_by_key(|port| natural(&port.path));
+    found
+}
+
+/// The device node of a stable USB name; `None`: the text is no such name.
+pub(crate) fn device_of(root: &Path, name: &str) -> Option<Result<PathBuf, EngineError>> {
+    let rest = name.strip_prefix("usb:")?;
+    Some(find(root, name, rest))
+}
+
+#[derive(Debug)]
+struct Wanted<'a> {
+    vendor: &'a str,
+    product: &'a str,
+    serial: Option<&'a str>,
+    interface: Option<&'a str>,
+}
+
+fn parse(rest: &str) -> Option<Wanted<'_>> {
+    let (vendor, rest) = rest.split_once(':')?;
+    let (product, rest) = rest.split_once(':').map_or((rest, None), |(product, rest)| (product, Some(rest)));
+    let is_id = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_interface = |text: &&str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (serial, interface) = match rest {
+        None => (None, None),
+        Some(rest) => {
+            let (before, last) = rest.rsplit_once(':').map_or((None, rest), |(before, last)| (Some(before), last));
+            match last.strip_prefix("if").filter(is_interface) {
+                Some(number) => (before, Some(number)),
+                None => (Some(rest), None),
+            }
+        }
+    };
+    let whole = is_id(vendor) && is_id(product) && serial.is_none_or(|serial| !serial.is_empty());
+    whole.then_some(Wanted { vendor, product, serial, interface })
+}
+
+fn find(root: &Path, name: &str, rest: &str) -> Result<PathBuf, EngineError> {
+    let refused =
+        |what: &str, hint: String| EngineError::Port { url: name.to_owned(), what: what.to_owned(), hint: Some(hint) };
+    let Some(wanted) = parse(rest) else {
+        let hint = "write vendor and product in four hexadecimal digits each: usb:0403:6001, usb:0403:6001:FT4XK2";
+        return Err(refused("this is no USB name", hint.to_owned()));
+    };
+    let all = ports_in(root);
+    let fitting: Vec<&SerialPort> =
+        all.iter().filter(|port| port.usb.as_ref().is_some_and(|usb| usb.fits(&wanted))).collect();
+    match fitting[..] {
+        [port] => Ok(port.path.clone()),
+        [] => Err(refused("no such adapter is plugged in", plugged_in(&all))),
+        _ => Err(refused(
+            "several adapters fit",
+            format!("{}: add the serial number, or the interface (:if01)", listed(&fitting)),
+        )),
+    }
+}
+
+fn plugged_in(all: &[SerialPort]) -> String {
+    let usb: Vec<&SerialPort> = all.iter().filter(|port| port.usb.is_some()).collect();
+    if usb.is_empty() {
+        "no USB serial adapter is plugged in".to_owned()
+    } else {
+        format!("plugged in: {}", listed(&usb))
+    }
+}
+
+fn listed(ports: &[&SerialPort]) -> String {
+    let texts = ports.iter().filter_map(|port| {
+        let usb = port.usb.as_ref()?;
+        let interface = usb.interface.as_ref().map(|number| format!(":if{number}")).unwrap_or_default();
+        Some(format!("{}{interface} at {}", usb.name(), port.path.display()))
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// The port of an entry of `/sys/class/tty`, if there is hardware behind it.
+fn port(root: &Path, entry: &Path) -> Option<SerialPort> {
+    let name = entry.file_name()?.to_str()?;
+    let device = entry.join("device").canonicalize().ok()?;
+    // UARTs that a board might have had are entries, too: their type is 0.
+    if text(entry, "type").as_deref() == Some("0") {
+        return None;
+    }
+    let usb = usb_of(root, &device);
+    let path = root.join("dev").join(name);
+    let by_id = by_id(root, name);
+    let mut held_by: Vec<String> =
+        WireLock::holder(&path.display().to_string()).iter().map(ToString::to_string).collect();
+    if held_by.is_empty() {
+        held_by = holders(&path);
+    }
+    Some(SerialPort { kind: if usb.is_some() { "usb" } else { "uart" }, path, usb, by_id, held_by })
+}
+
+/// What stands in sysfs above a device about the USB adapter that it belongs to.
+fn usb_of(root: &Path, device: &Path) -> Option<UsbPort> {
+    let root = root.canonicalize().ok()?;
+    let above = || device.ancestors().take_while(|folder| **folder != root);
+    let adapter = above().find(|folder| folder.join("idVendor").exists())?;
+    let interface = above().find_map(|folder| text(folder, "bInterfaceNumber"));
+    let words = [text(adapter, "manufacturer"), text(adapter, "product")];
+    Some(UsbPort {
+        vendor: text(adapter, "idVendor")?.to_ascii_lowercase(),
+        product: text(adapter, "idProduct")?.to_ascii_lowercase(),
+        serial: text(adapter, "serial").filter(|serial| !serial.is_empty()),
+        interface: interface.map(|number| number.to_ascii_lowercase()),
+        words: words.into_iter().flatten().collect::<Vec<_>>().join(" "),
+    })
+}
+
+fn text(folder: &Path, name: &str) -> Option<String> {
+    std::fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned())
+}
+
+fn by_id(root: &Path, name: &str) -> Option<PathBuf> {
+    let links = std::fs::read_dir(root.join("dev/serial/by-id")).ok()?;
+    let leads_here = |link: &PathBuf| {
+        std::fs::read_link(link).is_ok_and(|target| target.file_name().is_some_and(|target| target == name))
+    };
+    links.flatten().map(|link| link.path()).find(leads_here)
+}
+
+/// `ttyUSB2` before `ttyUSB10`.
+fn natural(path: &Path) -> (String, u64) {
+    let name = path.display().to_string();
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem.to_owned(), name[stem.len()..].parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, write};
+    use std::os::unix::fs::symlink;
+
+    /// A machine with these adapters: number of the tty, vendor and product, serial, interface.
+    fn machine(name: &str, adapters: &[(u32, &str, Option<&str>, &str)]) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("fieldrig-usb-{}-{name}", std::process::id()));
+        let class = root.join("sys/class/tty");
+        create_dir_all(&class).expect("a folder");
+        create_dir_all(root.join("dev/serial/by-id")).expect("a folder");
+        for (number, id, serial, interface) in adapters {
+            let adapter = root.join(format!("sys/devices/usb1/1-{number}"));
+            let tty = adapter.join(format!("1-{number}:1.0/ttyUSB{number}"));
+            create_dir_all(tty.join("tty")).expect("a folder");
+            let (vendor, product) = id.split_once(':').expect("both");
+            write(adapter.join("idVendor"), format!("{vendor}\n")).expect("written");
+            write(adapter.join("idProduct"), format!("{product}\n")).expect("written");
+            write(adapter.join("manufacturer"), "FTDI\n").expect("written");
+            write(adapter.join("product"), "USB-RS485\n").expect("written");
+            write(tty.parent().expect("one").join("bInterfaceNumber"), format!("{interface}\n")).expect("written");
+            if let Some(serial) = serial {
+                write(adapter.join("serial"), format!("{serial}\n")).expect("written");
+            }
+            let entry = class.join(format!("ttyUSB{number}"));
+            create_dir_all(&entry).expect("a folder");
+            symlink(&tty, entry.join("device")).expect("a link");
+            write(root.join(format!("dev/ttyUSB{number}")), "").expect("written");
+            let link = root.join(format!("dev/serial/by-id/usb-FTDI-{number}"));
+            symlink(format!("../../ttyUSB{number}"), link).expect("a link");
+        }
+        // A UART that is built in, one that is not there, and a tty without hardware.
+        for (name, kind) in [("ttyS0", Some("4")), ("ttyS1", Some("0")), ("tty1", None)] {
+            let entry = class.join(name);
+            create_dir_all(&entry).expect("a folder");
+            if let Some(kind) = kind {
+                let device = root.join(format!("sys/devices/platform/{name}"));
+                create_dir_all(&device).expect("a folder");
+                symlink(&device, entry.join("device")).expect("a link");
+                write(entry.join("type"), kind).expect("written");
+            }
+        }
+        root
+    }
+
+    fn error(root: &Path, name: &str) -> (String, String) {
+        let error = device_of(root, name).expect("a USB name").expect_err("not found");
+        (error.to_string(), error.hint().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn ports_are_listed_with_what_they_say_about_themselves() {
+        let root = machine("list", &[(10, "0403:6001", Some("FT4XK2"), "00"), (2, "10C4:EA60", None, "00")]);
+        let ports = ports_in(&root);
+        let names: Vec<_> =
+            ports.iter().filter_map(|port| port.path.file_name()?.to_str().map(str::to_owned)).collect();
+        assert_eq!(names, ["ttyS0", "ttyUSB2", "ttyUSB10"]);
+        assert_eq!((ports[0].kind, ports[0].usb.is_none()), ("uart", true));
+        let usb = ports[2].usb.as_ref().expect("on USB");
+        assert_eq!((usb.name().as_str(), usb.words.as_str()), ("usb:0403:6001:FT4XK2", "FTDI USB-RS485"));
+        assert_eq!(ports[1].usb.as_ref().map(UsbPort::name).as_deref(), Some("usb:10c4:ea60"));
+        assert!(ports[2].by_id.as_ref().is_some_and(|link| link.ends_with("usb-FTDI-10")));
+        std::fs::remove_dir_all(root).expect("removed");
+    }
+
+    #[test]
+    fn a_stable_name_finds_its_adapter() {
+        let adapters = [
+            (0, "0403:6001", Some("FT4XK2"), "00"),
+            (1, "0403:6001", Some("FT9"), "00"),
+            (2, "0403:6011", Some("A:B"), "00"),
+            (3, "0403:6011", Some("A:B"), "01"),
+        ];
+        let root = machine("find", &adapters);
+        let found = |name: &str| device_of(&root, name).expect("a USB name").map(|path| path.display().to_string());
+        for (name, number) in [("usb:0403:6001:FT9", 1), ("usb:0403:6011:A:B:if01", 3), ("usb:0403:6011:if00", 2)] {
+            assert_eq!(found(name), Ok(root.join(format!("dev/ttyUSB{number}")).display().to_string()), "{name}");
+        }
+        assert!(device_of(&root, "/dev/ttyUSB0").is_none());
+        let (text, hint) = error(&root, "usb:0403:6001");
+        assert_eq!(text, "usb:0403:6001: several adapters fit");
+        assert!(hint.starts_with("usb:0403:6001:FT4XK2:if00 at "), "{hint}");
+        let (text, hint) = error(&root, "usb:10c4:ea60");
+        assert_eq!(text, "usb:10c4:ea60: no such adapter is plugged in");
+        assert!(hint.starts_with("plugged in: usb:0403:6001:FT4XK2:if00 at "), "{hint}");
+        std::fs::remove_dir_all(&root).expect("removed");
+        assert_eq!(error(&root, "usb:10c4:ea60").1, "no USB serial adapter is plugged in");
+        for wrong in ["usb:", "usb:0403", "usb:403:6001", "usb:0403:6001:", "usb:zzzz:6001"] {
+            assert_eq!(error(&root, wrong).0, format!("{wrong}: this is no USB name"));
+        }
+    }
+}
