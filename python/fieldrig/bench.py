@@ -179,8 +179,15 @@ class Bench:
         self.life.losses.after_error(error, test)
 
     def end_session(self) -> None:
-        """The tests are over: reads again who the real devices are; `identity_changed` says what nobody commanded."""
+        """The tests are over: reads again who the real devices are; `identity_changed` says what nobody commanded.
+
+        Raises:
+            BenchError: a model broke after the last test.
+        """
         self.life.end_session()
+        broken = self.broken_models()
+        if broken is not None:
+            raise broken
 
     @property
     def identity_changed(self) -> str | None:
@@ -216,6 +223,13 @@ class Bench:
             link.restart()
         for device in self._devices.values():
             device.restart()
+
+    def broken_models(self) -> BenchError | None:
+        """What is wrong with the bench if a model, written in Python, broke since this was asked last."""
+        broken = [problem for problem in (device.broken_model() for device in self._devices.values()) if problem]
+        for other in broken[1:]:
+            broken[0].add_note(f"  and: {other.message}")
+        return broken[0] if broken else None
 
     def stalled_since_restart(self) -> int:
         """For how long the host stood still since the test began, in nanoseconds."""

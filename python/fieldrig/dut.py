@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from ._core.device import Change
 from .ends import did_you_mean, face_of, is_tested, open_end
-from .errors import FieldrigError, NoSuchLink, UsageError
+from .errors import BenchError, FieldrigError, NoSuchLink, Stopped, UsageError
 from .expect import Timeline, since
 from .power import Action, Power
 
@@ -170,10 +170,13 @@ class Dut:
         return Action(f"habit {name}", since(at, done), done)
 
     def restart(self) -> None:
-        """A new test begins: its cursors start anew, and its habits are those of the standard again."""
+        """A new test begins: its cursors start anew, its habits are those of the standard again, its points go back if
+        the bench file says so."""
         if self.emulated is not None:
             for face, name in self._habits:
                 self.emulated.habit(face, name, "default")
+            if "points" in self._native.reset:
+                self.emulated.reset_points()
         self._habits.clear()
         self.used = False
         self.timeline.restart()
@@ -192,6 +195,22 @@ class Dut:
             raise UsageError(f"{self.name}.get(): only an emulated device can be looked into; this one is real")
         self.used = True
         return self.emulated.get(point)
+
+    def broken_model(self) -> BenchError | None:
+        """What is wrong with the bench if the device's model, written in Python, broke since this was asked last."""
+        if self.emulated is None:
+            return None
+        try:
+            raised = self.emulated.raised
+        except Stopped:
+            return None  # the bench is closed, and was asked before
+        if raised is None:
+            return None
+        self.emulated.clear_raised()
+        return BenchError(
+            f"the model of {self.name} broke, and {self.name} lost power with it: {raised}",
+            hint="the traceback stands in the run log, under model.traceback",
+        )
 
     def close(self) -> None:
         """Closes the links."""

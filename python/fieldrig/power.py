@@ -145,7 +145,7 @@ class Power:
         """Waits until the device can be used: its model has booted, or it had the time to settle of the bench file.
 
         Raises:
-            BenchError: the model has not booted within a minute.
+            BenchError: the model has not booted within a minute, or broke.
         """
         sleep = self._bench.rig.sleep
         if self._dut.emulated is None:
@@ -155,6 +155,9 @@ class Power:
         for _ in range(12_000):
             if self._dut.emulated.power == "run":
                 return
+            broken = self._dut.broken_model()
+            if broken is not None:
+                raise broken
             sleep("5ms")
         raise BenchError(f"{self._dut.name}: its model has not booted within a minute", hint="[boot] time in the model")
 

@@ -24,22 +24,24 @@ from fieldrig.model import (
     Refused,
     check,
     load,
+    watchdog,
 )
 
 MS = 1_000_000
 S = 1_000 * MS
 
-LINKS = [("bus485", "modbus-rtu", "client"), ("uplink", "mqtt5", "client"), ("console", "console", "device")]
+LINKS = [("bus485", "modbus-rtu", "client"), ("uplink", "mqtt5", "client"), ("console", "console", "devices")]
 
 
 class Pretended:
     """A device that is only pretended: it has a clock, points, and keeps what the model says."""
 
-    def __init__(self, model: type[Model], links: list[tuple[str, str, str]] = LINKS, **settings: Any) -> None:
+    def __init__(self, model: type[Model], links: list[tuple[str, ...]] = LINKS, **settings: Any) -> None:
         self.machine: Machine = check(model, settings).machine("gateway", links)
         self.now = 0
         self.values: dict[str, Any] = {name: point.initial or 0 for name, point in model.points.items()}
         self.said: list[tuple[int, str]] = []
+        self.faces: list[str] = []
         self.asked: list[tuple[int, str, dict[str, Any]]] = []
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.failed: list[tuple[str, str]] = []
@@ -55,6 +57,7 @@ class Pretended:
 
     def line(self, face: str, text: str, /) -> None:
         self.said.append((self.now, text))
+        self.faces.append(face)
 
     def ask(self, face: str, request: Any, /) -> None:
         self.asked.append((self.now, face, dict(request)))
@@ -392,6 +395,21 @@ def test_a_model_that_never_waits_is_stopped() -> None:
     assert "took the last of 10000 steps at one instant without waiting" in device_of(run).failed[0][0]
 
 
+def test_a_model_that_never_comes_back_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "TICK", 0.01)
+
+    async def run(self: Model) -> None:
+        while True:
+            try:
+                sum(range(100))
+            except Exception:
+                continue
+
+    device = device_of(run)
+    assert "the model ran for 0.1 s of real time without coming to an await" in device.failed[0][0]
+    assert "sum(range(100))" in device.failed[0][1] or "while True" in device.failed[0][1]
+
+
 def test_asyncio_is_refused_with_the_reason() -> None:
     async def run(self: Model) -> None:
         await asyncio.sleep(0)
@@ -583,13 +601,26 @@ def test_a_server_link_has_nothing_to_ask() -> None:
         async def run(self) -> None:
             self.modbus.read_input(0)
 
-    device = Pretended(Meter, [("modbus", "modbus-tcp", "device")]).power_on()
+    device = Pretended(Meter, [("modbus", "modbus-tcp", "devices")]).power_on()
     assert "(modbus-tcp) cannot `read_input`: it is a link on which the device is asked" in device.failed[0][0]
+
+
+def test_a_face_may_have_another_name_than_its_link() -> None:
+    class Told(Model):
+        async def run(self) -> None:
+            self.service.line("hello")
+
+        def on_line(self, link: Any, line: str) -> None:
+            link.line(f"{link.name} {line}")
+
+    device = Pretended(Told, [("service", "console", "devices", "console")]).power_on()
+    device.hear("console", "line", "ver")
+    assert (device.said, device.faces) == ([(0, "hello"), (0, "service ver")], ["console", "console"])
 
 
 def test_a_link_with_a_name_that_every_model_uses_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot have a link named `run`"):
-        Pretended(Model, [("run", "console", "device")])
+        Pretended(Model, [("run", "console", "devices")])
 
 
 def test_an_event_of_the_model_goes_into_the_log() -> None:

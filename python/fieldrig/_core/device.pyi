@@ -1,10 +1,11 @@
 """Emulated devices."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from fieldrig._core import HasInstant, Span, Stamp
 
-__all__ = ["Change", "Device"]
+__all__ = ["Change", "Device", "Turn"]
 
 @final
 class Change:
@@ -44,6 +45,39 @@ class Device:
 
         Raises `UsageError` for an unknown face or habit (the text lists all) and a value that does not fit.
         """
+    @property
+    def raised(self) -> str | None:
+        """What its model raised, and where, if it did since `clear_raised`; the device lost power with it."""
+    def clear_raised(self) -> None:
+        """Forgets it."""
+    def reset_points(self) -> Stamp:
+        """Puts every point back to its initial value; model and faces see it as they see `set`. Gives the instant.
+
+        Without power nothing happens: power-on does the same.
+        """
     def address(self, face: str, /) -> str:
         """Where a face is found: `127.0.0.1:40233`, `/dev/pts/7`."""
     def close(self) -> None: ...
+
+@final
+class Turn:
+    """What a model in Python may do while its device calls it; used by `fieldrig.model` only.
+
+    Every method raises `UsageError` once the call is over.
+    """
+
+    @property
+    def now(self) -> int:
+        """The instant, in nanoseconds."""
+    def get(self, point: str, /) -> Any:
+        """The value of a point. Raises `UsageError` for an unknown point."""
+    def set(self, point: str, value: object, /) -> None:
+        """Sets a point. Raises `UsageError` for an unknown point, a value of another kind or outside the range."""
+    def line(self, face: str, text: str, /) -> None:
+        """Says a line on a console; an empty name means every console."""
+    def ask(self, face: str, request: Mapping[str, Any], /) -> None:
+        """Asks through a face; the answer with the same `token` comes in a later call."""
+    def log(self, kind: str, fields: dict[str, Any], /) -> None:
+        """Writes into the run log."""
+    def fail(self, message: str, trace: str, /) -> None:
+        """The model is broken: the device loses power."""

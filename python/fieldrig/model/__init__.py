@@ -42,6 +42,7 @@ from .links import (
 from .load import Loaded, check, load
 from .machine import Machine, Turn
 from .tasks import Cancelled, Event, Future, ModelError, NeverWaits, Queue, Task
+from .watchdog import NeverReturns
 
 __all__ = [
     "Cancelled",
@@ -58,6 +59,7 @@ __all__ = [
     "Model",
     "ModelError",
     "MqttLink",
+    "NeverReturns",
     "NeverWaits",
     "NoAnswer",
     "Point",

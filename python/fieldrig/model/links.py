@@ -65,8 +65,10 @@ class LinkInfo(NamedTuple):
     name: str
     #: `"modbus-rtu"`, `"modbus-tcp"`, `"mqtt"`, `"mqtt5"`, `"console"`.
     protocol: str
-    #: What the device is on it: `"client"` (it asks) or `"device"` (it is asked).
-    role: str = "device"
+    #: What the device is on it: `"client"` (it asks) or `"devices"` (it is asked).
+    role: str = "devices"
+    #: The face that is on it, if it has another name.
+    face: str = ""
 
 
 #: Sends an ask through the face of this name; the answer comes in the future.
@@ -84,6 +86,7 @@ class Link:
         self.name = info.name
         #: Its protocol.
         self.protocol = info.protocol
+        self._face = info.face or info.name
         self._ask_host, self._line_host = ask, line
         self._ready = Event(scheduler)
         if self._ready_at_once:
@@ -103,7 +106,7 @@ class Link:
         return self._ready.wait(timeout)
 
     def _ask(self, request: dict[str, Any]) -> Future[Any]:
-        return self._ask_host(self.name, request)
+        return self._ask_host(self._face, request)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -128,7 +131,7 @@ class ConsoleLink(Link):
 
     def line(self, text: str) -> None:
         """Says a line, at once; a text with line feeds is several."""
-        self._line_host(self.name, text)
+        self._line_host(self._face, text)
 
 
 class MqttLink(Link):

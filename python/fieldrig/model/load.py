@@ -35,12 +35,12 @@ class Loaded:
             "face": {name: dict(settings) for name, settings in self.model.faces.items()},
         }
 
-    def machine(self, device: str, links: Sequence[tuple[str, str, str]]) -> Machine:
+    def machine(self, device: str, links: Sequence[tuple[str, ...]]) -> Machine:
         """What runs it on one device.
 
         Args:
             device: the name of the device.
-            links: name, protocol and role (`"client"` or `"device"`) of each of its links.
+            links: name, protocol, role (`"client"` or `"devices"`) and face of each of its links.
 
         Raises:
             UsageError: a link has a name that every model has something else for.

@@ -4,7 +4,8 @@ Rules of this file:
 - The device calls, at instants of its own clock, from one thread at a time; each call is a turn. What the model does
   in a turn goes through the `Turn` it is given; between turns a model can do nothing.
 - Each call gives when the next one is wanted.
-- An error in the model stops the device (`Turn.fail`); nothing of it comes out of a call. Ctrl-C does.
+- An error in the model stops the device (`Turn.fail`); nothing of it comes out of a call. What a signal handler raises
+  does (Ctrl-C).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 from ..errors import UsageError
 from ..units import nanoseconds
+from . import watchdog
 from .base import Model
 from .links import Link, LinkInfo, failure, link_class
 from .tasks import Future, Scheduler
@@ -41,7 +43,7 @@ class Turn(Protocol):
     def ask(self, face: str, request: Mapping[str, Any], /) -> None:
         """Asks through a face; the answer with the same `token` comes in a later call."""
 
-    def log(self, kind: str, fields: Mapping[str, Any], /) -> None:
+    def log(self, kind: str, fields: dict[str, Any], /) -> None:
         """Writes into the run log."""
 
     def fail(self, message: str, trace: str, /) -> None:
@@ -55,14 +57,15 @@ class Machine:
         model: the class.
         settings: its keyword arguments.
         device: the name of the device.
-        links: its links, in the order of the bench file.
+        links: its links, in the order of the bench file: the fields of `LinkInfo`.
     """
 
     def __init__(
-        self, model: type[Model], settings: Mapping[str, Any], device: str, links: Sequence[tuple[str, str, str]]
+        self, model: type[Model], settings: Mapping[str, Any], device: str, links: Sequence[tuple[str, ...]]
     ) -> None:
         self.device = device
         self.links: Mapping[str, Link] = {}
+        self._by_face: dict[str, Link] = {}
         self.scheduler = Scheduler()
         self.random = random.Random(device)
         self.powered_at = 0
@@ -144,20 +147,21 @@ class Machine:
     def _call(self, turn: Turn, work: Callable[[], None]) -> int | None:
         self._turn = turn
         self.scheduler.turn(turn.now)
+        watchdog.begin()
         try:
             work()
             self.scheduler.go()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
+        except (Exception, SystemExit, GeneratorExit, watchdog.NeverReturns) as error:
             turn.fail(summary(error), trace(error))
             return None
         finally:
+            watchdog.end()
             self._turn = None
         return self.scheduler.next_due()
 
     def _begin(self, turn: Turn, runs_at: int) -> None:
         self.links = {info.name: link_class(info)(info, self.scheduler, self._ask, self._line) for info in self._infos}
+        self._by_face = {link._face: link for link in self.links.values()}
         self._plan_boot_lines(turn.now, runs_at)
         model = self._class.__new__(self._class)
         model._machine = self
@@ -183,7 +187,7 @@ class Machine:
             raise UsageError(f"{result.__qualname__} has a `yield` in it: a model's coroutines await")
 
     def _hear(self, face: str, kind: str, what: Any) -> None:
-        link = self.links.get(face)
+        link = self._by_face.get(face)
         if kind == "answer":
             self._answer(what)
         elif link is None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import devices, farm, marks, masking, measuring, options, phases, reports, summary
+from . import broken, devices, farm, marks, masking, measuring, options, phases, reports, summary
 from . import gates as gates_
 from . import session as session_
 from .results import Results
@@ -142,17 +142,17 @@ def measure(request: pytest.FixtureRequest) -> Measure:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
-    return (yield from phases.setup(item))
+    return (yield from broken.phase(item, phases.setup(item)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    return (yield from measuring.phase(item))
+    return (yield from broken.phase(item, measuring.phase(item)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    return (yield from measuring.phase(item))
+    return (yield from broken.phase(item, measuring.phase(item)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -45,7 +45,9 @@ pub(crate) fn load(py: Python<'_>, path: PathBuf, profiles: Vec<String>) -> PyRe
     let profiles = Profiles::parse(&profiles)
         .map_err(|problem| hinted(py, Kind::Usage, &problem.message, problem.hint.as_deref()))?;
     let environment = |name: &str| std::env::var(name).ok();
-    let plan = crate::life::detached(py, || bench::load(&path, &profiles, &environment, &PROTOCOLS, &bench::TomlOnly));
+    let plan = crate::life::detached(py, || {
+        bench::load(&path, &profiles, &environment, &PROTOCOLS, &crate::loader::PythonModels)
+    });
     plan.map(|plan| Plan(Arc::new(plan))).map_err(|problem| file_error(py, &problem))
 }
 

@@ -100,6 +100,22 @@ impl Device {
     fn habit(&self, py: Python<'_>, face: &str, name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         self.emulated.habit(py, face, name, value)
     }
+    /// Why the model of the device failed, until `clear_raised`.
+    #[getter]
+    fn raised(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let (failure, _) = self.emulated.handle.with(py, |device, _| device.failure().map(str::to_owned))?;
+        Ok(failure)
+    }
+    fn clear_raised(&self, py: Python<'_>) -> PyResult<()> {
+        self.emulated.handle.with(py, |device, _| device.take_failure()).map(|_| ())
+    }
+    fn reset_points(&self, py: Python<'_>) -> PyResult<Stamp> {
+        let (at, _) = self.emulated.handle.with(py, |device, now| {
+            device.reset_points(now);
+            now
+        })?;
+        Ok(Stamp(time::Stamp::exact(at)))
+    }
     /// Where a face is found: `127.0.0.1:40233`, `/dev/pts/7`.
     #[pyo3(signature = (face, /))]
     fn address(&self, py: Python<'_>, face: &str) -> PyResult<String> {

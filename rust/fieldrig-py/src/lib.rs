@@ -4,6 +4,7 @@
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
 //! - `rig`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
+//! - `model`, `loader`: models in Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
@@ -16,7 +17,9 @@ mod dissect;
 mod error;
 mod handle;
 mod life;
+mod loader;
 mod modbus;
+mod model;
 mod mqtt;
 mod place;
 mod ports;
@@ -99,6 +102,8 @@ mod _core {
 
         #[pymodule_export]
         use crate::device::{Change, Device};
+        #[pymodule_export]
+        use crate::model::Turn;
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -3,6 +3,8 @@
 //! Rules of this file:
 //! - What was made before an `os.fork()` is dead in the child: its threads do not exist there and its locks may be held
 //!   by nobody. [`Alive`] gives it out only in the process that made it and never drops it anywhere else.
+//! - Closing waits for whoever drives a node, and that may be a thread on its way into a model in Python: nothing is
+//!   closed or dropped with the GIL held.
 //! - Every rig is stopped at interpreter exit, before Python goes away; stopping joins all its threads.
 //! - No call is under way without the GIL when Python goes away ([`detached`], [`Call`]): a thread that then wants the GIL
 //!   back is unwound through our frames, which aborts the process.
@@ -20,12 +22,12 @@ use std::time::{Duration, Instant};
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// Something with threads or ports behind it, usable only in the process that made it.
-pub(crate) struct Alive<T> {
+pub(crate) struct Alive<T: Send> {
     inner: ManuallyDrop<T>,
     generation: u32,
 }
 
-impl<T> Alive<T> {
+impl<T: Send> Alive<T> {
     pub(crate) fn new(inner: T) -> Alive<T> {
         Alive { inner: ManuallyDrop::new(inner), generation: GENERATION.load(Ordering::Relaxed) }
     }
@@ -52,11 +54,14 @@ impl<T> Alive<T> {
     }
 }
 
-impl<T> Drop for Alive<T> {
+impl<T: Send> Drop for Alive<T> {
     fn drop(&mut self) {
         if self.here() {
-            // SAFETY: dropped only here, once, and never used again.
-            unsafe { ManuallyDrop::drop(&mut self.inner) };
+            // SAFETY: taken only here, once, and never used again.
+            let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+            let mut inner = Some(inner);
+            // Without an interpreter it is dropped as it stands.
+            Python::try_attach(|py| detached(py, || drop(inner.take())));
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Waiting without the GIL, and without making Ctrl-C wait.
 
-use crate::error::{Kind, Owner, engine_error, error};
+use crate::error::{Kind, Owner, engine_error, error, hinted};
 use crate::life::{detached, exiting};
+use crate::model::{Blocking, in_model};
 use fieldrig_engine::EngineError;
 use pyo3::prelude::*;
 
 /// Runs a blocking engine call with the GIL released. The engine asks `go_on` at least every 20 ms; there the signal
 /// handlers of Python run (only the main thread has any), and what they raise ends the call on a way on which the
-/// engine re-arms the port.
+/// engine re-arms the port. So does what they raise in a model that runs on this thread.
 ///
 /// # Errors
-/// What a signal handler raised; else the engine's error as an exception.
+/// `UsageError` in a model; what a signal handler raised; else the engine's error as an exception.
 pub(crate) fn blocking<T: Send>(
     py: Python<'_>,
     owner: Owner,
@@ -19,10 +20,15 @@ pub(crate) fn blocking<T: Send>(
     if exiting() {
         return Err(error(py, Kind::Stopped, "the interpreter is going away"));
     }
+    if in_model() {
+        let message = "a model cannot wait for the bench it is part of";
+        return Err(hinted(py, Kind::Usage, message, Some("use its links, and await self.sleep")));
+    }
+    let blocking = Blocking::begin();
     let mut raised: Option<PyErr> = None;
     let outcome = detached(py, || {
         let mut go_on = || match Python::try_attach(|py| py.check_signals()) {
-            Some(Ok(())) => !exiting(),
+            Some(Ok(())) => !exiting() && !Blocking::interrupted(),
             Some(Err(error)) => {
                 raised = Some(error);
                 false
@@ -32,6 +38,9 @@ pub(crate) fn blocking<T: Send>(
         };
         call(&mut go_on)
     });
+    drop(blocking);
+    // A model ran on this thread, and a signal handler with it.
+    let raised = Blocking::take().or(raised);
     match raised {
         Some(error) => Err(error),
         None => outcome.map_err(|problem| engine_error(py, &problem, owner)),

@@ -219,16 +219,23 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def tell_when_blocked() -> None:
-    """Prints `blocked` once the main thread sits in its call and was seen to fall asleep there."""
+    """Prints `blocked` once the main thread was seen to fall asleep in its call: again and again, or once
+    and for long."""
     status = Path(f"/proc/self/task/{os.getpid()}/status")
 
-    def slept() -> int:
-        return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    def slept() -> tuple[int, bool]:
+        text = status.read_text()
+        return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0]), "\nState:\tS" in text
 
     begun.wait()
-    before = slept()
-    while slept() < before + 3:
+    last = slept()
+    before = last[0]
+    still = 0
+    while last[0] < before + 3 and still < 100:
         time.sleep(0.002)  # the kernel has no event for this; how long it takes decides nothing
+        now = slept()
+        still = still + 1 if now == last and now[1] else 0
+        last = now
     print("blocked", flush=True)
 
 

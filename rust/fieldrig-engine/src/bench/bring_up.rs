@@ -8,7 +8,7 @@ use super::build;
 use super::{
     BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, LinkRole, Model, Owner, Plan, Reached, UseRole, Whom,
 };
-use crate::{Binding, EngineError, Node, PortSpec, Rig};
+use crate::{Binding, EngineError, Node, PortSpec, Rig, Thread};
 use fieldrig_proto::device::Device;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::AnyEndpoint;
@@ -363,7 +363,8 @@ fn start_device(
 ) -> Result<Node<Device>, BringUpError> {
     let device = build::device(name, model, links, url)?;
     let bindings = links.iter().map(|link| binding(name, link)).collect::<Result<Vec<_>, _>>()?;
-    rig.open(name, device, bindings).map_err(failed(name))
+    let thread = if model.is_code() { Thread::Models } else { Thread::Reactor };
+    rig.open_on(thread, name, device, bindings).map_err(failed(name))
 }
 
 /// The port of a device on a link.
