@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import textwrap
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -673,10 +675,21 @@ def test_a_file_gives_what_a_model_file_would(tmp_path: Any) -> None:
     assert loaded.machine("gw", LINKS).device == "gw"
 
 
-def test_neighbours_of_a_model_can_be_imported(tmp_path: Any) -> None:
-    (tmp_path / "neighbour_of_the_gateway.py").write_text("BUG = 'none'\n")
-    text = "from neighbour_of_the_gateway import BUG\n" + textwrap.dedent(GOOD)
-    assert load(written(tmp_path, text), "Gateway").definition["model"] == {"name": "Gateway"}
+def test_neighbours_of_a_model_are_its_own(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = types.ModuleType("common")
+    monkeypatch.setitem(sys.modules, "common", known)
+    text = """
+        from common import RANGE
+        class Gateway(Model):
+            points = {"a": Point("int", range=RANGE)}
+    """
+    for folder, high in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "common.py").write_text(f"RANGE = (0, {high})\n")
+        definition = load(written(tmp_path / folder, text), "Gateway").definition
+        assert definition["points"]["a"]["range"] == [0, high]
+    assert sys.modules["common"] is known
+    assert str(tmp_path / "one") not in sys.path
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,6 +53,8 @@ class Loaded:
 def load(path: str, name: str, settings: Mapping[str, Any] | None = None) -> Loaded:
     """Reads a model class from a Python file. The file is run anew each time: what it keeps in globals is not shared.
 
+    Its neighbours can be imported by name, at the top of the file.
+
     Args:
         path: the file.
         name: the class in it.
@@ -86,12 +90,10 @@ def _run(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: a model in Python is a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
-    # Its neighbours can be imported while it is read.
-    sys.path.insert(0, str(path.parent.resolve()))
-    before = sys.modules.get(name)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _neighbours(path.parent.resolve()):
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UsageError(f"{path}: line {error.lineno}: {error.msg}") from None
     except FieldrigError:
@@ -99,12 +101,30 @@ def _run(path: Path) -> ModuleType:
     except Exception as error:
         raise UsageError(f"{path}: cannot be run: {summary(error)}") from error
     finally:
-        sys.path.remove(str(path.parent.resolve()))
-        if before is not None:
-            sys.modules[name] = before
-        else:
-            sys.modules.pop(name, None)
+        sys.modules.pop(name, None)
     return module
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[None]:
+    """The files of this folder can be imported meanwhile, and nothing of the same name from elsewhere.
+
+    Afterwards it is as before: the next model may have neighbours of the same names in another folder.
+    """
+    names = {found.stem for found in folder.iterdir() if found.suffix == ".py" or (found / "__init__.py").is_file()}
+
+    def take_out() -> dict[str, ModuleType]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}
+
+    before = take_out()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        take_out()
+        sys.modules.update(before)
 
 
 def _find(module: ModuleType, name: str, path: str) -> type[Model]:
