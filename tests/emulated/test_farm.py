@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,9 +130,11 @@ def test_results_of_all_workers_are_in_one_summary(farm: Farm) -> None:
 
 def test_each_worker_writes_its_own_folder(farm: Farm) -> None:
     farm.bench("one")
-    farm.run(TESTS, "--bench", "one.toml", "-n", "2", "--fieldrig-out", "out").assert_outcomes(passed=12)
+    farm.run(TESTS, "--bench", "one.toml", "-n", "2", "--fieldrig-out", "out", "--junitxml=junit.xml")
     logs = {path.parent.name: path.read_text() for path in (farm.path / "out").glob("*/run.jsonl")}
     assert set(logs) == {"gw0", "gw1"}
+    cases = ElementTree.parse(farm.path / "junit.xml").iter("testcase")
+    assert [case.find(".//property[@name='profile.meter']") is not None for case in cases] == [True] * 12
     verdicts = [text.count('"test.verdict"') for text in logs.values()]
     assert sum(verdicts) == 12
 
@@ -253,7 +256,10 @@ def test_a_test_in_which_a_worker_died_is_run_again_and_the_lost_attempt_is_list
     tests = (
         "def test_it(meter):\n    mark = ROOT / 'died'\n    first = not mark.exists()\n    mark.touch()\n"
         "    if first:\n        os.kill(os.getpid(), 9)\n"
+        "    mark = ROOT / 'failed'\n    first = not mark.exists()\n    mark.touch()\n"
+        "    if first:\n        raise DutError('slow')\n"
     )
-    result = farm.run(tests, "--bench", "one.toml", "-n", "1", "--reruns", "1")
+    result = farm.run(tests, "--bench", "one.toml", "-n", "1", "--reruns", "2")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["fieldrig *: 1 pass", "run again: test_it.py::test_it: attempts: inconclusive, pass"])
+    attempts = "attempts: inconclusive, fail, pass"
+    result.stdout.fnmatch_lines(["fieldrig *: 1 pass", f"run again: test_it.py::test_it: {attempts}"])

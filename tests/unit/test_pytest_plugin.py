@@ -240,6 +240,16 @@ def test_the_exit_code_follows_the_worst_verdict(cases: list[tuple[str, str]], c
     assert results.exit_code() == code
 
 
+def test_a_problem_of_the_run_has_an_exit_code_beside_its_tests() -> None:
+    results = Results(problems=["required, but not judged: R-1"])
+    results.case("a").worsen("pass", "", "")
+    assert results.exit_code() == 1
+    results.problems.append("BENCH: the safe state was not reached")
+    assert results.exit_code() == 3
+    results.case("a").worsen("fail", "DUT", "")
+    assert results.exit_code() == 1
+
+
 def test_a_strict_xfail_that_passes_is_no_test_that_did_not_run(run, pytester: pytest.Pytester) -> None:
     run("import pytest\n@pytest.mark.xfail(strict=True)\ndef test_it():\n    pass\n", "--junitxml=junit.xml")
     properties = ElementTree.parse(pytester.path / "junit.xml").iter("property")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .results import Case, Results
+from .results import Attempt, Case, Results
 from .state import GATES, NODEID, RESULTS
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Controller:
         self._shared: Path | None = None
         """Where workers say which tests use the bench, if it has one worker and there are more."""
         self._bound: set[str] = set()
+        self._lost: dict[str, list[Attempt]] = {}
+        """What dead workers made of tests that others run again."""
         self._each = False
 
     @pytest.hookimpl(optionalhook=True)
@@ -173,10 +175,8 @@ class Controller:
         before = results.cases.get(case.nodeid)
         if before is not None and before.worker != case.worker:
             before.begin()
-            case.attempts = [*before.attempts, *case.attempts]
-        elif before is not None:
-            # What was before the worker in the place of a dead one.
-            case.attempts = [*before.attempts[: len(before.attempts) - len(case.attempts)], *case.attempts]
+            self._lost[case.nodeid] = before.attempts
+        case.attempts = [*self._lost.get(case.nodeid, ()), *case.attempts]
         results.cases[case.nodeid] = case
 
     def _crashed(self, results: Results, report: pytest.TestReport, worker: str) -> None:

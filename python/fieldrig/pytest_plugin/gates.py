@@ -133,16 +133,14 @@ def load(config: pytest.Config, plan: BenchPlan | None) -> Gates:
     """
     from fieldrig.errors import UsageError
 
-    def file(option: str, of_bench: str | None) -> Path | None:
+    def file(option: str, of_bench: Path | None = None) -> Path | None:
         given = config.getoption(option)
-        if given:
-            return config.invocation_params.dir / str(given)
-        return None if plan is None or of_bench is None else plan.path.parent / of_bench
+        return config.invocation_params.dir / str(given) if given else of_bench
 
     try:
-        waivers = file("--fieldrig-waivers", getattr(plan, "waivers", None))
-        known = file("--fieldrig-requirements", getattr(plan, "requirements", None))
-        required = file("--fieldrig-require", None)
+        waivers = file("--fieldrig-waivers", None if plan is None else plan.waivers)
+        known = file("--fieldrig-requirements", None if plan is None else plan.requirements)
+        required = file("--fieldrig-require")
         return Gates(
             None if waivers is None else Waivers.load(waivers, datetime.date.today()),
             None if known is None else load_requirements(known),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from . import devices
+from . import devices, farm
 from .results import Case
-from .state import BENCH, GATES, MEASURE, bench_of, case_of, plan_of
+from .state import GATES, MEASURE, bench_of, case_of, plan_of
 
 
 def take(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, raised: Any) -> None:
@@ -110,6 +110,8 @@ def _close(item: pytest.Item, case: Case) -> None:
         item.user_properties.append(("waiver", case.waived))
     if case.attempts:
         item.user_properties.append(("attempts", case.history().removeprefix("attempts: ")))
-    opened = item.config.stash.get(BENCH, None)
+    opened = bench_of(item.config)
+    if opened is not None and farm.is_worker(item.config):
+        item.user_properties.extend(opened.properties())  # the suite belongs to the controller, which has no bench
     if opened is not None:
         opened.note_verdict(case.nodeid, verdict, case.text or case.not_run)

@@ -186,4 +186,6 @@ class Results:
             return 3
         if "inconclusive" in words:
             return 4
+        if self.problems:
+            return 3 if any(problem.startswith("BENCH") for problem in self.problems) else 1
         return 0 if words & {"pass", "waived"} else 5
