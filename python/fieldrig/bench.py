@@ -45,8 +45,8 @@ class BenchPlan:
         self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
         self.peers: tuple[str, ...] = tuple(device.name for device in native.peers)
         self.devices: dict[str, _core.bench.Dut] = {device.name: device for device in (*native.duts, *native.peers)}
-        self.waivers: Path | None = getattr(native, "waivers", None)
-        self.requirements: Path | None = getattr(native, "requirements", None)
+        self.waivers: Path | None = native.waivers
+        self.requirements: Path | None = native.requirements
         urls = [link.url for device in (*native.duts, *native.peers) for link in device.links]
         values = [*native.secrets, *secrets.in_environment(path), *secrets.in_urls(urls)]
         self.secret_texts = [value for value in dict.fromkeys(values) if value]

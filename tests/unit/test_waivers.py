@@ -157,3 +157,13 @@ def test_a_wrong_file_of_waivers_is_a_usage_error(run) -> None:
     result = run(FAILS, "[[waiver]]\n")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*w.toml: waiver 1: expires must be a day*"])
+
+
+def test_the_bench_file_names_waivers_and_requirements_beside_it(run, pytester: pytest.Pytester) -> None:
+    lab = pytester.mkdir("lab")
+    (lab / "bench.toml").write_text('[bench]\nname = "lab"\nwaivers = "known.toml"\nrequirements = "ours.csv"\n')
+    (lab / "known.toml").write_text(waiver(FOREVER))
+    (lab / "ours.csv").write_text("id,text\nR-1,one\n")
+    pytester.makepyfile(test_it=FAILS)
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", "--bench", "lab/bench.toml")
+    result.stdout.fnmatch_lines(["fieldrig *: bench lab, *: 1 waived", "requirements: 1 untested"])

@@ -102,9 +102,9 @@ class Dut:
     def life(self) -> dict[str, Any]:
         """The tables `identity`, `prepare`, `recover` and `power`, as far as the bench file has them.
 
-        They are checked and have their defaults; durations are texts with a unit. `identity` is a dict by name, each with
-        `kind` (`console`, `modbus`, `mqtt`, `command`) and what is asked under that key; `power` has `kind` (`command`,
-        `modbus`, `mqtt`).
+        They are checked and have their defaults; durations are texts with a unit. `identity` is a dict by name, each
+        with `kind` (`console`, `modbus`, `mqtt`, `command`) and what is asked under that key; `power` has `kind`
+        (`command`, `modbus`, `mqtt`).
         """
     @property
     def power_command(self) -> str | None:
