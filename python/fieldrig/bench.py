@@ -45,6 +45,8 @@ class BenchPlan:
         self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
         self.peers: tuple[str, ...] = tuple(device.name for device in native.peers)
         self.devices: dict[str, _core.bench.Dut] = {device.name: device for device in (*native.duts, *native.peers)}
+        self.locks = any(link.lock for link in native.links)
+        """Whether it takes ports that one run at a time may have."""
         self.waivers: Path | None = native.waivers
         self.requirements: Path | None = native.requirements
         urls = [link.url for device in (*native.duts, *native.peers) for link in device.links]

@@ -128,7 +128,7 @@ def face_of(link: _core.bench.DeviceLink) -> str:
     return str(getattr(link, "face", link.name))
 
 
-def is_tested(link: _core.bench.Link) -> bool:
+def is_tested(link: _core.bench.DeviceLink) -> bool:
     """Whether the bench has an end of its own on the link of a device."""
     return bool(getattr(link, "tested", True))
 

@@ -82,7 +82,7 @@ def _start(plan: BenchPlan, running: _core.bench.Running) -> dict[str, Device]:
     return found
 
 
-def _meets(link: _core.bench.Link) -> bool:
+def _meets(link: _core.bench.DeviceLink) -> bool:
     return link.protocol.startswith("mqtt")
 
 

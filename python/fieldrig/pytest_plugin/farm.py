@@ -45,8 +45,9 @@ def given(config: pytest.Config) -> dict[str, Any]:
 
 
 def is_exclusive(plan: BenchPlan) -> bool:
-    """Whether only one process at a time can use a bench: it has real devices."""
-    return any(device.profile == "real" and not device.not_run for device in plan.devices.values())
+    """Whether only one process at a time can use a bench: it has real devices, or ports that are locked."""
+    real = any(device.profile == "real" and not device.not_run for device in plan.devices.values())
+    return real or plan.locks
 
 
 def tell_who_uses_the_bench(config: pytest.Config, items: list[pytest.Item], plan: BenchPlan) -> None:
