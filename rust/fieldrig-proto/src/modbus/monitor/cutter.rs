@@ -44,6 +44,8 @@ pub(super) struct Cutter {
     stamps: Vec<Stamp>,
     /// Where the line had surely been silent for t3.5.
     begins: Vec<usize>,
+    /// So many of them were looked at already, and ended no frame.
+    scanned: usize,
     spoiled: bool,
     wake: Option<Time>,
 }
@@ -62,6 +64,7 @@ impl Cutter {
             bytes: Vec::new(),
             stamps: Vec::new(),
             begins: Vec::new(),
+            scanned: 0,
             spoiled: false,
             wake: None,
         }
@@ -98,6 +101,7 @@ impl Cutter {
         if let Some((start, end)) = self.known(now, over, guess) {
             return Some(if start > 0 { self.noise(start) } else { self.take(end, None) });
         }
+        self.scanned = self.begins.len();
         let hopeless = self.exact || self.begins.len() > MOST_BEGINS;
         if let Some(begin) = self.begins.first().copied().filter(|_| hopeless) {
             return Some(self.noise(begin));
@@ -119,9 +123,10 @@ impl Cutter {
     /// The first frame that is known to be one. When no more is to come, a frame may also be followed by other bytes.
     fn known(&self, now: Time, over: bool, guess: Guess<'_>) -> Option<(usize, usize)> {
         let ended = |end: usize| self.may_end(end, now, guess);
-        let mut found = self
-            .starts()
-            .find_map(|start| self.predicted(start, guess, &ended).or_else(|| self.by_silence(start, over)));
+        let silences = over || self.scanned < self.begins.len();
+        let by_silence = |start: usize| silences.then(|| self.by_silence(start, over))?;
+        let mut found =
+            self.starts().find_map(|start| self.predicted(start, guess, &ended).or_else(|| by_silence(start)));
         if over {
             found = found.or_else(|| self.starts().find_map(|start| self.predicted(start, guess, &|_| true)));
         }
@@ -173,6 +178,7 @@ impl Cutter {
         let (first, last) = (self.stamps[0], self.stamps[end - 1]);
         let bytes: Vec<u8> = self.bytes.drain(..end).collect();
         self.stamps.drain(..end);
+        self.scanned = 0;
         self.begins.retain(|begin| *begin > end);
         self.begins.iter_mut().for_each(|begin| *begin -= end);
         Piece { bytes, first, last, problem: spoiled.or(problem) }
