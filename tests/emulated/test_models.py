@@ -339,6 +339,33 @@ def test_mistakes_in_a_model_are_mistakes_of_the_bench(up: Raise, model: str, se
     assert complaint in str(caught.value)
 
 
+def test_any_pdu_reaches_a_meter_and_any_exception_the_model(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        textwrap.dedent("""
+        from fieldrig.model import *
+        class Tested(Model):
+            points = {"note": Point("text")}
+            async def run(self):
+                pdu = await self.bus.raw(bytes([4, 0, 0, 0, 1]), unit=1)
+                try:
+                    await self.bus.write_register(7, 1, unit=1)
+                except ExceptionAnswer as error:
+                    self.set("note", f"{pdu.hex()} {error.code}")
+        """)
+    )
+    shutil.copy(MODELS / "meter.toml", tmp_path)
+    (tmp_path / "bench.toml").write_text(
+        '[bench]\nname = "b"\nclock = "virtual"\n'
+        '[link.bus]\nprotocol = "modbus-rtu"\nline = "9600 8E1"\nrole = "devices"\n'
+        '[peer.meter]\nmodel = "meter.toml"\nlink = "bus"\nface = "modbus"\nunit = 1\n'
+        '[dut.dut]\nmodel = "model.py:Tested"\nlinks = { bus = "client" }\n'
+    )
+    with Rig(clock="virtual") as rig:
+        bench = Up(rig, tmp_path / "bench.toml")
+        rig.sleep("1s")
+        assert (bench["dut"].get("note"), bench["dut"].raised) == ("04020900 2", None)
+
+
 def test_unknown_links_are_named_by_the_model(up: Raise) -> None:
     bench = up("""
         class Tested(Model):
@@ -346,6 +373,19 @@ def test_unknown_links_are_named_by_the_model(up: Raise) -> None:
                 await self.uplink.until_ready()
     """)
     assert "Tested has no attribute and no link `uplink`; its links: console" in str(bench["dut"].raised)
+
+
+def test_a_link_with_a_name_that_every_model_uses_breaks_the_bench(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("from fieldrig.model import *\nclass Tested(Model): pass\n")
+    (tmp_path / "bench.toml").write_text(
+        '[bench]\nname = "b"\nclock = "virtual"\n[link.log]\nprotocol = "console"\nline = "115200 8N1"\n'
+        '[dut.dut]\nmodel = "model.py:Tested"\nlinks = { log = {} }\n'
+    )
+    with Rig(clock="virtual") as rig:
+        raised = Up(rig, tmp_path / "bench.toml")["dut"].raised
+    assert raised == (
+        "a device with a Python model cannot have a link named `log`: every model has something of this name"
+    )
 
 
 def run_program(case: str, folder: Path) -> tuple[int, str, str]:

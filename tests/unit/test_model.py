@@ -171,6 +171,18 @@ def test_requests_have_all_that_a_face_needs_and_answers_find_their_way() -> Non
     assert got == [(10, 11), ()]
 
 
+def test_any_pdu_can_be_asked() -> None:
+    got: list[bytes] = []
+
+    async def run(self: Model) -> None:
+        got.append(await self.bus485.raw(b"\x41\x01", unit=3))
+
+    device = device_of(run)
+    assert device.asked[0][2] == {"token": 1, "unit": 3, "function": "raw", "pdu": b"\x41\x01", "timeout": S}
+    device.answer(values=(), pdu=b"\x41\x02")
+    assert got == [b"\x41\x02"]
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "expected"),
     [

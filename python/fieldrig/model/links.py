@@ -174,7 +174,7 @@ class MqttLink(Link):
 class ModbusLink(Link):
     """A Modbus wire or connection on which the device is the client.
 
-    One request is under way at a time; others wait for their turn, and `timeout` counts from the request's own turn.
+    On a wire one request is under way at a time, the others wait; `timeout` counts from the request's own turn.
     Every method gives something to await; awaiting it raises
 
     - `NoAnswer`: nobody answered within `timeout`;
@@ -231,6 +231,11 @@ class ModbusLink(Link):
     ) -> Future[tuple[int, ...]]:
         """Writes coils (function 15)."""
         return self._write("write_coils", address, {"values": list(values)}, unit, timeout)
+
+    def raw(self, pdu: bytes, *, unit: int = 1, timeout: Duration = "1s") -> Future[bytes]:
+        """Sends any PDU (function code and data); gives that of the answer."""
+        limit = nanoseconds(timeout, "timeout")
+        return self._ask({"unit": unit, "function": "raw", "pdu": bytes(pdu), "timeout": limit})
 
     def _read(self, function: str, address: int, count: int, unit: int, timeout: Duration) -> Future[Any]:
         return self._request(function, address, {"count": count}, unit, timeout)

@@ -212,7 +212,7 @@ class Machine:
         if error is not None:
             future.reject(error)
         else:
-            future.resolve(answer.get("values"))
+            future.resolve(answer.get("pdu", answer.get("values")))
 
     def _ask(self, face: str, request: dict[str, Any]) -> Future[Any]:
         turn = self.turn()
