@@ -42,6 +42,7 @@ class BenchPlan:
         self._native = native
         self.path = path
         self.name: str = native.name
+        self.clock: Literal["real", "virtual"] = native.clock
         self.profiles: dict[str, str] = {device.name: device.profile for device in native.duts}
         self.peers: tuple[str, ...] = tuple(device.name for device in native.peers)
         self.devices: dict[str, _core.bench.Dut] = {device.name: device for device in (*native.duts, *native.peers)}
@@ -110,7 +111,9 @@ class Bench:
             raise BenchError(f"the folder of the run cannot be made: {error}") from None
         self.plan = plan
         self.folder = folder
-        self.rig = Rig(folder=str(folder), trace=trace, name=plan.name, secrets=plan.secret_texts)
+        self.rig = Rig(
+            folder=str(folder), trace=trace, name=plan.name, clock=plan.clock, secrets=plan.secret_texts
+        )
         self._devices: dict[str, Dut] = {}
         self.links: dict[str, Link] = {}
         """The links of the bench file by name; they are attributes of the bench, too."""

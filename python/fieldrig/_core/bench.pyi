@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, final
 
-from fieldrig._core import Rig
+from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.device import Device
 
 __all__ = ["DeviceLink", "Dut", "Link", "LinkEnd", "Plan", "Resolved", "Running", "bring_up", "load", "schema"]
@@ -211,6 +211,46 @@ class LinkEnd:
     @property
     def monitor_url(self) -> str | None:
         """Where an observer can hear everything that is said on it; `None` if it cannot be listened to."""
+    @property
+    def address(self) -> str | None:
+        """Where others find the embedded broker or the proxy of the link; `None` if it has neither."""
+    @property
+    def gated(self) -> bool:
+        """The bench has a hand on the link: it can take it down."""
+    @property
+    def bridged(self) -> bool:
+        """The bytes of the link pass through the bench: it can disturb them."""
+    def gate(self, state: Literal["open", "refused", "stalled"], /) -> Stamp:
+        """Takes the link down or up for everybody but the tester's own ends; gives the instant at which it was done.
+
+        Raises:
+            UsageError: another word; both ends of the link are outside.
+        """
+    def fault(
+        self,
+        name: Literal["drop", "corrupt", "duplicate", "delay", "cut"],
+        *,
+        p: float | None = None,
+        count: int | None = None,
+        after: int | None = None,
+        direction: Literal["requests", "responses"] | None = None,
+        delay: str | Span | None = None,
+    ) -> None:
+        """Disturbs the bytes that pass, until `clear_faults`.
+
+        Args:
+            name: what happens to a byte.
+            p: with this probability; without it to every byte.
+            count: so many times at most.
+            after: not to the first so many bytes.
+            direction: only towards the devices that answer, or only from them.
+            delay: how long, for `delay`.
+
+        Raises:
+            UsageError: an unknown fault or a value that does not fit; the bytes do not pass through the bench.
+        """
+    def clear_faults(self) -> None:
+        """Ends every disturbance."""
 
 def load(path: str | PathLike[str], profiles: Sequence[str], /) -> Plan:
     """Reads a bench file with its overlay (`bench.local.toml`) and its model files.

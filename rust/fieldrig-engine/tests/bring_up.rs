@@ -218,7 +218,7 @@ fn a_bench_file_becomes_a_device_with_three_faces() {
     )
     .unwrap();
     let rig = Rig::start(RigOptions { folder: Some(folder.0.clone()), ..RigOptions::default() }).unwrap();
-    let running = bench::bring_up(&rig, &plan).unwrap();
+    let running = bench::bring_up(&rig, &plan, &mut || true).unwrap();
     let url = |link: &str| running.resolve("meter", link).unwrap().url.clone();
     assert!(url("console").starts_with("serial:///dev/pts/") && url("console").ends_with("?line=115200+8N1"));
     assert!(url("service").starts_with("tcp://127.0.0.1:"));
@@ -278,7 +278,7 @@ fn a_broker_port_that_is_taken_is_told_and_nothing_stays_open() {
     )
     .unwrap();
     let rig = Rig::start(RigOptions::default()).unwrap();
-    let Err(error) = bench::bring_up(&rig, &plan) else { panic!("the port is taken") };
+    let Err(error) = bench::bring_up(&rig, &plan, &mut || true) else { panic!("the port is taken") };
     let text = error.to_string();
     assert!(text.starts_with("the embedded broker of link `uplink`: tcp-listen://127.0.0.1:"), "{text}");
     rig.stop();

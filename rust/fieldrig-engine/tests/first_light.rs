@@ -50,7 +50,7 @@ fn a_write_on_the_wire_becomes_an_alarm_at_the_broker_and_the_trace_shows_both()
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first_light/bench.toml");
     let plan = bench::load(&file, &Profiles::default(), &|_| None, &PROTOCOLS, &bench::TomlOnly).unwrap();
     let rig = Rig::start(RigOptions { folder: Some(folder.clone()), ..RigOptions::default() }).unwrap();
-    let running = bench::bring_up(&rig, &plan).unwrap();
+    let running = bench::bring_up(&rig, &plan, &mut || true).unwrap();
     let at = |link: &str| running.resolve("meter", link).unwrap();
 
     let console = open(&rig, at("console"), Stream::new());

@@ -75,7 +75,7 @@ fn a_bench_file_names_it_and_its_mistakes_have_places() {
     let file = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bench").join(name);
     let plan = bench::load(&file("bench.toml"), &Profiles::default(), &|_| None, &[&TOY], &bench::TomlOnly).expect("a good bench");
     let rig = Rig::start(RigOptions::default()).expect("a rig");
-    let running = bench::bring_up(&rig, &plan).expect("the bench comes up");
+    let running = bench::bring_up(&rig, &plan, &mut || true).expect("the bench comes up");
     running.device("meter").expect("the meter").with(|device, now| device.power_on(now)).expect("the device works");
     let url = &running.resolve("meter", "toy").expect("the link").url;
     let client = rig.open("tester", Asker::default(), vec![binding(url, Sender::Client)]).expect("connects");

@@ -5,16 +5,19 @@
 //! so that a test can be listening before they boot; peers are switched on.
 
 use super::build;
+use super::joints::{self, Controls, Hand};
 use super::{
     BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, LinkRole, Model, Owner, Plan, Reached, UseRole, Whom,
 };
-use crate::{Binding, EngineError, Node, PortSpec, Rig, Thread};
+use crate::link::Bridge;
+use crate::{Binding, EngineError, Node, PortSpec, Rig, Thread, WireLock};
 use fieldrig_proto::device::Device;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::AnyEndpoint;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::protocol::{Built, Protocol, Role};
 use fieldrig_proto::record::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A broker of the bench: only its protocol knows what it is.
 pub type BrokerNode = Node<Box<dyn AnyEndpoint>>;
@@ -65,7 +68,7 @@ pub struct Resolved {
 }
 
 /// A link of the bench that is up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LinkEnd {
     /// Its name.
     pub name: String,
@@ -73,6 +76,10 @@ pub struct LinkEnd {
     pub url: Option<String>,
     /// Where an observer can hear everything that is said on it: a port URL.
     pub monitor: Option<String>,
+    /// Where others find what is emulated on it: the address of a broker or a proxy for devices.
+    pub address: Option<String>,
+    /// What the bench can do to it.
+    pub controls: Controls,
 }
 
 /// A bench that is up.
@@ -80,17 +87,23 @@ pub struct LinkEnd {
 pub struct Running {
     brokers: Vec<(String, BrokerNode)>,
     devices: Vec<(String, Node<Device>)>,
+    /// Real ports that are joined to wires, by link.
+    bridges: Vec<(String, Node<Bridge>)>,
+    proxies: Vec<(String, Node<Bridge>)>,
+    wires: Vec<(Rig, String)>,
+    locks: Arc<Mutex<Vec<WireLock>>>,
     links: Vec<LinkEnd>,
     resolved: Vec<Resolved>,
 }
 
-/// Starts what is emulated and finds out where everything is.
+/// Starts what is emulated and finds out where everything is. Every real port of the bench is locked first, until the bench
+/// is closed; `go_on` is asked while somebody else has one.
 ///
 /// # Errors
-/// A port cannot be opened; then everything that was started is closed again.
-pub fn bring_up(rig: &Rig, plan: &Plan) -> Result<Running, BringUpError> {
+/// A real port is in use, or a port cannot be opened; then everything that was started is closed again.
+pub fn bring_up(rig: &Rig, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> Result<Running, BringUpError> {
     let mut running = Running::default();
-    match running.start(rig, plan) {
+    match running.start(rig, plan, go_on) {
         Ok(()) => Ok(running),
         Err(error) => {
             running.close();
@@ -145,22 +158,39 @@ impl Running {
     /// Closes every device and broker. The rig goes on.
     pub fn close(&self) {
         self.devices.iter().for_each(|(_, node)| node.close());
+        self.proxies.iter().chain(&self.bridges).for_each(|(_, node)| node.close());
         self.brokers.iter().for_each(|(_, node)| node.close());
+        self.wires.iter().for_each(|(rig, name)| rig.remove_wire(name));
+        self.locks().clear();
     }
 
-    fn start(&mut self, rig: &Rig, plan: &Plan) -> Result<(), BringUpError> {
+    fn lock(&self, lock: WireLock) {
+        self.locks().push(lock);
+    }
+
+    fn locks(&self) -> MutexGuard<'_, Vec<WireLock>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&mut self, rig: &Rig, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> Result<(), BringUpError> {
         if let Some(refused) = plan.links.iter().find_map(|link| link.refused.clone()) {
             return Err(refused.into());
         }
+        for port in plan.real_ports() {
+            let lock = WireLock::acquire(&lock_name(port), &plan.name, plan.lock_wait, go_on);
+            let lock =
+                lock.map_err(|error| BringUpError::Engine { what: format!("the bench `{}`", plan.name), error })?;
+            self.lock(lock);
+        }
         for link in &plan.links {
-            let joined = link.wires.iter().any(|wire| wire.real.is_some());
-            if joined || link.role == LinkRole::Proxy {
-                let what = "emulated devices on a real wire, and proxies, are not there yet".to_owned();
-                return Err(failed_link(link, EngineError::Machine { what }));
-            }
             for wire in &link.wires {
                 rig.add_wire(&wire.name, wire.pace).map_err(|error| failed_link(link, error))?;
+                self.wires.push((rig.clone(), wire.name.clone()));
             }
+            let bridges = joints::start(rig, link)?;
+            let name = link.full_name();
+            self.bridges.extend(bridges.joined.into_iter().map(|node| (name.clone(), node)));
+            self.proxies.extend(bridges.proxy.map(|node| (name, node)));
             if let Some(broker) = &link.broker {
                 self.brokers.push((link.full_name(), start_broker(rig, link, broker)?));
             }
@@ -178,10 +208,15 @@ impl Running {
         Ok(())
     }
 
-    /// Starts every emulated device, in the order of the file as far as addresses allow.
+    /// Starts every emulated device and every proxy of a network path, in the order of the file as far as addresses
+    /// allow.
     fn start_devices(&mut self, rig: &Rig, plan: &Plan) -> Result<(), BringUpError> {
         let mut waiting: Vec<&DevicePlan> = plan.devices.iter().filter(|device| device.is_emulated()).collect();
-        while let Some(next) = waiting.iter().position(|device| self.unknown_address(plan, device).is_none()) {
+        loop {
+            self.start_proxies(rig, plan)?;
+            let Some(next) = waiting.iter().position(|device| self.unknown_address(plan, device).is_none()) else {
+                break;
+            };
             let device = waiting.remove(next);
             let Some(model) = &device.model else { continue };
             let url = |link: &DeviceLink| self.asked(plan, &device.name, link).unwrap_or_default();
@@ -197,6 +232,22 @@ impl Running {
                 Err(failed(&device.name)(EngineError::Machine { what }))
             }
         }
+    }
+
+    /// Starts the proxies that can be: the address of the device behind them is known.
+    fn start_proxies(&mut self, rig: &Rig, plan: &Plan) -> Result<(), BringUpError> {
+        for link in &plan.links {
+            let Some(proxy) = link.proxy.as_ref().filter(|_| self.proxy(&link.full_name()).is_none()) else { continue };
+            if let Some(to) = self.address_of(plan, &proxy.to, &link.name) {
+                let node = joints::start_proxy(rig, link, proxy, &to)?;
+                self.proxies.push((link.full_name(), node));
+            }
+        }
+        Ok(())
+    }
+
+    fn proxy(&self, link: &str) -> Option<&Node<Bridge>> {
+        self.proxies.iter().find(|(known, _)| known == link).map(|(_, node)| node)
     }
 
     /// The first link on which the device would ask somebody who is not up yet.
@@ -223,7 +274,10 @@ impl Running {
         match whom {
             Whom::Url(url) => Some(url.clone()),
             Whom::Device(name) => self.address(plan.device(name)?, link),
-            Whom::Proxy => None,
+            Whom::Proxy => {
+                let address = joints::proxy_address(self.proxy(link)?)?;
+                Some(with_scheme(&reachable(&address), "tcp"))
+            }
         }
     }
 
@@ -294,8 +348,47 @@ impl Running {
             None => wire.clone().or_else(|| link.port.clone()).or_else(|| link.outside.clone()).or(only),
         };
         let heard = link.line.is_some() && link.role != LinkRole::Client;
-        LinkEnd { name: link.name.clone(), url, monitor: wire.or_else(|| link.port.clone().filter(|_| heard)) }
+        let name = link.full_name();
+        let of_proxy = self.proxy(&name).filter(|_| link.proxy.is_some()).and_then(joints::proxy_address);
+        LinkEnd {
+            name: link.name.clone(),
+            url,
+            monitor: wire.or_else(|| link.port.clone().filter(|_| heard)),
+            address: self.broker(&name).and_then(|node| node.address(&name)).or(of_proxy),
+            controls: self.controls(plan, link),
+        }
     }
+
+    /// What can be done to a link: at its broker, at its bridges, or at each emulated device on it.
+    fn controls(&self, plan: &Plan, link: &Link) -> Controls {
+        let name = link.full_name();
+        let joined: Vec<_> = self.bridges.iter().filter(|(known, _)| *known == name).map(|(_, node)| node).collect();
+        let bridge = self.proxy(&name).or(joined.first().copied()).cloned();
+        let mut gates: Vec<Hand> = Vec::new();
+        gates.extend(self.broker(&name).map(|node| Hand::Broker(node.clone(), name.clone())));
+        gates.extend(joined.into_iter().chain(self.proxy(&name)).map(joints::hand));
+        // On a wire, emulated devices hear each other, too.
+        if gates.is_empty() || !link.wires.is_empty() {
+            gates.extend(self.hands_of_devices(plan, link));
+        }
+        Controls { gates, bridge }
+    }
+
+    /// The emulated devices on a link, each with its port there.
+    fn hands_of_devices(&self, plan: &Plan, link: &Link) -> Vec<Hand> {
+        let own = |device: &DevicePlan| plan.link_of(&device.name, &link.name).is_some_and(|of| of.owner == link.owner);
+        let hand = |device: &DevicePlan| {
+            let used = device.links.iter().find(|used| used.name == link.name)?;
+            Some(Hand::Device(self.device(&device.name)?.clone(), used.face.clone()))
+        };
+        plan.devices.iter().filter(|device| own(device)).filter_map(hand).collect()
+    }
+}
+
+/// What a real port is called where ports are locked: the device node, the USB name, or `host:port`.
+fn lock_name(url: &str) -> String {
+    let name = url.split_once("://").map_or(url, |(_, name)| name);
+    name.split_once('?').map_or(name, |(name, _)| name).to_owned()
 }
 
 /// The name of the listener of a broker that only testers use.
@@ -327,7 +420,7 @@ fn failed(device: &str) -> impl Fn(EngineError) -> BringUpError {
     move |error| BringUpError::Engine { what: what.clone(), error }
 }
 
-fn failed_link(link: &Link, error: EngineError) -> BringUpError {
+pub(super) fn failed_link(link: &Link, error: EngineError) -> BringUpError {
     BringUpError::Engine { what: format!("link `{}`", link.full_name()), error }
 }
 
@@ -385,7 +478,7 @@ fn binding(device: &str, link: &DeviceLink) -> Result<Binding, BringUpError> {
     Ok(Binding { via: link.face.clone(), port, protocol: Some(link.protocol), we_are })
 }
 
-fn spec(url: &str) -> Result<PortSpec, EngineError> {
+pub(super) fn spec(url: &str) -> Result<PortSpec, EngineError> {
     PortSpec::parse(url).map_err(|error| EngineError::Port {
         url: error.url,
         what: error.problem,
