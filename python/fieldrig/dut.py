@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._core.device import Change
-from .ends import did_you_mean, face_of, is_tested, open_end
+from .ends import did_you_mean, open_end
 from .errors import BenchError, FieldrigError, NoSuchLink, Stopped, UsageError
 from .expect import Timeline, since
 from .power import Action, Power
@@ -54,7 +54,7 @@ class Dut:
     def protocols(self) -> dict[str, str]:
         """The links on which the test has an end of its own: name and protocol."""
         there = self._native.links if self.judged and not self.not_run else ()
-        return {link.name: link.protocol for link in there if is_tested(link)}
+        return {link.name: link.protocol for link in there if link.tested}
 
     def open_links(self) -> None:
         """Opens every link that is not open.
@@ -87,6 +87,10 @@ class Dut:
         if link is not None:
             link.close()
             self._bench.close_unused()
+
+    def end(self, link: str) -> Any:
+        """What is open on a link of this name, or None."""
+        return self._links.get(link)
 
     def ends(self) -> tuple[Any, ...]:
         """What is open of its links."""
@@ -183,7 +187,7 @@ class Dut:
 
     def _face(self, link: str) -> str:
         """The face of the model on a link; what is no link may be the name of a face."""
-        return next((face_of(used) for used in self._native.links if used.name == link), link)
+        return next((used.face for used in self._native.links if used.name == link), link)
 
     def get(self, point: str) -> Any:
         """The value of a point of an emulated device.

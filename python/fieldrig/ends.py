@@ -38,7 +38,7 @@ def open_end(dut: Dut, bench: Bench, link: _core.bench.DeviceLink) -> Any:
         BenchError: its port cannot be opened.
     """
     name = f"{dut.name}.{link.name}"
-    if not is_tested(link):
+    if not link.tested:
         heard = bench.links.get(link.name)
         return heard.seen_by(dut.timeline, name) if isinstance(heard, WireLink) else None
     at = bench._running.resolve(dut.name, link.name)
@@ -65,7 +65,7 @@ def _modbus(dut: Dut, bench: Bench, at: _core.bench.Resolved, common: _Common) -
     from .modbus import Client
 
     guard = guard_of(dut, at)
-    if not getattr(at, "shared", False):
+    if not at.shared:
         return Client(at.url, unit=at.unit, points=at.point_map, guard=guard, **common)
     shared: Client | None = bench._shared.get(at.url)
     if shared is None:
@@ -82,7 +82,7 @@ def open_links(bench: Bench, devices: tuple[Dut, ...]) -> dict[str, Link]:
     Raises:
         BenchError: a wire cannot be listened on.
     """
-    links = {link.name: _open(bench, link, devices) for link in getattr(bench.plan._native, "links", ())}
+    links = {link.name: _open(bench, link, devices) for link in bench.plan._native.links}
     for device in devices:
         on = [used.name for used in device._native.links]
         others = (other for other in devices if other.judged and not device.judged)
@@ -91,6 +91,7 @@ def open_links(bench: Bench, devices: tuple[Dut, ...]) -> dict[str, Link]:
                 device.timeline.reach(other.timeline)
         for link in (links[name] for name in on if name in links):
             device.timeline.reach(link.timeline)
+            link.add(device)
             if device.judged:
                 link.timeline.reach(device.timeline)
                 link.timeline.observe(device.timeline.arrivals)
@@ -99,38 +100,26 @@ def open_links(bench: Bench, devices: tuple[Dut, ...]) -> dict[str, Link]:
     return links
 
 
-def _open(bench: Bench, link: Any, devices: tuple[Dut, ...]) -> Link:
+def _open(bench: Bench, link: _core.bench.Link, devices: tuple[Dut, ...]) -> Link:
     used = {device.name: end for device in devices for end in device._native.links if end.name == link.name}
-    units = {name: unit for name, end in used.items() if (unit := getattr(end, "unit", None)) is not None}
+    units = {name: end.unit for name, end in used.items() if end.unit is not None}
     timeline = Timeline(bench.rig.now, bench.rig.stalls)
     timeline.trace = bench.files().get("trace")
-    running: Any = bench._running
-    controls = running.link(link.name)
+    controls = bench._running.link(link.name)
     kind = MeetingLink if link.protocol.startswith("mqtt") else QuietLink
-    url = controls.monitor_url if controls is not None else None
-    if url is None:
+    url = controls.monitor_url
+    if url is None or not link.protocol.startswith("modbus"):
         return kind(link.name, bench.rig, timeline, tuple(used), units, controls)
-    native: Any = _core.modbus
-    monitor = native.Monitor(url, rig=bench.rig, name=link.name)
+    monitor = _core.modbus.Monitor(url, rig=bench.rig, name=link.name)
     return WireLink(link.name, bench.rig, timeline, tuple(used), units, controls, monitor, _far_side(link))
 
 
-def _far_side(link: Any) -> frozenset[str] | None:
+def _far_side(link: _core.bench.Link) -> frozenset[str] | None:
     """Which kinds of frame come from outside on a real wire; None for a wire in memory."""
     if not link.real:
         return None
     kinds = {"devices": ("request",), "client": ("response",)}
     return frozenset(kinds.get(link.role, ("request", "response")))
-
-
-def face_of(link: _core.bench.DeviceLink) -> str:
-    """The face of the model on a link."""
-    return str(getattr(link, "face", link.name))
-
-
-def is_tested(link: _core.bench.DeviceLink) -> bool:
-    """Whether the bench has an end of its own on the link of a device."""
-    return bool(getattr(link, "tested", True))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

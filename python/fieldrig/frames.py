@@ -239,7 +239,8 @@ class WireObserver:
         self._ears = ears
         self._timeline = timeline
         self._unit_of = units
-        self._inbox: MessageInbox[Frame] = MessageInbox(ears, timeline, name)
+        self._why_not: str | None = None
+        self._inbox: MessageInbox[Frame] = MessageInbox(ears, timeline, name, lambda: self._why_not)
 
     def expect(
         self,
@@ -291,6 +292,10 @@ class WireObserver:
     def exchanges(self, since: HasInstant | Stamp | None = None) -> list[Exchange]:
         """The requests from an instant on (else from the last stimulus on), in order, each with its response."""
         return self._ears.exchanges(self._timeline.last_stimulus if since is None else since.at)
+
+    def doubt(self, reason: str | None) -> None:
+        """Says why a frame that does not come is held against nobody for now; None: against its sender again."""
+        self._why_not = reason
 
     def restart(self) -> None:
         """A new test begins: what was heard is not looked at again."""

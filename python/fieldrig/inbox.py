@@ -51,10 +51,18 @@ class MessageSource(Protocol[M_co]):
 class MessageInbox(Generic[M]):
     """Expectations on messages."""
 
-    def __init__(self, source: MessageSource[M], timeline: Timeline, name: str) -> None:
+    def __init__(
+        self,
+        source: MessageSource[M],
+        timeline: Timeline,
+        name: str,
+        doubt: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """``doubt`` says why nobody knows whether anything could have come, or None."""
         self._source = source
         self._timeline = timeline
         self._name = name
+        self._doubt = doubt
         self._taken: set[int] = set()
         self._floor = 0
 
@@ -97,7 +105,7 @@ class MessageInbox(Generic[M]):
             else:
                 unsure = f"{described} {_edge(owed)}"
         if not unsure and not late:
-            unsure = self._source.missed(frame.cursor)
+            unsure = self._doubt() or self._source.missed(frame.cursor)
         raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest, late)
 
     def _arrivals(self, frame: Window) -> Iterator[tuple[int, M, int]]:

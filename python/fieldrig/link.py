@@ -27,23 +27,34 @@ if TYPE_CHECKING:
 How = Literal["refused", "stalled"]
 
 
-class Controls(Protocol):
-    """What the native core can do to a link: `fieldrig._core.bench.RunningLink`."""
+Fault = Literal["drop", "corrupt", "duplicate", "delay", "cut"]
+Direction = Literal["requests", "responses"]
 
-    def gate(self, state: str, /) -> object:
+
+class Controls(Protocol):
+    """What the native core can do to a link: `fieldrig._core.bench.LinkEnd`."""
+
+    def gate(self, state: How | Literal["open"], /) -> object:
         """``open``, ``refused`` (connections are reset) or ``stalled`` (nothing is taken and nothing given)."""
 
     def fault(
         self,
-        name: str,
+        name: Fault,
         *,
         p: float | None = None,
         count: int | None = None,
         after: int | None = None,
-        direction: str | None = None,
+        direction: Direction | None = None,
         delay: str | Span | None = None,
     ) -> object: ...
     def clear_faults(self) -> object: ...
+
+
+class HasDoubt(Protocol):
+    """An end of a link, or who listens on it."""
+
+    def doubt(self, reason: str | None, /) -> None:
+        """Says why what does not come is held against nobody for now; None: it counts again."""
 
 
 class Link:
@@ -56,7 +67,7 @@ class Link:
         timeline: Timeline,
         devices: tuple[str, ...],
         units: Mapping[str, int],
-        controls: Controls | None,
+        controls: Controls,
     ) -> None:
         """``devices`` are on it, ``units`` are the unit ids of those that have one."""
         self.name = name
@@ -68,6 +79,11 @@ class Link:
         self._controls = controls
         self._is_down = False
         self._is_faulty = False
+        self._members: list[Dut] = []
+
+    def add(self, device: Dut) -> None:
+        """A device is on it: while the test itself disturbs the link, silence on that device's end accuses nobody."""
+        self._members.append(device)
 
     def down(self, how: How = "refused") -> Action:
         """Takes the link away until `up()`, or until the test ends; a stimulus.
@@ -83,22 +99,24 @@ class Link:
             raise UsageError(f'{self.name}.down(): how= is "refused" or "stalled", not {how!r}')
         done = self._act(f"down ({how})", lambda controls: controls.gate(how))
         self._is_down = True
+        self._doubt()
         return done
 
     def up(self) -> Action:
         """Gives the link back; a stimulus."""
         done = self._act("up", lambda controls: controls.gate("open"))
         self._is_down = False
+        self._doubt()
         return done
 
     def fault(
         self,
-        name: str,
+        name: Fault,
         *,
         p: float | None = None,
         count: int | None = None,
         after: int | None = None,
-        direction: str | None = None,
+        direction: Direction | None = None,
         delay: str | Span | None = None,
     ) -> Action:
         """Disturbs the bytes on the link until the test ends; a stimulus. Seeded: the same run gives the same faults.
@@ -108,7 +126,7 @@ class Link:
             p: the probability for each byte; without it every byte.
             count: only so many times.
             after: only behind so many bytes.
-            direction: only one way; both if not given.
+            direction: only ``requests`` (towards the devices that answer) or only ``responses``; both if not given.
             delay: for ``delay``: how long.
 
         Raises:
@@ -120,25 +138,40 @@ class Link:
 
         done = self._act(f"fault {name}", set_it)
         self._is_faulty = True
+        self._doubt()
         return done
 
     def restart(self) -> None:
         """A new test begins: the link is there, and nothing disturbs it."""
-        if self._controls is not None and self._is_down:
+        if self._is_down:
             self._controls.gate("open")
-        if self._controls is not None and self._is_faulty:
+        if self._is_faulty:
             self._controls.clear_faults()
         self._is_down = self._is_faulty = False
+        self._doubt()
         self.timeline.restart()
 
     def close(self) -> None:
         """Nothing to do: the link ends with the bench."""
 
+    def _doubt(self) -> None:
+        what = "has taken it down" if self._is_down else "disturbs it"
+        reason = (
+            f"the link {self.name} does not work now: the test {what}" if self._is_down or self._is_faulty else None
+        )
+        for end in self._ends():
+            end.doubt(reason)
+
+    def _ends(self) -> list[HasDoubt]:
+        return [end for device in self._members if (end := device.end(self.name)) is not None]
+
     def _act(self, what: str, act: Callable[[Controls], object]) -> Action:
-        if self._controls is None:
-            raise UsageError(f"{self.name}: the bench has no hand on this link: both its ends are outside")
         at = self.timeline.approach() or self._rig.now()
-        act(self._controls)
+        try:
+            act(self._controls)
+        except UsageError as error:
+            error.message = f"{self.name}: {error.message}"
+            raise
         done = self._rig.now()
         self.timeline.stimulus(at)
         self._rig.log("link", link=self.name, action=what)
@@ -162,7 +195,7 @@ class WireLink(Link, WireObserver):
         timeline: Timeline,
         devices: tuple[str, ...],
         units: Mapping[str, int],
-        controls: Controls | None,
+        controls: Controls,
         source: FrameSource,
         others: frozenset[str] | None,
     ) -> None:
@@ -186,6 +219,9 @@ class WireLink(Link, WireObserver):
         """A new test begins."""
         Link.restart(self)
         WireObserver.restart(self)
+
+    def _ends(self) -> list[HasDoubt]:
+        return [*Link._ends(self), self]
 
     def close(self) -> None:
         """Ends the listening."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import json as _json
 import re
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -88,6 +89,7 @@ class Client:
         )
         self._timeline = timeline or Timeline(self._core.now, self._core.stalls)
         self._timeline.look_with(self._core.look)
+        self._why_not: str | None = None
 
     @property
     def client_id(self) -> str:
@@ -135,7 +137,12 @@ class Client:
             PortLost, ConnectionLost: the connection ended.
         """
         full = self._topic(filter)
-        return Watch(self._core.watch(full, qos=qos), self._timeline, f"{self._name} {full}", self._base)
+        name = f"{self._name} {full}"
+        return Watch(self._core.watch(full, qos=qos), self._timeline, name, self._base, lambda: self._why_not)
+
+    def doubt(self, reason: str | None) -> None:
+        """Says why a message that does not come is held against nobody for now; None: against its sender again."""
+        self._why_not = reason
 
     def close(self) -> None:
         """Disconnects; closing twice is fine."""
@@ -156,12 +163,19 @@ class Client:
 class Watch:
     """The messages of one subscription, from its SUBACK on. Made by `Client.watch`."""
 
-    def __init__(self, core: _core.mqtt.Watch, timeline: Timeline, name: str, base: str = "") -> None:
+    def __init__(
+        self,
+        core: _core.mqtt.Watch,
+        timeline: Timeline,
+        name: str,
+        base: str = "",
+        doubt: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._core = core
         self._base = base
         self._name = name
         self._timeline = timeline
-        self._inbox: MessageInbox[Message] = MessageInbox(core, timeline, name)
+        self._inbox: MessageInbox[Message] = MessageInbox(core, timeline, name, doubt)
         timeline.observe(self._arrivals)
 
     @property

@@ -52,7 +52,7 @@ class Guard:
 def guard_of(dut: Dut, at: _core.bench.Resolved) -> Guard | None:
     """What stands between a test and the writes to a real device; None if its bench file restricts nothing."""
     native = dut._native
-    writable, allow = tuple(getattr(native, "writable", ())), tuple(getattr(native, "allow", ()))
+    writable, allow = native.writable, native.allow
     if dut.profile != "real" or "write" in allow or not (writable or allow):
         return None
     return Guard(dut.name, at.link, [place for entry in writable for place in places(entry, at)])
@@ -77,7 +77,7 @@ def permit(dut: Dut, action: str) -> None:
     Raises:
         UsageError: it has ``allow``, and that does not name the action.
     """
-    allow = tuple(getattr(dut._native, "allow", ()))
+    allow = dut._native.allow
     if dut.profile != "real" or not allow or action in allow:
         return
     there = ", ".join(f'"{word}"' for word in allow)

@@ -55,6 +55,7 @@ class Console:
         proven: bool = True,
     ) -> None:
         self._proven = proven
+        self._why_not: str | None = None
         self._name = name or url
         self._stream = Stream(url, rig=rig, name=self._name, belongs_to=belongs_to)
         self._timeline = timeline or Timeline(self._stream.now, self._stream.stalls)
@@ -142,7 +143,13 @@ class Console:
     ) -> None:
         self.close()
 
+    def doubt(self, reason: str | None) -> None:
+        """Says why text that does not come is held against nobody for now; None: against the device again."""
+        self._why_not = reason
+
     def _doubt(self) -> str | None:
+        if self._why_not is not None:
+            return self._why_not
         if self._proven or self._stream.length:
             return None
         return "nothing ever came through this port: is it connected, are speed and format right?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from fieldrig._core import Span, Stamp
 from fieldrig.errors import ExpectationFailed, InconclusiveError, ObserverBlind, UnexpectedEvent, UsageError
 from fieldrig.expect import HasInstant, Timeline
 from fieldrig.frames import Ears, WireObserver
-from fieldrig.link import Link, MeetingLink, QuietLink, WireLink
+from fieldrig.link import MeetingLink, QuietLink, WireLink
 
 MS = 1_000_000
 
@@ -216,7 +217,7 @@ class Hand:
 
 
 def wire(rig: Rig, monitor: Monitor, hand: Hand | None = None) -> WireLink:
-    return WireLink("bus485", rig, Timeline(rig.now), (*UNITS, "gateway"), UNITS, hand, monitor, None)
+    return WireLink("bus485", rig, Timeline(rig.now), (*UNITS, "gateway"), UNITS, hand or Hand(), monitor, None)
 
 
 def test_a_link_knows_its_devices_by_name_object_and_unit(rig: Rig) -> None:
@@ -249,11 +250,51 @@ def test_down_and_faults_are_stimuli_for_the_devices_on_the_link_and_end_with_th
         link.down(how="away")  # type: ignore[arg-type]
 
 
+class Outside(Hand):
+    """A link of which both ends are outside, and through which no bytes pass."""
+
+    def gate(self, state: str, /) -> None:
+        raise UsageError("the bench has no hand on this link")
+
+    def fault(self, name: str, **settings: object) -> None:
+        raise UsageError("the bytes of this link do not pass through a bridge", hint="role")
+
+
+class End:
+    """What a test has open on a link."""
+
+    why: str | None = None
+
+    def doubt(self, reason: str | None, /) -> None:
+        self.why = reason
+
+
+def test_while_the_test_disturbs_a_link_silence_on_it_accuses_nobody(rig: Rig) -> None:
+    end = End()
+    device = SimpleNamespace(end=lambda link: end if link == "bus485" else None)
+    link = wire(rig, Monitor(), Hand())
+    link.add(device)  # type: ignore[arg-type]
+    link.down()
+    assert end.why == "the link bus485 does not work now: the test has taken it down"
+    with pytest.raises(InconclusiveError, match="the test has taken it down"):
+        link.expect(request_to="meter1", after=rig.now(), within="1ms")
+    link.up()
+    assert end.why is None
+    with pytest.raises(ExpectationFailed):
+        link.expect(request_to="meter1", after=rig.now(), within="1ms")
+    link.fault("corrupt")
+    assert end.why == "the link bus485 does not work now: the test disturbs it"
+    link.restart()
+    assert end.why is None
+
+
 def test_a_link_out_of_reach_says_so(rig: Rig) -> None:
-    link = Link("uplink", rig, Timeline(rig.now), (), {}, None)
-    with pytest.raises(UsageError, match="the bench has no hand on this link"):
-        link.down()
-    quiet = QuietLink("modbus", rig, Timeline(rig.now), ("meter",), {"meter": 1}, None)
+    outside = MeetingLink("uplink", rig, Timeline(rig.now), (), {}, Outside())
+    with pytest.raises(UsageError, match=r"^USAGE: uplink: the bench has no hand on this link"):
+        outside.down()
+    with pytest.raises(UsageError, match=r"^USAGE: uplink: the bytes of this link do not pass .*\n  hint: "):
+        outside.fault("drop")
+    quiet = QuietLink("modbus", rig, Timeline(rig.now), ("meter",), {"meter": 1}, Hand())
     with pytest.raises(UsageError, match=r"modbus\.expect\(\): nobody listens on this link"):
         quiet.expect(request_to="meter", within="1s")
     with pytest.raises(UsageError, match=r"modbus\.expect_none\(\)"):

@@ -153,6 +153,9 @@ class Client:
         Requests of all of them queue in order, one at a time on a wire. What any of them answers shows that the path
         works, so that the silence of another is its own fault. Closing it leaves the connection open for the others.
         """
+    def doubt(self, reason: str | None, /) -> None:
+        """Says why silence and broken connections prove nothing for now (the bench has taken the link down, or disturbs
+        it): they are inconclusive then. None: they count again. It holds for all that share the connection."""
     @property
     def url(self) -> str: ...
     @property

@@ -17,8 +17,8 @@ use fieldrig_proto::modbus::pdu::Request;
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
@@ -45,6 +45,8 @@ struct Path {
     wire: bool,
     /// Somebody behind it answered: the path works, and silence is the device's fault from then on.
     answered: AtomicBool,
+    /// Why silence proves nothing for now: the bench itself has taken the link down, or disturbs it.
+    doubt: Mutex<Option<String>>,
 }
 
 impl Client {
@@ -92,6 +94,7 @@ impl Client {
         let Some(event) = called.outcome else {
             return Err(error(py, Kind::Bench, format!("{}: the request never ended", self.name)));
         };
+        let doubt = path.doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let path_works = path.answered.load(Ordering::Relaxed);
         if !path_works && proves_path(&event) {
             path.answered.store(true, Ordering::Relaxed);
@@ -101,7 +104,7 @@ impl Client {
             _ => false,
         };
         let (name, owner, wire) = (&self.name, path.handle.owner, path.wire);
-        outcome(py, event, &Asked { name, owner, wire, path_works, stalled, at })
+        outcome(py, event, &Asked { name, owner, wire, path_works, doubt, stalled, at })
     }
 
     /// Nobody waits for the answer any more; the node may be gone, too.
@@ -165,7 +168,8 @@ impl Client {
         let endpoint = client::Client::new(place.config());
         let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
-        let path = Path { handle, url: url.to_owned(), wire, answered: AtomicBool::new(false) };
+        let path =
+            Path { handle, url: url.to_owned(), wire, answered: AtomicBool::new(false), doubt: Mutex::default() };
         Ok(Client { path: Arc::new(path), name, unit, timeout, points, timeline, guard, guest: false })
     }
 
@@ -191,6 +195,11 @@ impl Client {
     #[getter]
     fn url(&self) -> &str {
         &self.path.url
+    }
+    /// Says why silence proves nothing for now, or that it does again.
+    #[pyo3(signature = (reason, /))]
+    fn doubt(&self, reason: Option<String>) {
+        *self.path.doubt.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
     #[getter]
     fn unit(&self) -> u8 {

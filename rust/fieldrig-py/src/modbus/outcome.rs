@@ -19,6 +19,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) wire: bool,
     /// An earlier request was answered: the path is known to work.
     pub(crate) path_works: bool,
+    /// The bench itself has taken the link down, or disturbs it: why nothing proves anything.
+    pub(crate) doubt: Option<String>,
     /// The host stood still while the answer was waited for.
     pub(crate) stalled: bool,
     /// When the request was issued.
@@ -43,7 +45,9 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
         }
         ClientEvent::Malformed(exchange, reason) => {
             let what = format!("did not get a proper answer: {reason}; it got {}", shortened(&exchange.answer));
+            let doubt = asked.doubt.as_deref();
             let (kind, hint) = match asked.wire && !asked.path_works {
+                _ if doubt.is_some() => (Kind::Inconclusive, doubt),
                 true => {
                     (Kind::Inconclusive, Some("are speed and format of the line right? nothing was understood yet"))
                 }
@@ -52,7 +56,9 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
             Err(failure(py, kind, &what, hint, &exchange, asked, None))
         }
         ClientEvent::TimedOut(exchange, after) => {
+            let doubt = asked.doubt.as_deref();
             let (kind, hint) = match (asked.path_works, asked.stalled) {
+                _ if doubt.is_some() => (Kind::Unanswered, doubt),
                 (true, false) => (Kind::NoAnswer, None),
                 (true, true) => (Kind::Unanswered, Some("the host stood still meanwhile: run again on a quieter one")),
                 (false, _) => {
@@ -64,11 +70,22 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
         }
         ClientEvent::Lost(exchange, why) => {
             let kind = match &why {
+                Why::Finished | Why::Reset | Why::HungUp | Why::Refused { .. } if asked.doubt.is_some() => {
+                    Kind::Inconclusive
+                }
                 Why::Finished | Why::Reset | Why::HungUp => asked.owner.loss(),
                 Why::Refused { .. } => Kind::Port,
                 Why::Local => Kind::Stopped,
             };
-            Err(failure(py, kind, &format!("was not answered: {}", why_text(&why)), None, &exchange, asked, None))
+            Err(failure(
+                py,
+                kind,
+                &format!("was not answered: {}", why_text(&why)),
+                asked.doubt.as_deref(),
+                &exchange,
+                asked,
+                None,
+            ))
         }
         other => {
             // `ClientEvent::ticket` gave a ticket for it, so it is one of the above.

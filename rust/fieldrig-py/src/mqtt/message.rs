@@ -87,7 +87,13 @@ impl Message {
 /// Text on one line, cut to a length that people read.
 pub(crate) fn shortened(text: &str) -> String {
     const LONGEST: usize = 80;
-    let mut line: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut line = String::new();
+    for letter in text.chars().take(LONGEST) {
+        match letter {
+            '"' | '\'' => line.push(letter),
+            _ => line.extend(letter.escape_debug()),
+        }
+    }
     if text.chars().nth(LONGEST).is_some() {
         line.push_str("..");
     }
