@@ -182,7 +182,7 @@ class Controller:
 
     def _crashed(self, results: Results, report: pytest.TestReport, worker: str) -> None:
         name, at, group = report.nodeid.rpartition("@")
-        nodeid = name if at and "]" not in group else report.nodeid
+        nodeid = report.nodeid if not at or "]" in group or "::" in group else name
         plan = self._dealt.get(worker)
         case = results.case(self._key(nodeid, worker, plan.name if plan else ""))
         case.begun, case.worker = True, worker
