@@ -88,7 +88,7 @@ def test_it_ends_by_itself_when_told_so_and_shows_addresses_and_changes() -> Non
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert lines[0].split() == ["device", "link", "protocol", "address"]
-    assert re.search(r"meter +modbus +modbus-rtu +serial:///dev/pts/\d+\?line=9600\+8E1 +9600 8E1, unit 1$", lines[1])
+    assert re.search(r"meter +modbus +modbus-rtu +serial:///dev/pts/\d+\?line=9600\+8E1 +unit 1$", lines[1])
     assert re.search(r"meter +mqtt +mqtt5 +mqtt://127\.0\.0\.1:\d+ +site/demo/meter$", lines[2])
     assert any(re.fullmatch(r" +0\.\d{3} s  meter: device\.power state=run boots=1", line) for line in lines)
     assert any("PUBLISH" in line for line in lines)
@@ -102,6 +102,54 @@ def test_what_is_shown_can_be_chosen(show: str, seen: bool) -> None:
     kinds = [line["event"]["kind"] for line in map(json.loads, ended.stdout.splitlines()) if line["kind"] == "event"]
     assert "message" not in kinds
     assert bool(kinds) is seen
+
+
+SHARED = """\
+[bench]
+name = "rack"
+[link.bus485]
+protocol = "modbus-rtu"
+line = "115200 8E1"
+[dut.one]
+model = "meter.toml"
+unit = 1
+links = { bus485 = "devices" }
+[dut.two]
+model = "meter.toml"
+unit = 2
+links = { bus485 = "devices" }
+"""
+
+METER = """\
+[model]
+name = "meter"
+[points.voltage]
+kind = "float"
+access = "read-write"
+[face.bus485.map]
+voltage = { table = "holding", address = 0, type = "u16" }
+"""
+
+
+def test_a_wire_that_devices_share_is_one_port_for_others(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(SHARED)
+    (tmp_path / "meter.toml").write_text(METER)
+    emulation = Emulation("bench.toml", "--for", "60s", cwd=tmp_path)
+    try:
+        one, two = (emulation.next("address", device=name) for name in ("one", "two"))
+        assert one["url"] == two["url"] and one["url"].startswith("serial:///dev/pts/")
+        assert (one["unit"], two["unit"]) == (1, 2)
+        for unit in (2, 1):
+            with modbus.Client(one["url"], unit=unit) as client:
+                client.write_registers(0, [200 + unit])
+                assert client.read_holding(0, 1).values == (200 + unit,)
+        for name, value in (("two", 202.0), ("one", 201.0)):
+            change = emulation.next("event", kind="device.change")["event"]["fields"]
+            assert (change["node"], change["to"]) == (name, value)
+        assert emulation.end() == 0
+    finally:
+        emulation.process.kill()
+        emulation.process.communicate()
 
 
 def test_what_it_saw_can_be_kept(tmp_path: Path) -> None:
@@ -121,18 +169,23 @@ unit = 1
 links = { modbus = "devices" }
 """
 
+VIRTUAL = SHARED.replace('name = "rack"', 'name = "rack"\nclock = "virtual"')
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (["none.toml"], 2, "USAGE: there is no bench file none.toml"),
         (["bench.toml"], 2, "USAGE: the bench lab has no device that can be emulated"),
+        (["virtual.toml"], 2, "USAGE: the bench rack is on virtual time"),
         (["builtin", "--for", "5"], 2, "USAGE: "),
         (["wrong.toml"], 3, "BENCH: wrong.toml:1:1: "),
     ],
 )
 def test_what_cannot_be_emulated_is_said(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
     (tmp_path / "bench.toml").write_text(REAL)
+    (tmp_path / "virtual.toml").write_text(VIRTUAL)
+    (tmp_path / "meter.toml").write_text(METER)
     (tmp_path / "wrong.toml").write_text("[bunch]\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FIELDRIG")}
     ended = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)

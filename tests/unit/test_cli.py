@@ -93,6 +93,14 @@ def test_exit_codes_are_those_of_the_design() -> None:
     }
 
 
+@pytest.mark.parametrize("name", list(cli._COMMANDS))
+def test_every_command_has_a_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Example: fieldrig {name}" in shown
+    assert "--format {text,json}" in shown
+
+
 def test_the_code_of_a_command_is_the_exit_code(probe: Callable[..., int]) -> None:
     assert probe(lambda output: Exit.NOTHING) == 5
 

@@ -9,6 +9,7 @@ from fieldrig._core import bench, device, modbus, mqtt, stream
 
 __all__ = [
     "Dissection",
+    "ExposedWire",
     "Field",
     "Rig",
     "Secrets",
@@ -263,6 +264,27 @@ class WireLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+@final
+class ExposedWire:
+    """A pty on a wire in memory (`Rig.add_wire`), for programs that know nothing of fieldrig.
+
+    Args:
+        rig: the rig of the wire.
+        wire: its name.
+        line: speed and format with which the pty presents itself.
+
+    Raises:
+        PortError: there is no such wire, or the rig is on virtual time.
+        UsageError: the line is malformed.
+    """
+
+    def __new__(cls, rig: Rig, wire: str, line: str | None = None) -> ExposedWire: ...
+    @property
+    def path(self) -> str:
+        """The device node that others open."""
+    def close(self) -> None:
+        """Takes the pty away."""
 
 @final
 class Dissection:

@@ -8,7 +8,19 @@ from typing import Any, Literal, final
 from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.device import Device
 
-__all__ = ["DeviceLink", "Dut", "Link", "LinkEnd", "Plan", "Resolved", "Running", "bring_up", "load", "schema"]
+__all__ = [
+    "DeviceLink",
+    "Dut",
+    "Link",
+    "LinkEnd",
+    "Plan",
+    "Resolved",
+    "Running",
+    "bring_up",
+    "load",
+    "schema",
+    "survey",
+]
 
 @final
 class Plan:
@@ -271,6 +283,9 @@ def bring_up(rig: Rig, plan: Plan, /) -> Running:
         PortError: a port cannot be opened.
         BenchFileError: a model does not fit.
     """
+
+def survey(rig: Rig, plan: Plan, /) -> Running:
+    """Where real devices and the brokers of others are: nothing is started, nothing is opened."""
 
 def schema(kind: Literal["bench", "model"], /) -> str:
     """The JSON Schema of bench files or model files, as text."""

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from .. import __version__
 from ..errors import FieldrigError, InconclusiveError
-from . import conform, demo, emulate, init
+from . import check, conform, demo, emulate, init, ports
 from .exits import Exit, exit_of
 from .output import Output
 
@@ -38,7 +38,14 @@ class Command(Protocol):
         """Does it; the exit code."""
 
 
-_COMMANDS: dict[str, Command] = {"init": init, "emulate": emulate, "conform": conform, "demo": demo}
+_COMMANDS: dict[str, Command] = {
+    "init": init,
+    "check": check,
+    "ports": ports,
+    "emulate": emulate,
+    "conform": conform,
+    "demo": demo,
+}
 
 _EPILOG = """\
 exit codes: 0 pass, 1 fail, 2 usage, 3 bench error, 4 inconclusive, 5 nothing judged

@@ -1,5 +1,7 @@
 """Drives an emulated meter and judges a foreign Modbus server.
 
+Example: fieldrig demo --out results
+
 Everything is emulated or started here: nothing is needed, no address outside this machine is used. The exit code is
 that of the meter's suite; what the conformance suite finds in the foreign server is shown, and is the server's affair.
 """

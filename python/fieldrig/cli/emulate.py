@@ -39,23 +39,25 @@ def run(options: argparse.Namespace, output: Output) -> int:
     """Starts everything and shows what happens until it is told to end."""
     length = _core.duration(options.length) if options.length is not None else None
     plan = BenchPlan.load(bench_file(options.bench), ["emulated"])
+    if plan._native.clock == "virtual":
+        message = f"the bench {plan.name} is on virtual time, in which no other program can take part"
+        raise UsageError(message, hint='write clock = "real" under [bench]')
     output.secrets = plan.secrets
     with _folder(options.out) as folder, _core.Rig(folder=folder, name=plan.name, secrets=plan.secret_texts) as rig:
         running = _core.bench.bring_up(rig, plan._native)
         started = _start(plan, running)
+        if not started:
+            message = f"the bench {plan.name} has no device that can be emulated"
+            raise UsageError(message, hint='give one a `model = ".."`')
+        places = Places(rig, running)
         while any(device.power == "boot" for device in started.values()):
             rig.sleep("5ms")
-        if not started:
-            raise UsageError(
-                f"the bench {plan.name} has no device that can be emulated", hint='give one a `model = ".."`'
-            )
-        _say_where(plan, running, started, output)
-        # What an embedded broker hears is not shown a second time where the device says it.
-        twice = {f"{name}/{link.name}" for name in started for link in plan.devices[name].links if _meets(link)}
-        view = LiveView(rig, options.show == "all", twice)
+        _say_where(plan, places, started, output)
+        view = LiveView(rig, options.show == "all", places.twice(plan, started))
         try:
             _watch(rig, view, length, lambda event: _show(event, options.show, output))
         finally:
+            places.close()
             running.close()
             view.close()
     return Exit.PASS
@@ -82,25 +84,72 @@ def _start(plan: BenchPlan, running: _core.bench.Running) -> dict[str, Device]:
     return found
 
 
-def _meets(link: _core.bench.DeviceLink) -> bool:
-    return link.protocol.startswith("mqtt")
+class Places:
+    """Where other programs find what is emulated. A wire that several devices share gets a pty of its own."""
+
+    def __init__(self, rig: _core.Rig, running: _core.bench.Running) -> None:
+        self._rig = rig
+        self._running = running
+        self._exposed: dict[str, _core.ExposedWire] = {}
+
+    def find(self, device: str, link: _core.bench.DeviceLink, line: str | None) -> str:
+        """The URL for a link of a device; empty if there is nothing that others could open."""
+        url = self._url(device, link)
+        scheme, _, wire = url.partition("://")
+        if scheme != "wire":
+            return url
+        if wire not in self._exposed:
+            self._exposed[wire] = _core.ExposedWire(self._rig, wire, line)
+        query = f"?line={line.replace(' ', '+')}" if line else ""
+        return f"serial://{self._exposed[wire].path}{query}"
+
+    def _url(self, device: str, link: _core.bench.DeviceLink) -> str:
+        if link.tested:
+            return self._running.resolve(device, link.name).url
+        found = None if link.private else self._running.link(link.name).url
+        return found or ""
+
+    def twice(self, plan: BenchPlan, started: Iterable[str]) -> set[str]:
+        """Links of the trace that show again what another one shows: an embedded broker hears what devices say."""
+        brokers = {f"{name}/{link.name}" for name in started for link in plan.devices[name].links if _meets(link)}
+        return brokers | {f"{wire}.pty/{side}" for wire in self._exposed for side in ("wire", "pty")}
+
+    def close(self) -> None:
+        """Takes the ptys away."""
+        for wire in self._exposed.values():
+            wire.close()
 
 
-def _say_where(plan: BenchPlan, running: _core.bench.Running, started: Iterable[str], output: Output) -> None:
+def _say_where(plan: BenchPlan, places: Places, started: Iterable[str], output: Output) -> None:
+    shared = {link.name: link for link in plan._native.links}
     rows = []
     for name in started:
         for link in plan.devices[name].links:
-            at = running.resolve(name, link.name)
-            says = ", ".join(
-                filter(None, [at.line, f"unit {at.unit}" if link.protocol.startswith("modbus") else "", at.base])
-            )
-            rows.append((name, link.name, link.protocol, at.url, says))
+            on = None if link.private else shared.get(link.name)
+            url = places.find(name, link, on.line if on is not None else None)
+            base = on.base if on is not None else ""
+            unit = link.unit if link.protocol.startswith("modbus") else None
+            asks = link.role == "client" and not _meets(link)
             output.record(
-                "address", device=name, link=link.name, protocol=link.protocol, url=at.url, unit=at.unit, base=at.base
+                "address",
+                device=name,
+                link=link.name,
+                protocol=link.protocol,
+                role=link.role,
+                url=url,
+                unit=unit,
+                base=base,
             )
+            says = [unit and f"unit {unit}", base, asks and "asks there"]
+            rows.append((name, link.name, link.protocol, url or "-", ", ".join(str(each) for each in says if each)))
     output.table(rows, ["device", "link", "protocol", "address", ""])
     output.say()
     output.say("Ctrl-C ends it.")
+
+
+def _meets(link: _core.bench.DeviceLink) -> bool:
+    """Devices meet at a broker there."""
+    return link.protocol.startswith("mqtt")
 
 
 def _watch(rig: _core.Rig, view: LiveView, length: float | None, show: Callable[[dict[str, Any]], None]) -> None:

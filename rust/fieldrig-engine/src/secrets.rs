@@ -1,7 +1,8 @@
 //! Secrets: texts that must stand in no artefact. The run log, the capture and whoever prints ask [`Secrets`].
 //!
 //! - In a text every occurrence becomes `***`, however the text spells it: plain, escaped as in JSON or by Rust, as hex
-//!   with or without spaces, percent-encoded; and the beginning of one that a shortened text (`abc..`) ends with.
+//!   with or without spaces, percent-encoded; and the beginning of one that a shortened text (`abc..`) ends with. Of a
+//!   secret of several lines, such as a key in PEM, each long line is one too: texts indent lines, and leave some out.
 //! - In octets every occurrence becomes as many `*`, so that lengths and offsets stay what they were.
 //! - Texts shorter than [`SHORTEST`] octets are not masked: they would be found everywhere, and what is masked everywhere
 //!   is told. [`Secrets::too_short`] counts them, so that somebody can say so.
@@ -23,6 +24,9 @@ pub const SHORTEST: usize = 4;
 
 /// What stands for a secret in a text.
 const MASK: &str = "***";
+
+/// A line of a secret of several lines is masked by itself if it is at least so long.
+const LONG_LINE: usize = 8;
 
 /// How texts say that they were shortened.
 const CUTS: [&str; 2] = ["..", "…"];
@@ -55,6 +59,8 @@ impl Secrets {
                 short if short.len() < SHORTEST => too_short += 1,
                 text => {
                     spellings.extend(spellings_of(text));
+                    let lines = text.lines().map(str::trim).filter(|line| line.len() >= LONG_LINE && *line != text);
+                    spellings.extend(lines.flat_map(spellings_of));
                     count += 1;
                 }
             }
@@ -248,6 +254,13 @@ mod tests {
         assert_eq!(secrets.octets(b"\x00ababab\xff").as_ref(), b"\x00****ab\xff");
         assert_eq!(secrets.octets("geheimnis-ä!".as_bytes()).as_ref(), b"************!");
         assert_eq!(secrets.octets(b"61 62 61 62").as_ref(), b"***********");
+    }
+
+    #[test]
+    fn each_line_of_a_key_is_masked() {
+        let secrets = Secrets::new(["-----BEGIN KEY-----\nMIIEvQIBADAN\nab\n-----END KEY-----\n"]);
+        assert_eq!(secrets.text("    MIIEvQIBADAN\n    ab\n"), "    ***\n    ab\n");
+        assert_eq!(secrets.octets(b"x MIIEvQIBADAN").as_ref(), b"x ************");
     }
 
     #[test]

@@ -362,6 +362,14 @@ pub(crate) fn bring_up(py: Python<'_>, rig: &Bound<'_, Rig>, plan: &Bound<'_, Pl
     Ok(Running { inner: Alive::new(running), shared, plan })
 }
 
+/// Where real devices and the brokers of others are; nothing is started or opened.
+#[pyfunction]
+#[pyo3(signature = (rig, plan, /))]
+pub(crate) fn survey(rig: &Bound<'_, Rig>, plan: &Bound<'_, Plan>) -> Running {
+    let plan = Arc::clone(&plan.get().0);
+    Running { inner: Alive::new(bench::survey(&plan)), shared: Arc::clone(&rig.get().shared), plan }
+}
+
 /// An error of the engine, with the part of the bench for which it happened.
 fn in_context(py: Python<'_>, what: &str, problem: &EngineError) -> PyErr {
     let error = engine_error(py, problem, Owner::Bench);

@@ -15,6 +15,7 @@ mod bench;
 mod device;
 mod dissect;
 mod error;
+mod exposed;
 mod handle;
 mod life;
 mod loader;
@@ -39,6 +40,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::dissect::{Dissection, Field};
+    #[pymodule_export]
+    use crate::exposed::ExposedWire;
     #[pymodule_export]
     use crate::ports::{SerialPort, WireLock, ports};
     #[pymodule_export]
@@ -117,7 +120,7 @@ mod _core {
         use pyo3::prelude::*;
 
         #[pymodule_export]
-        use crate::bench::{DeviceLink, Dut, Link, LinkEnd, Plan, Resolved, Running, bring_up, load, schema};
+        use crate::bench::{DeviceLink, Dut, Link, LinkEnd, Plan, Resolved, Running, bring_up, load, schema, survey};
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

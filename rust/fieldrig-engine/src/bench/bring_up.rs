@@ -7,7 +7,8 @@
 use super::build;
 use super::joints::{self, Controls, Hand};
 use super::{
-    BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, LinkRole, Model, Owner, Plan, Reached, UseRole, Whom,
+    BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, LinkRole, Model, Owner, Plan, Profile, Reached, UseRole,
+    Whom,
 };
 use crate::link::Bridge;
 use crate::{Binding, EngineError, Node, PortSpec, Rig, Thread, WireLock};
@@ -110,6 +111,18 @@ pub fn bring_up(rig: &Rig, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> Resu
             Err(error)
         }
     }
+}
+
+/// Where real devices and the brokers of others are: as much of a bench as is there before it is brought up. Nothing is
+/// started, nothing is opened.
+#[must_use]
+pub fn survey(plan: &Plan) -> Running {
+    let mut running = Running::default();
+    for device in plan.devices.iter().filter(|device| device.profile == Profile::Real && device.not_run.is_none()) {
+        running.resolve_links(plan, device);
+    }
+    running.find_shared();
+    running
 }
 
 /// Starts a single emulated device, without a bench; it has no power yet.

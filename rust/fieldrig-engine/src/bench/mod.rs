@@ -39,7 +39,7 @@ mod schema;
 mod section;
 mod tree;
 
-pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate};
+pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate, survey};
 pub use code::{LinkSide, LoadedModel, MakeModel, ModelLoader, ModelProblem, Surroundings, TomlOnly};
 pub use file::{LinkRole, Owner, Profile, UseRole};
 pub use joints::{ControlError, Controls};

@@ -5,8 +5,10 @@
 
 mod bridge;
 mod event;
+mod expose;
 mod faults;
 
 pub use bridge::Bridge;
 pub use event::BridgeEvent;
+pub use expose::ExposedWire;
 pub use faults::{ByteFault, Disturbance, FaultError, Way};

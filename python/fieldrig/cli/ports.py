@@ -1,0 +1,45 @@
+"""Lists the serial ports that are plugged in or built in, and who has them.
+
+Example: fieldrig ports
+
+The name of a USB adapter (`usb:0403:6001:FT4XK2`) stays the same wherever it is plugged in: write it into the bench
+file instead of `/dev/ttyUSB0`. Nothing is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import _core
+from .exits import Exit
+from .output import Output
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """No arguments of its own."""
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    """Prints the table."""
+    rows = []
+    ports = _core.ports()
+    names = [port.name for port in ports]
+    for port in ports:
+        name = port.name or ""
+        if names.count(port.name) > 1 and port.interface:  # an adapter with several ports
+            name += f":if{port.interface}"
+        held = "; ".join(port.held_by)
+        rows.append((port.path, port.kind, name, port.words, held or "free"))
+        output.record(
+            "port",
+            path=port.path,
+            type=port.kind,
+            name=name,
+            words=port.words,
+            by_id=port.by_id,
+            held_by=list(port.held_by),
+        )
+    output.table(rows, ["port", "", "name", "what", "held by"])
+    if not rows:
+        output.say("no serial port is plugged in or built in")
+    return Exit.PASS
