@@ -92,7 +92,8 @@ def test_the_same_bench_leaves_the_same_run_log_each_time(tmp_path: Path) -> Non
     def once(folder: Path) -> list[str]:
         with Rig(clock="virtual", folder=str(folder)) as rig:
             bench = Up(rig, MODELS / "bench.toml")
-            rig.sleep("20s")
+            with mqtt.Client(bench.url("gateway", "uplink"), rig=rig) as client, client.watch("#", qos=1):
+                rig.sleep("20s")
             bench["meter1"].power_off()
             rig.sleep("20s")
             bench["gateway"].power_off()

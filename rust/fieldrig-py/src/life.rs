@@ -14,7 +14,7 @@ use crate::error::{Kind, Owner, engine_error, error, hinted};
 use fieldrig_engine::{Rig, RigOptions};
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,7 @@ pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send)
 /// A rig that is stopped with its last user.
 pub(crate) struct Shared {
     rig: Alive<Rig>,
+    numbers: AtomicU64,
 }
 
 impl Shared {
@@ -118,11 +119,16 @@ impl Shared {
             return Err(error(py, Kind::Stopped, "the interpreter is going away"));
         }
         let rig = detached(py, || Rig::start(options)).map_err(|problem| engine_error(py, &problem, Owner::Bench))?;
-        let shared = Arc::new(Shared { rig: Alive::new(rig) });
+        let shared = Arc::new(Shared { rig: Alive::new(rig), numbers: AtomicU64::new(0) });
         let mut all = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|known| known.strong_count() > 0);
         all.push(Arc::downgrade(&shared));
         Ok(shared)
+    }
+
+    /// A number that was not given out before on this rig, counting from 0.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The rig.
