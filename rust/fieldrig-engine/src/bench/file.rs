@@ -3,7 +3,7 @@
 
 use super::device::{self, DeviceEntry};
 use super::keys;
-use super::place::{Outcome, Place, did_you_mean};
+use super::place::{BenchFileError, Outcome, Place, did_you_mean};
 use super::section::{Located, Section};
 use super::tree::{Entry, Node};
 use crate::ClockKind;
@@ -170,6 +170,8 @@ pub(super) struct Provided {
     pub(super) password: Option<String>,
     /// Certificates that are trusted.
     pub(super) ca: Option<Located<String>>,
+    /// The first variable that is not set: an error once the link is provided this way.
+    pub(super) unset: Option<BenchFileError>,
     /// Settings of the embedded broker, by the keys of its constructor.
     pub(super) settings: Vec<(String, Value)>,
 }
@@ -258,7 +260,7 @@ fn link(entry: &Entry, title: String, protocols: &[&'static Protocol]) -> Outcom
 }
 
 /// A header `[link.x]` has no place of its own that people look at; its name has.
-pub(super) fn missing(entry: &Entry, key: &str, title: &str) -> super::BenchFileError {
+pub(super) fn missing(entry: &Entry, key: &str, title: &str) -> BenchFileError {
     entry.place.error(format!("missing key `{key}` in {title}"))
 }
 
@@ -271,8 +273,11 @@ fn find_protocol(name: &Located<String>, protocols: &[&'static Protocol]) -> Out
 
 /// Which keys there are depends on whether devices meet at a broker or at a port.
 fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> Outcome<Option<Provided>> {
-    let Some(mut section) = outer.section(key)? else { return Ok(None) };
-    let mut provided = Provided { listen: section.text("listen")?, ..Provided::default() };
+    let Some(section) = outer.section(key)? else { return Ok(None) };
+    let mut node = section.as_node();
+    let unset = node.take_unset();
+    let mut section = Section::of(&node, section.name)?;
+    let mut provided = Provided { listen: section.text("listen")?, unset, ..Provided::default() };
     if let Some(constructor) = protocol.constructor(Role::Broker) {
         provided.broker = section.text("broker")?;
         provided.username = section.text("username")?.map(|text| text.value);

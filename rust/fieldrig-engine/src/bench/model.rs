@@ -51,7 +51,7 @@ impl Model {
     /// # Errors
     /// The first thing that is wrong with it, with its place.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Model, BenchFileError> {
-        Model::read(tree::read(path, environment)?)
+        Model::read(tree::read_whole(path, environment)?)
     }
 
     /// Loads a model that is a program; `settings` is a table.

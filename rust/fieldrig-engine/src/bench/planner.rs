@@ -38,6 +38,10 @@ pub(super) struct Planner<'a> {
 impl Planner<'_> {
     pub(super) fn plan(&self, secrets: Vec<String>) -> Outcome<Plan> {
         self.bench.links.iter().try_for_each(|link| self.check_role(link))?;
+        let unset = self.bench.links.iter().find_map(|link| self.provided(link).unset.as_ref());
+        if let Some(error) = unset {
+            return Err(error.clone());
+        }
         let devices = self.bench.devices.iter().map(|device| self.device(device)).collect::<Outcome<Vec<_>>>()?;
         let links = self.bench.links.iter().map(|link| self.link(link)).collect::<Outcome<Vec<_>>>()?;
         check_units(&devices)?;

@@ -49,6 +49,11 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
+    /// The table itself.
+    pub(crate) fn as_node(&self) -> Node {
+        Node { place: self.place.clone(), data: Data::Table(self.entries.to_vec()) }
+    }
+
     /// Whether it has no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -18,7 +18,7 @@ fn mistake(folder: &Path) -> String {
     let words = std::fs::read_to_string(folder.join("profile.txt")).unwrap_or_default();
     let words: Vec<&str> = words.split_whitespace().collect();
     let profiles = Profiles::parse(&words).unwrap();
-    match load(&folder.join("bench.toml"), &profiles, &|_| None, &PROTOCOLS, &TomlOnly) {
+    match load(&folder.join("bench.toml"), &profiles, &|_| None, &PROTOCOLS, &Programs) {
         Ok(_) => "no mistake was found".to_owned(),
         Err(error) => error.to_string().replace(&format!("{}/", folder.display()), ""),
     }
@@ -162,6 +162,26 @@ fn a_bench_file_that_is_not_there_is_told_plainly() {
     assert_eq!((error.line, error.message.as_str()), (0, "there is no such file"));
 }
 
+/// Stands for an interpreter: every model is there, and none does anything.
+struct Programs;
+
+impl ModelLoader for Programs {
+    fn load(&self, _: &Path, class: &str, settings: &Value) -> Result<LoadedModel, ModelProblem> {
+        if class == "Broken" {
+            return Err(ModelProblem { message: format!("no `{class}` there"), hint: Some("try another".to_owned()) });
+        }
+        let table = |entries: &[(&str, Value)]| {
+            Value::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+        };
+        let points = match settings.entry("point") {
+            Some(point) => table(&[(point.as_str().unwrap_or_default(), table(&[("kind", "int".into())]))]),
+            None => table(&[]),
+        };
+        let definition = table(&[("model", table(&[("name", class.into())])), ("points", points)]);
+        Ok(LoadedModel { definition, make: std::sync::Arc::new(|_| Box::new(fieldrig_proto::device::NoModel)) })
+    }
+}
+
 fn bench_files(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
@@ -185,7 +205,7 @@ fn every_bench_file_of_this_repository_can_be_loaded() {
     }
     assert!(!found.is_empty());
     for path in found {
-        let loaded = load(&path, &Profiles::default(), &|name| Some(name.to_lowercase()), &PROTOCOLS, &TomlOnly);
+        let loaded = load(&path, &Profiles::default(), &|name| Some(name.to_lowercase()), &PROTOCOLS, &Programs);
         assert!(loaded.is_ok(), "{}", loaded.err().map(|error| error.to_string()).unwrap_or_default());
     }
 }
@@ -248,5 +268,134 @@ proptest::proptest! {
                 proptest::prop_assert!((1..=lines).contains(&error.line), "{error}");
             }
         }
+    }
+}
+
+// ---- shared links ----------------------------------------------------------------------------------------------------
+
+fn rack2(profiles: &[&str], environment: Environment<'_>) -> Result<Plan, BenchFileError> {
+    let file = fixtures().join("benches/rack2/bench.toml");
+    load(&file, &Profiles::parse(profiles).unwrap(), environment, &PROTOCOLS, &Programs)
+}
+
+#[test]
+fn meters_on_one_wire_are_in_memory_and_the_gateway_asks_them() {
+    let plan = rack2(&[], &|name| (name == "BENCH_SITE").then(|| "north".to_owned())).unwrap();
+    let bus = plan.link("bus485").unwrap();
+    let pace = "9600 8E1".parse().ok();
+    assert_eq!(bus.wires, [WirePlan { name: "bus485".to_owned(), pace, real: None }]);
+    assert_eq!((bus.role, bus.real, plan.real_ports()), (LinkRole::Devices, false, vec![]));
+    let on_bus = Reached::Wire("bus485".to_owned());
+    for meter in ["meter1", "meter2", "meter3"] {
+        assert_eq!(reached(&plan, meter), std::slice::from_ref(&on_bus));
+    }
+    assert_eq!(reached(&plan, "gateway"), [on_bus, Reached::EmbeddedBroker, Reached::Pty]);
+    let gateway = plan.device("gateway").unwrap();
+    assert_eq!(gateway.links.iter().map(|used| used.tested).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(gateway.links[0].role, UseRole::Client);
+    assert_eq!(gateway.life.identity[0].1.entry("kind"), Some(&Value::from("console")));
+    assert_eq!(gateway.life.prepare.as_ref().unwrap().entry("timeout"), Some(&Value::from("5min")));
+}
+
+#[test]
+fn a_real_gateway_finds_emulated_meters_on_the_real_wire() {
+    let set = |name: &str| Some(name.to_lowercase());
+    let plan = rack2(&["gateway=real"], &set).unwrap();
+    let bus = plan.link("bus485").unwrap();
+    let port = "serial://usb:0403:6001:FT4XK2?line=9600+8E1".to_owned();
+    assert_eq!(bus.wires, [WirePlan { name: "bus485".to_owned(), pace: None, real: Some(port.clone()) }]);
+    assert_eq!(plan.real_ports(), [port.as_str(), "serial://usb:10C4:EA60:0042?line=115200+8N1"]);
+    assert_eq!(reached(&plan, "gateway")[1], Reached::Broker("mqtts://broker.example:8883".to_owned()));
+    let refused = plan.link("uplink").unwrap().refused.clone().unwrap();
+    assert!(refused.message.starts_with("TLS is not there yet"), "{refused}");
+    assert_eq!(plan.secrets, ["broker_password"]);
+}
+
+#[test]
+fn variables_of_real_links_are_needed_only_with_a_real_device() {
+    let only_site = |name: &str| (name == "BENCH_SITE").then(|| "north".to_owned());
+    assert!(rack2(&[], &only_site).is_ok());
+    let error = rack2(&["gateway=real"], &only_site).unwrap_err();
+    assert_eq!(error.message, "the environment variable `BROKER_PASSWORD` is not set");
+}
+
+#[test]
+fn everything_is_in_memory_on_virtual_time() {
+    let text = BENCH.replace("name = \"rack\"", "name = \"rack\"\nclock = \"virtual\"\nlock_wait = \"5s\"");
+    let folder = folder("plan-virtual", &[("bench.toml", &text), ("m.toml", MODEL)]);
+    let plan = plan(&folder, &[]).unwrap();
+    assert_eq!(reached(&plan, "meter"), [Reached::Wire("bus".to_owned()), Reached::EmbeddedBroker]);
+    let broker = plan.link("uplink").unwrap().broker.clone().unwrap();
+    assert_eq!((&*broker.listen, &*broker.private), ("memory-listen://uplink", "memory-listen://uplink.tester"));
+    assert_eq!((plan.clock, plan.lock_wait.as_secs()), (crate::ClockKind::Virtual, 5));
+}
+
+#[test]
+fn two_devices_may_have_a_console_each_under_one_name() {
+    let bench = r#"
+[bench]
+name = "two"
+[dut.a]
+model = "m.toml"
+links = { console = { line = "9600 8N1" }, service = { protocol = "console", line = "9600 8N1" } }
+[dut.b]
+model = "m.toml"
+links = { console = { line = "115200 8N1" } }
+"#;
+    let folder = folder("plan-private", &[("bench.toml", bench), ("m.toml", MODEL)]);
+    let plan = plan(&folder, &[]).unwrap();
+    assert_eq!(reached(&plan, "a"), [Reached::Pty, Reached::Pty]);
+    assert_eq!(plan.link_of("b", "console").unwrap().line.unwrap().to_string(), "115200 8N1");
+    assert!(plan.link("console").is_none(), "it is no link of the bench");
+}
+
+#[test]
+fn a_proxy_has_two_wires_or_one_listener() {
+    let bench = r#"
+[bench]
+name = "between"
+[link.bus]
+protocol = "modbus-rtu"
+line = "9600 8E1"
+role = "proxy"
+real = { port = "/dev/ttyS1", other = "/dev/ttyS2" }
+[link.net]
+protocol = "modbus-tcp"
+role = "proxy"
+emulated = { listen = "127.0.0.1:1502" }
+[dut.master]
+model = "m.py:Master"
+links = { bus = "client", net = "client" }
+[peer.slave]
+model = "m.toml"
+unit = 1
+links = { bus = {}, net = { face = "bus" } }
+"#;
+    let folder = folder("plan-proxy", &[("bench.toml", bench), ("m.toml", MODEL), ("m.py", "")]);
+    let load = |profiles: &[&str]| {
+        let profiles = Profiles::parse(profiles).unwrap();
+        load(&folder.0.join("bench.toml"), &profiles, &|_| None, &PROTOCOLS, &Programs).unwrap()
+    };
+    let plan = load(&[]);
+    assert_eq!(reached(&plan, "slave"), [Reached::Wire("bus".to_owned()), Reached::Loopback]);
+    assert_eq!(reached(&plan, "master"), [Reached::Wire("bus.other".to_owned()), Reached::Asks(Whom::Proxy)]);
+    let proxy = plan.link("net").unwrap().proxy.clone().unwrap();
+    let to = Whom::Device("slave".to_owned());
+    assert_eq!(proxy, ProxyPlan { listen: "tcp-listen://127.0.0.1:1502".to_owned(), to });
+    let wires = load(&["real"]).link("bus").unwrap().wires.clone();
+    let real: Vec<_> = wires.iter().map(|wire| wire.real.as_deref()).collect();
+    assert_eq!(real, [None, Some("serial:///dev/ttyS2?line=9600+8E1")], "only the master is real");
+}
+
+#[test]
+fn the_schemas_of_the_package_are_those_of_the_reader() {
+    let folder = fixtures().join("../python/fieldrig/schema");
+    for (name, schema) in [("bench", bench_schema(&PROTOCOLS)), ("model", model_schema(&PROTOCOLS))] {
+        let file = folder.join(format!("{name}.schema.json"));
+        if std::env::var_os("FIELDRIG_WRITE_SCHEMA").is_some() {
+            std::fs::write(&file, &schema).unwrap();
+        }
+        let shipped = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(shipped == schema, "{name}.schema.json is old: run this test with FIELDRIG_WRITE_SCHEMA=1");
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Data {
     Int(i64),
     Float(f64),
     Text(String),
+    /// A string with a variable that is not set: an error as soon as anybody needs it.
+    Unset(Box<BenchFileError>),
     List(Vec<Node>),
     Table(Vec<Entry>),
 }
@@ -35,6 +37,15 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) place: Place,
     pub(crate) node: Node,
+}
+
+/// Reads a file in which every variable must be set.
+pub(crate) fn read_whole(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
+    let tree = read(path, environment)?;
+    match tree.unset(&mut Vec::new(), &|_| false) {
+        Some(error) => Err(error.clone()),
+        None => Ok(tree),
+    }
 }
 
 /// Reads a file.
@@ -100,7 +111,7 @@ impl Reader<'_> {
                 let digits = value.as_str().replace('_', "");
                 Data::Float(digits.parse().map_err(|_| place.error(format!("`{digits}` is not a number")))?)
             }
-            DeValue::String(text) => Data::Text(self.substitute(text, value.span())?),
+            DeValue::String(text) => self.substitute(text, value.span())?,
             DeValue::Array(values) => Data::List(values.iter().map(|value| self.node(value)).collect::<Outcome<_>>()?),
             DeValue::Table(table) => Data::Table(self.entries(table)?),
             DeValue::Datetime(_) => return Err(place.error("dates and times have no meaning here")),
@@ -109,7 +120,7 @@ impl Reader<'_> {
     }
 
     /// Replaces each `${NAME}`; `$${` stands for `${` itself.
-    fn substitute(&self, text: &str, span: std::ops::Range<usize>) -> Outcome<String> {
+    fn substitute(&self, text: &str, span: std::ops::Range<usize>) -> Outcome<Data> {
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
@@ -128,15 +139,15 @@ impl Reader<'_> {
             let (name, default) = name.split_once(":-").map_or((name, None), |(name, text)| (name, Some(text)));
             // As in a shell: an empty variable counts as one that is not set where a default stands beside it.
             let value = (self.environment)(name).filter(|value| default.is_none() || !value.is_empty());
-            let value = value.or_else(|| default.map(str::to_owned)).ok_or_else(|| {
+            let Some(value) = value.or_else(|| default.map(str::to_owned)) else {
                 let place = self.inside(&span, &format!("${{{name}}}"));
-                place.error(format!("the environment variable `{name}` is not set"))
-            })?;
+                return Ok(Data::Unset(Box::new(place.error(format!("the environment variable `{name}` is not set")))));
+            };
             result.push_str(&value);
             rest = after;
         }
         result.push_str(rest);
-        Ok(result)
+        Ok(Data::Text(result))
     }
 
     /// The place of some text within a span; the start of the span if it is written with escapes.
@@ -147,6 +158,41 @@ impl Reader<'_> {
 }
 
 impl Node {
+    /// The first variable that is not set, but for values at paths that `spared` spares.
+    pub(crate) fn unset(&self, path: &mut Vec<String>, spared: &dyn Fn(&[String]) -> bool) -> Option<&BenchFileError> {
+        if spared(path) {
+            return None;
+        }
+        match &self.data {
+            Data::Unset(error) => Some(error),
+            Data::List(nodes) => nodes.iter().find_map(|node| node.unset(path, spared)),
+            Data::Table(entries) => entries.iter().find_map(|entry| {
+                path.push(entry.key.clone());
+                let found = entry.node.unset(path, spared);
+                path.pop();
+                found
+            }),
+            Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Text(_) => None,
+        }
+    }
+
+    /// Makes every string with a variable that is not set an empty one; gives the error of the first.
+    pub(crate) fn take_unset(&mut self) -> Option<BenchFileError> {
+        match &mut self.data {
+            Data::Unset(error) => {
+                let error = (**error).clone();
+                self.data = Data::Text(String::new());
+                Some(error)
+            }
+            // All of them are taken, so no search that ends with the first.
+            Data::List(nodes) => nodes.iter_mut().filter_map(Node::take_unset).reduce(|first, _| first),
+            Data::Table(entries) => {
+                entries.iter_mut().filter_map(|entry| entry.node.take_unset()).reduce(|first, _| first)
+            }
+            Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Text(_) => None,
+        }
+    }
+
     /// Lays `over` on top: tables are merged entry by entry, everything else is replaced.
     pub(crate) fn overlay(&mut self, over: Node) {
         match (&mut self.data, over.data) {
@@ -171,7 +217,7 @@ impl Node {
             Data::Bool(_) => "a truth value",
             Data::Int(_) => "an integer",
             Data::Float(_) => "a number",
-            Data::Text(_) => "a string",
+            Data::Text(_) | Data::Unset(_) => "a string",
             Data::List(_) => "a list",
             Data::Table(_) => "a table",
         }
@@ -230,6 +276,7 @@ impl Node {
             Data::Int(value) => Value::Int(*value),
             Data::Float(value) => Value::Float(*value),
             Data::Text(value) => Value::Text(value.clone()),
+            Data::Unset(_) => Value::Text(String::new()),
             Data::List(nodes) => Value::List(nodes.iter().map(Node::value).collect()),
             Data::Table(entries) => {
                 Value::Table(entries.iter().map(|entry| (entry.key.clone(), entry.node.value())).collect())
@@ -255,7 +302,7 @@ impl Node {
             Data::Text(text) => change(text).map_err(|problem| self.place.error(problem)),
             Data::List(nodes) => nodes.iter_mut().try_for_each(|node| node.each_text(change)),
             Data::Table(entries) => entries.iter_mut().try_for_each(|entry| entry.node.each_text(change)),
-            Data::Bool(_) | Data::Int(_) | Data::Float(_) => Ok(()),
+            Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Unset(_) => Ok(()),
         }
     }
 }
@@ -291,7 +338,8 @@ mod tests {
         assert_eq!(node.value().entry("b"), Some(&Value::from("${SITE}")));
         let node = tree("a = '${SITE:-south}/${NOPE:-a-b}/${NOPE:-}'").unwrap();
         assert_eq!(node.value().entry("a"), Some(&Value::from("north/a-b/")));
-        let error = tree("a = \"x/${NOPE}\"").unwrap_err().to_string();
+        let unset = tree("a = \"x/${NOPE}\"").unwrap();
+        let error = unset.unset(&mut Vec::new(), &|_| false).unwrap().to_string();
         assert_eq!(error, "f.toml:1:8: the environment variable `NOPE` is not set");
     }
 
