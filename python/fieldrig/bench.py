@@ -228,6 +228,11 @@ class Bench:
             link.restart()
         for device in self._devices.values():
             device.restart()
+        # What the devices do because they were put back is before the test, whichever was put back last.
+        timelines = [link.timeline for link in self.links.values()]
+        timelines += [device.timeline for device in self._devices.values()]
+        for timeline in timelines:
+            timeline.restart()
 
     def broken_models(self) -> BenchError | None:
         """What is wrong with the bench if a model, written in Python, broke since this was asked last."""

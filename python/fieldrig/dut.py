@@ -9,6 +9,7 @@ from ._core.device import Change
 from .ends import did_you_mean, open_end
 from .errors import BenchError, FieldrigError, NoSuchLink, Stopped, UsageError
 from .expect import Timeline, since
+from .frames import WireObserver
 from .power import Action, Power
 
 if TYPE_CHECKING:
@@ -174,16 +175,20 @@ class Dut:
         return Action(f"habit {name}", since(at, done), done)
 
     def restart(self) -> None:
-        """A new test begins: its cursors start anew, its habits are those of the standard again, its points go back if
-        the bench file says so."""
+        """A new test begins: its habits are those of the standard again, its points go back if the bench file says so.
+
+        The bench lets the cursors start anew once all devices are put back.
+        """
         if self.emulated is not None:
             for face, name in self._habits:
                 self.emulated.habit(face, name, "default")
             if "points" in self._native.reset:
                 self.emulated.reset_points()
+        for end in self._links.values():
+            if isinstance(end, WireObserver):
+                end.restart()
         self._habits.clear()
         self.used = False
-        self.timeline.restart()
 
     def _face(self, link: str) -> str:
         """The face of the model on a link; what is no link may be the name of a face."""

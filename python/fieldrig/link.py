@@ -149,7 +149,6 @@ class Link:
             self._controls.clear_faults()
         self._is_down = self._is_faulty = False
         self._doubt()
-        self.timeline.restart()
 
     def close(self) -> None:
         """Nothing to do: the link ends with the bench."""
