@@ -263,3 +263,16 @@ def test_a_test_in_which_a_worker_died_is_run_again_and_the_lost_attempt_is_list
     result.assert_outcomes(passed=1)
     attempts = "attempts: inconclusive, fail, pass"
     result.stdout.fnmatch_lines(["fieldrig *: 1 pass", f"run again: test_it.py::test_it: {attempts}"])
+
+
+def test_a_second_run_on_a_real_bench_is_told_who_has_it(farm: Farm, devices: list[str]) -> None:
+    farm.bench("one", devices[0])
+    (farm.path / "second.py").write_text("def test_second(meter):\n    pass\n")
+    tests = (
+        "def test_first(meter):\n    import subprocess, sys\n"
+        "    run = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', 'second.py', '--bench', 'one.toml']\n"
+        "    print(subprocess.run(run, cwd=ROOT.parent, capture_output=True, text=True).stdout)\n"
+    )
+    result = farm.run(tests, "--bench", "one.toml", "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["BENCH: *: the wire is held by * for one, *", "fieldrig *: 1 bench error"])
