@@ -1,1 +1,1 @@
-"""JSON Schemas of bench and model files, for editors. They are written from what the reader knows; see docs/bench-file.md."""
+"""JSON Schemas of bench and model files, for editors, written from what the reader knows: see docs/bench-file.md."""
