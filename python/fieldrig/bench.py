@@ -130,7 +130,7 @@ class Bench:
             for dut in runs:
                 dut.power.on()
             for dut in runs if prepare else ():
-                self.life.prepare(dut, "session")
+                self.life.prepare(dut)
             for dut in runs:
                 dut.start()
         except BaseException as error:
@@ -161,6 +161,16 @@ class Bench:
     def devices(self) -> tuple[Dut, ...]:
         """All devices, judged ones and peers, in the order of the bench file."""
         return tuple(self._devices.values())
+
+    def client_at(self, url: str) -> Client | None:
+        """The Modbus client that has a wire or connection open, if one has."""
+        if url in self._shared:
+            return self._shared[url]
+        for dut in self._devices.values():
+            for link, client in dut.modbus_clients().items():
+                if self._running.resolve(dut.name, link).url == url:
+                    return client
+        return None
 
     def begin_session(self) -> None:
         """Tests begin: reads who the real devices are.
@@ -268,7 +278,7 @@ class Bench:
         """What a report says about the bench: name and value."""
         found = [("bench", self.plan.name), ("fieldrig", __version__)]
         found += [(f"profile.{name}", profile) for name, profile in self.plan.profiles.items()]
-        return found
+        return found + self.life.properties()
 
     def close(self) -> None:
         """Closes every port, brings real devices into their safe state, ends every thread. May be called twice.
@@ -285,9 +295,11 @@ class Bench:
             running: _core.bench.Running | None = self.__dict__.get("_running")
             if running is not None:
                 running.close()  # the ports have to be free for the guardian
-            self.life.finish()
         finally:
-            self.rig.stop()
+            try:
+                self.life.finish()
+            finally:
+                self.rig.stop()
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .bench import Bench
     from .life.identity import Identity
     from .life.lost import Down
+    from .modbus import Client
 
 
 class Dut:
@@ -56,6 +57,10 @@ class Dut:
         """The links on which the test has an end of its own: name and protocol."""
         there = self._native.links if self.judged and not self.not_run else ()
         return {link.name: link.protocol for link in there if link.tested}
+
+    def on_links(self) -> tuple[str, ...]:
+        """The links that it is on."""
+        return tuple(link.name for link in self._native.links)
 
     def open_links(self) -> None:
         """Opens every link that is not open.
@@ -102,15 +107,29 @@ class Dut:
         for name in tuple(self._links):
             self.close_link(name)
 
+    def modbus_clients(self) -> dict[str, Client]:
+        """Those of its open links that are Modbus clients of ours, by name."""
+        return {name: link for name, link in self._links.items() if isinstance(link, _core.modbus.Client)}
+
     @property
     def identity(self) -> Identity:
         """Who a real device is: name and value of what the bench file reads from it; empty for an emulated one."""
         return self._bench.life.identity(self)
 
     def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("_links", {}):
+            self.used = True
+        return self.borrow(name)
+
+    def borrow(self, name: str) -> Any:
+        """Our end of a link, as the bench itself uses it: that says not that the test uses the device.
+
+        Raises:
+            LinkDown: it was lost in an earlier test.
+            NoSuchLink: there is none of this name.
+        """
         links = self.__dict__.get("_links", {})
         if name in links:
-            self.used = True
             return links[name]
         down = self.__dict__.get("down_links", {}).get(name)
         if down is not None:

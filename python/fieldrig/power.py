@@ -68,7 +68,7 @@ class Power:
         if self._dut.emulated is None and "on" not in self.actions:
             at = self._bench.rig.now()
             return Action("power on", at, at)
-        return self.do("on")
+        return self._do("on")
 
     def off(self) -> Action:
         """Switches off.
@@ -77,7 +77,6 @@ class Power:
             UsageError: the bench file names no switch for this real device, or does not allow to restart it.
             BenchError: the switch failed, took too long, or reads back otherwise.
         """
-        permit(self._dut, "restart")
         return self.do("off")
 
     def cycle(self, off: str | Span = "1s") -> Action:
@@ -91,9 +90,9 @@ class Power:
         return self.recover(off)
 
     def recover(self, off: str | Span = "1s") -> Action:
-        """The same, where the bench file itself asks for it; raises what `cycle` raises."""
+        """The same for ``recover`` of the bench file, which does not ask what tests may do."""
         pause = nanoseconds(off, "off")
-        down = self.do("off")
+        down = self._do("off")
         self._bench.rig.sleep(f"{pause}ns")
         up = self.on()
         return Action("power cycle", down.at, up.done)
@@ -102,9 +101,15 @@ class Power:
         """Does any action of the bench file's ``actions``; a stimulus.
 
         Raises:
-            UsageError: the bench file names no switch for this real device, or the switch has no such action.
+            UsageError: the bench file names no switch for this real device, the switch has no such action, or the bench
+                file has ``allow`` without ``restart`` for it.
             BenchError: the switch failed, took too long, or reads back otherwise.
         """
+        if action not in ("on", "status"):
+            permit(self._dut, "restart")
+        return self._do(action)
+
+    def _do(self, action: str) -> Action:
         drive = self._driver(action)
         self._switched = True
         now, log = self._bench.rig.now, self._bench.rig.log

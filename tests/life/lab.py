@@ -5,10 +5,13 @@ The script writes what it is asked into the file ``switched``, one action a line
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,8 @@ class Console:
 
     def __init__(self, answers: dict[str, str]) -> None:
         self.answers = answers
+        self.becomes: dict[str, dict[str, str]] = {}
+        """What a line changes in the answers."""
         self._master, self._slave = os.openpty()
         self.port = os.ttyname(self._slave)
         self._stop, self._stopper = os.pipe()
@@ -54,7 +59,9 @@ class Console:
                 return
             *lines, rest = (rest + os.read(self._master, 4096)).split(b"\n")
             for line in lines:
-                answer = self.answers.get(line.decode().strip())
+                asked = line.decode().strip()
+                answer = self.answers.get(asked)
+                self.answers.update(self.becomes.get(asked, {}))
                 if answer is not None:
                     os.write(self._master, answer.encode() + b"\r\n")
 
@@ -72,7 +79,8 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.console = Console({"ver": "fw 1.4.2"})
+        self.port = folder / "console"
+        self.plug_in()
         self.relay = folder / "relay.sh"
         self.relay.write_text(RELAY.format(folder=folder))
         self.relay.chmod(0o755)
@@ -80,8 +88,19 @@ class Lab:
     def bench(self, tables: str) -> Path:
         """Writes the bench file, with these tables of the device."""
         path = self.folder / "bench.toml"
-        path.write_text(BENCH.format(port=self.console.port, tables=tables))
+        path.write_text(BENCH.format(port=self.port, tables=tables))
         return path
+
+    def plug_in(self) -> None:
+        """The console of the device is there, as a new port under the same name."""
+        self.console = Console({"ver": "fw 1.4.2"})
+        self.port.unlink(missing_ok=True)
+        self.port.symlink_to(self.console.port)
+
+    def pull_out(self) -> None:
+        """The port of the console goes away, and its name with it."""
+        self.port.unlink()
+        self.console.close()
 
     def power(self, **keys: object) -> str:
         """A `power` table with the relay."""
@@ -98,10 +117,44 @@ class Lab:
         lines = (self.folder / "run" / "run.jsonl").read_text().splitlines()
         return [line.get("fields", {}) for line in map(json.loads, lines) if line["kind"] == kind]
 
+    def kinds(self) -> list[str]:
+        """The kinds of all lines in the run log, in order."""
+        return [json.loads(line)["kind"] for line in (self.folder / "run" / "run.jsonl").read_text().splitlines()]
+
     def hold(self, action: str) -> None:
         """From now on the relay says when it has begun an action, and waits for `let_go`."""
         os.mkfifo(self.folder / f"{action}.begun")
         os.mkfifo(self.folder / f"{action}.go")
+
+    def fifo(self, name: str) -> int:
+        """A pipe by name, with which a run tells this process where it is: our end."""
+        os.mkfifo(self.folder / name)
+        return os.open(self.folder / name, os.O_RDONLY | os.O_NONBLOCK)
+
+    @staticmethod
+    def wait_for_word(pipe: int, run: subprocess.Popen[bytes]) -> None:
+        """Returns when a run has written into the pipe; fails if it ends without a word."""
+        ended = os.pidfd_open(run.pid)
+        try:
+            poll = select.poll()
+            poll.register(pipe, select.POLLIN)
+            poll.register(ended, select.POLLIN)
+            poll.poll()
+            assert os.read(pipe, 64), "the run has ended without a word"
+        finally:
+            os.close(ended)
+            os.close(pipe)
+
+    @contextlib.contextmanager
+    def ends(self, process: int) -> Iterator[None]:
+        """Is over when a process that was there before is gone."""
+        descriptor = os.pidfd_open(process)
+        try:
+            yield
+            ready, _, _ = select.select([descriptor], [], [], 60)
+            assert ready, "the guardian does not end"
+        finally:
+            os.close(descriptor)
 
     def wait_until_begun(self, action: str) -> None:
         """Returns when the relay has begun an action that is held."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,11 +15,12 @@ from fieldrig.errors import BenchError
 from tests.life.lab import Lab
 
 WAITS = """
-import signal
+import time
 def test_it(pump):
     pump.power.off()
     open("waits", "w").write("waits\\n")       # a FIFO: the test that watches us knows that we are here
-    signal.pause()
+    while True:
+        time.sleep(0.01)                       # until a signal ends it
 """
 
 
@@ -31,7 +30,7 @@ class Run:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         (lab.folder / "test_waits.py").write_text(WAITS)
-        os.mkfifo(lab.folder / "waits")
+        self._pipe = lab.fifo("waits")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "test_waits.py"]
         command += ["--bench", "bench.toml", "--fieldrig-out", "run"]
         # As at a terminal: Ctrl-C raises, whatever the caller of this test has made of SIGINT.
@@ -46,7 +45,7 @@ class Run:
 
     def wait_until_it_waits(self) -> None:
         """Returns when the test is under way."""
-        assert (self.lab.folder / "waits").read_text() == "waits\n"
+        self.lab.wait_for_word(self._pipe, self.process)
 
     def guardian(self) -> int:
         """The process of the guardian."""
@@ -87,18 +86,6 @@ def run(start: Callable[[], Run]) -> Run:
     return made
 
 
-@contextlib.contextmanager
-def gone(process: int) -> Iterator[None]:
-    """Ends when a process that was there before is gone."""
-    descriptor = os.pidfd_open(process)
-    try:
-        yield
-        ready, _, _ = select.select([descriptor], [], [], 60)
-        assert ready, "the guardian does not end"
-    finally:
-        os.close(descriptor)
-
-
 def safe_actions(lab: Lab) -> list[str]:
     """What the relay was asked after the test had switched the device off."""
     switched = lab.switched()
@@ -119,7 +106,7 @@ def test_at_the_end_of_a_run(lab: Lab) -> None:
 
 
 def test_on_ctrl_c(lab: Lab, run: Run) -> None:
-    with gone(run.guardian()):
+    with lab.ends(run.guardian()):
         run.signal(signal.SIGINT)
         assert "KeyboardInterrupt" in run.end()
     assert safe_actions(lab) == ONCE
@@ -127,7 +114,7 @@ def test_on_ctrl_c(lab: Lab, run: Run) -> None:
 
 def test_on_a_second_ctrl_c_while_the_first_one_is_dealt_with(lab: Lab, run: Run) -> None:
     lab.hold("safe")
-    with gone(run.guardian()):
+    with lab.ends(run.guardian()):
         run.signal(signal.SIGINT)
         lab.wait_until_begun("safe")
         run.signal(signal.SIGINT)
@@ -139,7 +126,7 @@ def test_on_a_second_ctrl_c_while_the_first_one_is_dealt_with(lab: Lab, run: Run
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP], ids=lambda one: one.name)
 def test_on_a_signal_that_ends_the_run_at_once(lab: Lab, run: Run, number: int) -> None:
-    with gone(run.guardian()):
+    with lab.ends(run.guardian()):
         run.signal(number)
         run.end()
     assert run.process.returncode == -number
@@ -148,7 +135,7 @@ def test_on_a_signal_that_ends_the_run_at_once(lab: Lab, run: Run, number: int) 
 
 def test_a_signal_to_the_guardian_does_not_end_it(lab: Lab, run: Run) -> None:
     guardian = run.guardian()
-    with gone(guardian):
+    with lab.ends(guardian):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(guardian, number)
         assert safe_actions(lab) == []
@@ -162,7 +149,7 @@ def test_a_command_that_was_under_way_cannot_undo_the_safe_state(lab: Lab, start
     lab.hold("off")
     run = start()
     lab.wait_until_begun("off")
-    with gone(run.guardian()):
+    with lab.ends(run.guardian()):
         run.process.kill()
         run.end()
         assert lab.switched() == ["on", "on done", "off"]
@@ -174,7 +161,7 @@ def test_a_guardian_that_was_killed_is_replaced_before_the_next_test(lab: Lab) -
     plan = BenchPlan.load(lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe")))
     with plan.open(out=lab.folder / "run") as bench:
         first = guardians(lab)[0]
-        with gone(first):
+        with lab.ends(first):
             os.kill(first, signal.SIGKILL)
         bench.check_up("test_next", ["pump"])
         assert len(guardians(lab)) == 2
@@ -188,7 +175,7 @@ def test_the_run_reaches_the_safe_state_itself_if_the_guardian_was_killed(lab: L
     with plan.open(out=lab.folder / "run") as bench:
         bench.device("pump").power.off()
         guardian = guardians(lab)[0]
-        with gone(guardian):
+        with lab.ends(guardian):
             os.kill(guardian, signal.SIGKILL)
     assert safe_actions(lab) == ONCE
     assert noted_by(lab) == ["run"]

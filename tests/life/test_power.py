@@ -76,6 +76,17 @@ def test_only_what_the_bench_file_names_can_be_done(lab: Lab) -> None:
         assert bench.device("pump").power.actions == ()
 
 
+def test_a_test_may_switch_off_only_what_the_bench_file_allows(lab: Lab) -> None:
+    path = lab.bench(f'{lab.power()}\nallow = ["write"]')
+    with BenchPlan.load(path).open(out=lab.folder / "run") as bench:
+        power = bench.device("pump").power
+        for switch in (power.off, power.cycle):
+            with pytest.raises(UsageError, match="pump: the bench file does not allow to restart it"):
+                switch()
+        power.on()
+    assert [line for line in lab.switched() if line.startswith("off")] == []
+
+
 def test_values_with_blanks_stay_one_argument_and_nothing_is_left_behind(tmp_path: Path) -> None:
     said = run_command("printf '%s\\n' {artifact} end", {"artifact": "a b.bin"}, tmp_path, "5s")
     assert said == ["a b.bin", "end"]

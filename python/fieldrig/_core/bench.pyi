@@ -82,6 +82,15 @@ class Link:
     @property
     def lock(self) -> tuple[str, ...]:
         """Its real ports, which one run at a time may have: URLs."""
+    @property
+    def embedded(self) -> bool:
+        """Devices meet at a broker that ends with the run."""
+    @property
+    def username(self) -> str | None:
+        """For brokers that ask for it."""
+    @property
+    def password(self) -> str | None:
+        """For brokers that ask for it."""
 
 @final
 class Dut:

@@ -55,20 +55,16 @@ class LifeCycle:
         for name, tables in self._tables.items():
             action = (tables.get("power") or {}).get("safe")
             if action is not None:
-                table = self._described(tables["power"])
-                if (table.get("reach") or {}).get("embedded"):
-                    message = f"{name}: its safe state is driven over a broker of the run, which ends with the run"
-                    raise BenchError(message, hint="let the plug use a broker that runs by itself")
-                actions.append(SafeAction(name, str(action), table))
+                actions.append(SafeAction(name, str(action), self._without_run(name, tables["power"])))
         if actions:
-            self._safe = SafeState(actions, self._bench.folder, self._bench.rig.log)
+            self._safe = SafeState(actions, self._bench.folder, self._bench.rig.log, self._bench.plan.secret_texts)
 
     def switch(self, native: _core.bench.Dut) -> tuple[Switch | None, str | None]:
         """The switch of a real device with the time it needs to settle; nothing if it has none."""
         table = self._tables[native.name].get("power")
         if not table:
             return None, None
-        made = make_switch(native.name, self._described(table), self._bench.rig, self._safe)
+        made = make_switch(native.name, self._described(table), self._bench.rig, self._safe, self._bench.client_at)
         return made, table.get("settle")
 
     def identity(self, dut: Dut) -> Identity:
@@ -78,14 +74,14 @@ class LifeCycle:
             self._identities[dut.name] = Identity(dut, tables, self._folder, self._bench.rig.log, lambda: self._safe)
         return self._identities[dut.name]
 
-    def prepare(self, dut: Dut, once: str) -> bool:
-        """Runs the `prepare` command of a device, if it is to be run then; its links must be closed.
+    def prepare(self, dut: Dut) -> bool:
+        """Runs the `prepare` command of a device, if it has one; its links must be closed. Gives whether it was run.
 
         Raises:
             BenchError: the artifact is missing, the command failed.
         """
         table = self._tables.get(dut.name, {}).get("prepare")
-        if not table or (table.get("once") or "session") != once:
+        if not table:
             return False
         command, artifact = str(table["command"]), table.get("artifact")
         values = {}
@@ -173,7 +169,7 @@ class LifeCycle:
             return
         dut.close_links()
         try:
-            self.prepare(dut, "test")
+            self.prepare(dut)
             dut.power.wait_until_up()
         finally:
             dut.open_links()
@@ -198,22 +194,47 @@ class LifeCycle:
     def _described(self, table: Mapping[str, Any]) -> dict[str, Any]:
         return described(table, self._folder, self._reach)
 
+    def _without_run(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        """The description of a switch for somebody who outlives the run.
+
+        Raises:
+            BenchError: nobody could use it then.
+        """
+        found = self._described(table)
+        reach = found.get("reach")
+        if reach is not None:
+            if reach["without_run"] is None:
+                message = f"{name}: its safe state is driven through what ends with the run: {reach['url']}"
+                raise BenchError(message, hint="let its switch use a broker or a port that is there without the run")
+            found["reach"] = {**reach, "url": reach["without_run"]}
+        return found
+
+    def properties(self) -> list[tuple[str, str]]:
+        """What a report says about who the devices are: name and value."""
+        return [
+            (f"identity.{device}.{name}", value)
+            for device, identity in self._identities.items()
+            for name, value in identity.known().items()
+        ]
+
     def _reach(self, link: str) -> dict[str, Any]:
         """Where a link is that a switch is on."""
-        for native in self._bench.plan._native.duts:
-            if any(one.name == link for one in native.links) and not native.not_run:
-                at = self._bench._running.resolve(native.name, link)
-                names = ("url", "protocol", "base", "username", "password")
-                return {name: getattr(at, name) for name in names}
-        raise BenchError(f"power over the link `{link}`: no real device of the bench is on it")
+        found = next(one for one in self._bench.plan._native.links if one.name == link)
+        end = self._bench._running.link(link)
+        if end.url is None:
+            raise BenchError(f"power over the link `{link}`: nobody says where it is")
+        # A wire that peers share with real devices is joined in memory; without the run only its real port is left.
+        without_run = next(iter(found.lock), None) if found.wire else end.url
+        return {
+            "url": end.url,
+            "without_run": None if found.embedded else without_run,
+            "protocol": found.protocol,
+            "base": found.base,
+            "username": found.username,
+            "password": found.password,
+        }
 
 
 def _tables(native: _core.bench.Dut) -> dict[str, Any]:
     """The checked tables of a device: `power`, `identity`, `prepare`, `recover`."""
-    if hasattr(native, "life"):
-        return {**native.life}
-    if native.power_command is None:
-        return {}
-    names = ("command", "actions", "settle", "timeout", "safe")
-    table = {name: found for name in names if (found := getattr(native, f"power_{name}"))}
-    return {"power": table}
+    return {**native.life}

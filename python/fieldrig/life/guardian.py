@@ -17,6 +17,7 @@ import sys
 import time
 from typing import IO, Any
 
+from .._core import Secrets
 from .command import kill_group
 from .safe import SafeAction, perform
 
@@ -35,6 +36,7 @@ class Guardian:
         self._token: str = orders["guardian"]
         self._longest: float = orders["wait"]
         self._actions = [SafeAction(**one) for one in orders["actions"]]
+        self._secrets = Secrets(orders["secrets"])
         self._busy = busy
         self._groups: set[int] = set()
         self._log: IO[str] = open(orders["log"], "a", encoding="utf-8", buffering=1)  # noqa: SIM115  # until its end
@@ -86,7 +88,7 @@ class Guardian:
         """A line in `guardian.log`; a full disk keeps nobody from acting."""
         line = {"guardian": self._token, "monotonic": round(time.monotonic(), 3), **fields}
         with contextlib.suppress(OSError):
-            self._log.write(json.dumps(line) + "\n")
+            self._log.write(self._secrets.mask(json.dumps(line)) + "\n")
 
 
 def _say(word: str) -> None:

@@ -62,6 +62,10 @@ class Identity(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._tables)
 
+    def known(self) -> Mapping[str, str]:
+        """What was read until now."""
+        return dict(self._known)
+
     def accept(self, why: str) -> Mapping[str, str]:
         """Reads everything anew; from now on this is who the device is.
 
@@ -125,13 +129,15 @@ class Identity(Mapping[str, str]):
         asked = str(table[way])
         if way == "command":
             return ["\n".join(run_command(asked, {}, self._folder, limit, "identity command", self._watcher()))]
-        link = getattr(self._dut, _link(self._dut, table, way))
+        link = self._dut.borrow(_link(self._dut, table, way))
         if way == "console":
             return _lines_after(link, asked, limit, pattern)
         if way == "modbus":
             return [str(link.read(asked, timeout=limit).value)]
         with link.watch(asked) as watch:
-            return [watch.expect(within=limit, retained=True).text]
+            # Whatever the topic says, and since when: an identity has no cursor.
+            deadline = link._core.now().latest_ns + nanoseconds(limit, "timeout")
+            return [message.text for message in watch._core.wait(0, deadline)]
 
 
 def _way(table: Mapping[str, Any]) -> str:

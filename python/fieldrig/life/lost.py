@@ -8,6 +8,7 @@ Rules of this file:
   then the identity is read through it. If that fails, or the link is lost again, it is down.
 - A link of an emulated device is opened anew whenever it was lost: nothing of it can be broken for good.
 - What one wire carries is lost together: links with the same address share one fate.
+- A link that the bench itself holds open, as to listen or to answer on it, cannot be recovered: it is down at once.
 """
 
 from __future__ import annotations
@@ -71,8 +72,17 @@ class Losses:
         """Looks whether a test ended because a link was lost; then recovers it, or takes it down."""
         for dut, link in self._named(error):
             if link not in dut.down_links and self._is_lost(error, dut, link):
-                self._deal_with(dut, link, test, _first_line(error))
+                self._deal_with(dut, link, test, _first_line(error).removeprefix(f"{dut.name}.{link}: "))
             return
+        for name in self._bench.links:
+            if isinstance(error, LOST) and re.match(rf"{re.escape(name)}\b", error.message):
+                return self._give_up(name, test, _first_line(error).removeprefix(f"{name}: "))
+
+    def _give_up(self, link: str, test: str, reason: str) -> None:
+        """What the bench itself holds open on a link cannot be opened anew while the bench is open."""
+        on = [dut for dut in self._bench.devices() if dut.judged and link in dut.on_links()]
+        if not all(link in dut.down_links for dut in on):
+            self._note(Down(link, test, reason), [(dut, link) for dut in on])
 
     def _deal_with(self, dut: Dut, link: str, test: str, reason: str) -> None:
         name = f"{dut.name}.{link}"

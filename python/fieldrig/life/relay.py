@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,16 @@ class RelaySwitch:
 
     actions: tuple[str, ...] = STATES
 
-    def __init__(self, name: str, table: Mapping[str, Any], rig: Rig | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: Mapping[str, Any],
+        rig: Rig | None = None,
+        neighbour: Callable[[str], Client | None] | None = None,
+    ) -> None:
         self._name = name
         self._rig = rig
+        self._neighbour = neighbour or (lambda url: None)
         self._reach: dict[str, Any] = table["reach"]
         self._timeout: str = table["timeout"]
         self._unit = int(table.get("unit") or 1)
@@ -82,7 +89,12 @@ class RelaySwitch:
         place = f"the relay of {self._name} (unit {self._unit} at {self._reach['url']})"
         client = None
         try:
-            client = self._reach.get("client") or Client(self._reach["url"], timeout=ANSWER, rig=self._rig, name=place)
+            # A wire is opened once: a relay beside the device is asked over the device's own client.
+            beside = self._neighbour(self._reach["url"])
+            if beside is not None:
+                client = beside.share(unit=self._unit, timeout=ANSWER, name=place)
+            else:
+                client = Client(self._reach["url"], timeout=ANSWER, rig=self._rig, name=place)
             yield client
         except UsageError:
             raise
@@ -92,5 +104,5 @@ class RelaySwitch:
             message = error.message.removeprefix(f"{place}: ")
             raise BenchError(f"{place}: {message}", hint=error.hint, **error.facts) from None
         finally:
-            if client is not None and client is not self._reach.get("client"):
+            if client is not None:
                 client.close()

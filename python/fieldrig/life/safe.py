@@ -15,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import select
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +69,11 @@ def perform(one: SafeAction) -> str:
 class SafeState:
     """The run's side of the guardian, which lives when the constructor returns; `finish` it when the bench closes."""
 
-    def __init__(self, actions: Sequence[SafeAction], folder: Path, log: Callable[..., None]) -> None:
+    def __init__(
+        self, actions: Sequence[SafeAction], folder: Path, log: Callable[..., None], secrets: Sequence[str] = ()
+    ) -> None:
         self._actions = tuple(actions)
+        self._secrets = list(secrets)
         self._path = folder.absolute() / "guardian.log"
         self._log = log
         self._owner = os.getpid()
@@ -156,7 +159,7 @@ class SafeState:
         return found
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._token = secrets.token_hex(8)
+        self._token = uuid.uuid4().hex
         command = [sys.executable, "-P", "-m", "fieldrig.life.guardian", str(self._busy[0])]
         try:
             said: IO[bytes] = self._path.open("ab")
@@ -191,6 +194,7 @@ class SafeState:
             "guardian": self._token,
             "log": str(self._path),
             "wait": longest,
+            "secrets": self._secrets,
             "actions": actions,
         }
 

@@ -24,6 +24,7 @@ from .command import Watcher, run_command
 
 if TYPE_CHECKING:
     from .._core import Rig
+    from ..modbus import Client
 
 TIMEOUT = "30s"
 """How long switching and reading back may take together, if the bench file does not say."""
@@ -123,13 +124,20 @@ def described(table: Mapping[str, Any], folder: Path, reach: Callable[[str], dic
     return {**found, "reach": reach(link)}
 
 
-def make_switch(name: str, table: Mapping[str, Any], rig: Rig | None = None, watcher: Watcher | None = None) -> Switch:
+def make_switch(
+    name: str,
+    table: Mapping[str, Any],
+    rig: Rig | None = None,
+    watcher: Watcher | None = None,
+    neighbour: Callable[[str], Client | None] | None = None,
+) -> Switch:
     """The switch of a device, from its description.
 
     Args:
         name: the device.
         rig: what its traffic is traced on.
         watcher: who wants to know of its commands.
+        neighbour: gives the client that has the wire of a relay open already, by the address of the wire.
 
     Raises:
         UsageError: the description is of no known kind.
@@ -139,7 +147,7 @@ def make_switch(name: str, table: Mapping[str, Any], rig: Rig | None = None, wat
     if "modbus" in table:
         from .relay import RelaySwitch
 
-        return RelaySwitch(name, table, rig)
+        return RelaySwitch(name, table, rig, neighbour)
     if "mqtt" in table:
         from .plug import PlugSwitch
 

@@ -174,6 +174,19 @@ impl Link {
     fn lock<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.plan.ports_of(self.plan()))
     }
+    /// Devices meet at a broker that ends with the run.
+    #[getter]
+    fn embedded(&self) -> bool {
+        self.plan().broker.is_some()
+    }
+    #[getter]
+    fn username(&self) -> Option<&str> {
+        self.plan().username.as_deref()
+    }
+    #[getter]
+    fn password(&self) -> Option<&str> {
+        self.plan().password.as_deref()
+    }
     fn __repr__(&self) -> String {
         format!("<Link {}, {}>", self.plan().name, self.plan().protocol.name)
     }
