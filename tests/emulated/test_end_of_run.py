@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-import fieldrig.expect  # noqa: F401 (here, because pytester forgets native modules that are first imported in its tests)
+from fieldrig import modbus
 
 pytest_plugins = ["pytester"]
 
@@ -94,3 +94,30 @@ def test_the_rest_of_the_tests_on_a_link_that_is_down_ends_at_once(run) -> None:
     result = run("", tests=tests)
     result.stdout.fnmatch_lines(["*BENCH: down since test_before: meter: the adapter is gone"])
     result.stdout.fnmatch_lines(["fieldrig *: 3 bench error, 3 pass"])
+
+
+REAL = """
+[bench]
+name = "lab"
+profile = "real"
+[link.modbus]
+protocol = "modbus-tcp"
+real = {{ port = "{port}" }}
+[dut.meter]
+links = {{ modbus = "devices" }}
+identity = {{ firmware = {{ command = "cat firmware.txt", match = '(\\S+)' }} }}
+"""
+
+
+@pytest.mark.parametrize(("command", "counted"), [("'1.5'", "1 inconclusive"), ("'1.4'", "1 pass")])
+def test_a_real_device_that_is_another_at_the_end(pytester: pytest.Pytester, command: str, counted: str) -> None:
+    (pytester.path / "firmware.txt").write_text("1.4")
+    pytester.makepyfile(
+        "import pathlib\ndef test_it(meter):\n    meter.modbus.read_holding(0)\n"
+        f"    (pathlib.Path(__file__).parent / 'firmware.txt').write_text({command})\n"
+    )
+    with modbus.Device(holding={0: [230]}) as device:
+        (pytester.path / "bench.toml").write_text(REAL.format(port=device.url))
+        result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines([f"fieldrig *: bench lab, meter=real: {counted}"])
+    assert result.ret == (pytest.ExitCode.OK if counted == "1 pass" else pytest.ExitCode.TESTS_FAILED)
