@@ -508,3 +508,30 @@ def test_a_model_that_breaks_is_the_fault_of_the_bench_whatever_the_test_says(tm
 def test_a_model_that_breaks_at_power_on_says_so(tmp_path: Path) -> None:
     out = run_pytest(tmp_path, "def test_it(meter): pass\n", settings='settings = { breaks = "at power-on" }')
     assert "BENCH: the model of meter broke, and meter lost power with it: RuntimeError: no memory (model.py" in out
+
+
+def test_tests_on_virtual_time_leave_the_same_run_log_each_time(tmp_path: Path) -> None:
+    test = """
+        import pytest
+
+        @pytest.mark.parametrize("voltage", [231.7, 228.4])
+        def test_a_change_is_forwarded(gateway, bench, measure, voltage):
+            with gateway.uplink.watch("site/gw/+/voltage", qos=1) as values:
+                change = bench.peers["meter1"].set("voltage", voltage)
+                value = values.expect(topic="site/gw/meter1/voltage", json={"v": voltage}, after=change, within="3s")
+                measure("latency", change.until(value), max="2s")
+                values.expect_none(topic="site/gw/meter3/voltage", for_="1min")
+            gateway.service.send("polls")
+            gateway.service.expect(r"polls \\d+", within="2s")
+    """
+    logs = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        shutil.copytree(MODELS, folder)
+        (folder / "test_it.py").write_text(textwrap.dedent(test))
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--fieldrig-out", "run", "test_it.py"]
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        (log,) = (folder / "run").rglob("run.jsonl")
+        logs.append(log.read_text())
+    assert logs[0].count('"test.verdict"') == 2
+    assert logs[0] == logs[1]
