@@ -1,7 +1,7 @@
 //! Secrets: texts that must stand in no artefact. The run log, the capture and whoever prints ask [`Secrets`].
 //!
-//! - In a text every occurrence becomes `***`, however the text spells it: plain, escaped as in JSON or by Rust, as hex
-//!   with or without spaces, percent-encoded; and the beginning of one that a shortened text (`abc..`) ends with. Of a
+//! - In a text every occurrence becomes `***`, however the text spells it: plain, escaped (with any number of
+//!   backslashes: what quotes JSON is escaped again), as hex with or without spaces, percent-encoded; and the beginning of one that a shortened text (`abc..`) ends with. Of a
 //!   secret of several lines, such as a key in PEM, each long line is one too: texts indent lines, and leave some out.
 //! - In octets every occurrence becomes as many `*`, so that lengths and offsets stay what they were.
 //! - Texts shorter than [`SHORTEST`] octets are not masked: they would be found everywhere, and what is masked everywhere
@@ -87,8 +87,10 @@ impl Secrets {
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut masked = Cow::Borrowed(text);
         for spelling in self.spellings.iter() {
-            if masked.contains(spelling.as_str()) {
-                masked = Cow::Owned(masked.replace(spelling.as_str(), MASK));
+            let mut from = 0;
+            while let Some((start, end)) = find_escaped(&masked[from..], spelling) {
+                masked.to_mut().replace_range(from + start..from + end, MASK);
+                from += start + MASK.len();
             }
         }
         self.cut_off(masked)
@@ -117,7 +119,7 @@ impl Secrets {
     fn beginning_before(&self, text: &str) -> usize {
         let beginning = |spelling: &String| {
             let ends = spelling.char_indices().map(|(index, _)| index).filter(|end| *end >= SHORTEST_BEGINNING);
-            ends.filter(|end| text.ends_with(&spelling[..*end])).max().unwrap_or(0)
+            ends.filter_map(|end| escaped_end(text, &spelling[..end])).max().unwrap_or(0)
         };
         self.spellings.iter().map(beginning).max().unwrap_or(0)
     }
@@ -209,6 +211,41 @@ fn spellings_of(secret: &str) -> Vec<String> {
     spellings
 }
 
+/// The first place at which a text has the wanted one, with any number of backslashes within.
+fn find_escaped(text: &str, wanted: &str) -> Option<(usize, usize)> {
+    let first = wanted.chars().find(|char| *char != '\\')?;
+    let starts = text.match_indices(first).map(|(start, _)| start);
+    starts.filter_map(|start| Some((start, start + escaped_length(&text[start..], wanted)?))).next()
+}
+
+/// How many bytes of a text the wanted one takes at its beginning; backslashes do not count.
+fn escaped_length(text: &str, wanted: &str) -> Option<usize> {
+    let mut wanted = wanted.chars().filter(|char| *char != '\\').peekable();
+    for (index, char) in text.char_indices() {
+        match wanted.peek() {
+            None => return Some(index),
+            Some(next) if *next == char => drop(wanted.next()),
+            Some(_) if char == '\\' => {}
+            Some(_) => return None,
+        }
+    }
+    wanted.peek().is_none().then_some(text.len())
+}
+
+/// How many bytes the wanted text takes at the end of another one; backslashes do not count.
+fn escaped_end(text: &str, wanted: &str) -> Option<usize> {
+    let mut wanted = wanted.chars().rev().filter(|char| *char != '\\').peekable();
+    for (index, char) in text.char_indices().rev() {
+        match wanted.peek() {
+            None => return Some(text.len() - index - char.len_utf8()),
+            Some(next) if *next == char => drop(wanted.next()),
+            Some(_) if char == '\\' => {}
+            Some(_) => return None,
+        }
+    }
+    wanted.peek().is_none().then_some(text.len())
+}
+
 fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
     octets.windows(wanted.len()).position(|window| window == wanted)
 }
@@ -224,6 +261,8 @@ mod tests {
             "pa\"ss word",
             "pa\\\"ss word",
             r#"pa\\\"ss word"#,
+            r#"pa\\"ss word"#,
+            r#"pa\\\\\"ss word"#,
             "pa%22ss%20word",
             "7061227373 20776f7264".replace(' ', "").as_str(),
             "70 61 22 73 73 20 77 6F 72 64",
