@@ -3,7 +3,7 @@
 use super::{Target, text};
 use crate::endpoints::{Driver, Link};
 use fieldrig_proto::device::{
-    Access, BootLine, BootPlan, Command, Condition, ConsoleFace, ConsoleSettings, Device, PlannedAction,
+    Access, BootLine, BootPlan, Command, Condition, ConsoleFace, ConsoleSettings, Device, Emission, PlannedAction,
     PointDefinition, PointKind, PointStore, Rule, RuleModel, RuleSet, Template, What,
 };
 use fieldrig_proto::fault::Chance;
@@ -91,9 +91,11 @@ fn device() -> Device {
 }
 
 fn disturb(device: &mut Device, now: Time, chance: &mut Chance) {
-    match chance.below(6) {
+    match chance.below(8) {
         0 => device.power_cycle(now, Duration::from_millis(chance.below(3))),
         1 => device.power_on(now),
+        2 => device.reset_points(now),
+        3 => device.emit(now, "console", Emission::Ask(Value::Table(vec![("line".to_owned(), "asked".into())]))),
         _ => drop(black_box(device.set(now, "voltage", chance.below(200) as f64))),
     }
 }
