@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._core.device import Change
-from .ends import did_you_mean, open_end
+from .ends import check_name, did_you_mean, open_end
 from .errors import BenchError, FieldrigError, NoSuchLink, Stopped, UsageError
 from .expect import Timeline, since
 from .frames import WireObserver
@@ -79,6 +79,7 @@ class Dut:
             BenchError: its port cannot be opened.
         """
         link = next(link for link in self._native.links if link.name == name)
+        check_name(self, f"the device `{self.name}`", name)
         try:
             end = open_end(self, self._bench, link)
         except FieldrigError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from . import _core
 from ._core import Rig
-from .errors import BenchError
+from .errors import BenchError, BenchFileError
 from .expect import Timeline
 from .link import Link, MeetingLink, QuietLink, WireLink
 from .permission import guard_of
@@ -82,6 +82,8 @@ def open_links(bench: Bench, devices: tuple[Dut, ...]) -> dict[str, Link]:
     Raises:
         BenchError: a wire cannot be listened on.
     """
+    for planned in bench.plan._native.links:
+        check_name(bench, "the bench", planned.name)
     links = {link.name: _open(bench, link, devices) for link in bench.plan._native.links}
     for device in devices:
         on = [used.name for used in device._native.links]
@@ -120,6 +122,16 @@ def _far_side(link: _core.bench.Link) -> frozenset[str] | None:
         return None
     kinds = {"devices": ("request",), "client": ("response",)}
     return frozenset(kinds.get(link.role, ("request", "response")))
+
+
+def check_name(owner: object, what: str, link: str) -> None:
+    """Refuses a link that could not be reached as an attribute, because its owner has one of that name already.
+
+    Raises:
+        BenchFileError: it has.
+    """
+    if hasattr(type(owner), link) or link in vars(owner):
+        raise BenchFileError(f"a link cannot be named `{link}`: {what} has something else of that name; rename it")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from fieldrig.bench import Bench, BenchPlan
-from fieldrig.errors import ExpectationFailed, InconclusiveError, Unanswered, UnexpectedEvent, UsageError
+from fieldrig.errors import (
+    BenchFileError,
+    ExpectationFailed,
+    InconclusiveError,
+    Unanswered,
+    UnexpectedEvent,
+    UsageError,
+)
 from fieldrig.expect import near
 
 BENCH = """
@@ -189,3 +196,13 @@ def test_bytes_that_pass_through_the_bench_can_be_disturbed(bench: Bench) -> Non
 def test_a_wire_without_a_bridge_says_what_a_fault_needs(bench: Bench) -> None:
     with pytest.raises(UsageError, match=r"(?s)^USAGE: bus485: .*role = .proxy"):
         bench.bus485.fault("corrupt")
+
+
+@pytest.mark.parametrize(("name", "owner"), [("power", "the device `gateway`"), ("life", "the bench")])
+def test_a_link_that_something_else_would_hide_is_refused(tmp_path: Path, name: str, owner: str) -> None:
+    (tmp_path / "bench.toml").write_text(BENCH.replace("uplink", name))
+    (tmp_path / "gateway.py").write_text(GATEWAY.replace("uplink", name))
+    (tmp_path / "meter.toml").write_text(METER)
+    (tmp_path / "pump.toml").write_text(PUMP)
+    with pytest.raises(BenchFileError, match=f"a link cannot be named `{name}`: {owner} has something else"):
+        BenchPlan.load(tmp_path / "bench.toml").open(tmp_path / "out")
