@@ -2,13 +2,19 @@
 
 use super::{Eater, Target, decoder, text};
 use crate::endpoints::{Driver, Link};
+use fieldrig_proto::device::{Device, Emission, NoModel, PointStore};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::How;
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::mqtt::broker::{Broker, BrokerConfig};
 use fieldrig_proto::mqtt::client::{Client, ClientConfig};
-use fieldrig_proto::mqtt::{Deframer, QoS, Version, decode, dissect_v5, dissect_v311, encode, message_length, topic};
-use fieldrig_proto::time::Time;
+use fieldrig_proto::mqtt::{
+    Deframer, QoS, V5 as V5_PROTOCOL, V311 as V311_PROTOCOL, Version, decode, dissect_v5, dissect_v311, encode,
+    message_length, topic,
+};
+use fieldrig_proto::protocol::{Built, Protocol, Role};
+use fieldrig_proto::record::Value;
+use fieldrig_proto::time::{Duration, Time};
 use std::hint::black_box;
 
 pub(super) fn targets() -> Vec<Target> {
@@ -21,6 +27,16 @@ pub(super) fn targets() -> Vec<Target> {
         Target { name: "mqtt: client, 5.0", samples: V5, make: || client(Version::V5) },
         Target { name: "mqtt: broker, 3.1.1", samples: V311, make: broker },
         Target { name: "mqtt: broker, 5.0", samples: V5, make: broker },
+        Target {
+            name: "mqtt: device face, 3.1.1",
+            samples: V311,
+            make: || Driver::eater(&[Link::connection("mqtt")], || reporter(&V311_PROTOCOL), ask),
+        },
+        Target {
+            name: "mqtt: device face, 5.0",
+            samples: V5,
+            make: || Driver::eater(&[Link::connection("mqtt")], || reporter(&V5_PROTOCOL), ask),
+        },
         Target { name: "mqtt: topics and filters", samples: TOPICS, make: || text(topics) },
     ]
 }
@@ -51,6 +67,31 @@ fn client(version: Version) -> Eater {
         Version::V5 => || Client::new(ClientConfig::default()),
     };
     Driver::eater(&[Link::connection("mqtt")], make, command)
+}
+
+/// A device with one face, and power.
+fn reporter(protocol: &Protocol) -> Device {
+    let build = protocol.constructor(Role::Device).expect("MQTT has devices").build;
+    let commands = Value::List(vec![Value::Text("site/#".to_owned())]);
+    let settings = [("url".to_owned(), Value::Text("tcp://fuzz".to_owned())), ("commands".to_owned(), commands)];
+    let Ok(Built::Face(face)) = build("mqtt", &settings) else { panic!("the settings are right") };
+    let mut device = Device::new("fuzz", PointStore::new(Vec::new()), Box::new(NoModel), vec![face]);
+    device.power_on(Time::default());
+    device
+}
+
+/// What a model asks of its face, good or not.
+fn ask(device: &mut Device, now: Time, chance: &mut Chance) {
+    let mut table = vec![("token".to_owned(), Value::Int(chance.below(5) as i64))];
+    table.push(("qos".to_owned(), Value::Int(chance.below(4) as i64)));
+    if chance.below(8) > 0 {
+        let topic = ["a/b", "a/#", ""][chance.below(3) as usize];
+        table.push(("topic".to_owned(), Value::Text(topic.to_owned())));
+    }
+    device.emit(now, "mqtt", Emission::Ask(Value::Table(table)));
+    if chance.below(32) == 0 {
+        device.power_cycle(now, Duration::from_millis(1));
+    }
 }
 
 /// What a user of a client does.
