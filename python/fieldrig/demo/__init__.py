@@ -20,6 +20,7 @@ def builtin_bench(name: str = "builtin") -> Path:
     Raises:
         UsageError: there is no built-in bench of that name.
     """
-    if name != "builtin":
-        raise UsageError(f"there is no built-in bench {name!r}", hint="it is called `builtin`")
-    return FOLDER / "bench.toml"
+    benches = {"builtin": FOLDER / "bench.toml", "builtin:gateway": FOLDER / "gateway" / "bench.toml"}
+    if name not in benches:
+        raise UsageError(f"there is no built-in bench {name!r}", hint=f"there are: {', '.join(benches)}")
+    return benches[name]

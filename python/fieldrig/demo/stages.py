@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +43,33 @@ def run_meter(out: Path, output: Output) -> tuple[Chapter, int]:
     Raises:
         BenchError: the suite could not be run.
     """
+    return _run_suite(SUITE, str(builtin_bench()), "the demo's energy meter", out, output)
+
+
+def run_gateway(out: Path, output: Output) -> tuple[Chapter, int]:
+    """Runs the shipped gateway suite on the gateway that the environment chooses; gives its chapter and its exit code.
+
+    Raises:
+        BenchError: the suite could not be run.
+    """
+    from fieldrig.suites.gateway import FOLDER as suite
+    from fieldrig.suites.gateway import conftest
+
+    return _run_suite(suite, "builtin:gateway", "the demo's gateway", out, output, [conftest])
+
+
+def _run_suite(
+    suite: Path, bench: str, title: str, out: Path, output: Output, plugins: Sequence[object] = ()
+) -> tuple[Chapter, int]:
     listener = _Listener(output)
     junit = out / "junit.xml"
-    options = ["--bench", str(builtin_bench()), "--fieldrig-out", str(out), f"--junitxml={junit}"]
-    own_pytest.run(SUITE, options, [listener])
+    options = ["--bench", bench, "--fieldrig-out", str(out), f"--junitxml={junit}"]
+    own_pytest.run(suite, options, [listener, *plugins])
     assert listener.config is not None
     found = results(listener.config)
     found.files.pop("report", None)  # the demo makes one of both halves
     found.files = {"junit": str(junit), **found.files, **_exported(found.files)}
-    return chapter_of(found, "the demo's energy meter"), found.exit_code()
+    return chapter_of(found, title), found.exit_code()
 
 
 def _exported(files: dict[str, str]) -> dict[str, str]:

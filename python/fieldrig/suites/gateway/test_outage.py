@@ -1,0 +1,65 @@
+"""What is polled while the uplink is down is published when it is back: all of it, once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from .flow import Flow
+
+Topic = Callable[[Any], str]
+WAYS = pytest.mark.parametrize("how", ["refused", "stalled"])
+
+
+@contextmanager
+def outage(gateway: Any, bench: Any, meter: Any, topic: str, ways: list[str]) -> Iterator[Flow]:
+    """A flow of values during which the uplink is down, in one way after the other; it has ended."""
+    with gateway.uplink.watch(topic, qos=1) as values:
+        flow = Flow(bench, values, meter, topic)
+        flow.drive([200.1, 200.2])
+        for number, how in enumerate(ways):
+            bench.uplink.down(how)
+            flow.drive([201.0 + number + step / 10 for step in range(5)])
+        bench.uplink.up()
+        flow.drive([210.1, 210.2])
+        flow.end(within="90s")
+        yield flow
+
+
+@WAYS
+@pytest.mark.requirement("GW-OUT-01")
+def test_values_survive_an_outage_in_order(
+    gateway: Any, bench: Any, meters: list[Any], topic_of: Topic, how: str
+) -> None:
+    with outage(gateway, bench, meters[0], topic_of(meters[0]), [how]) as flow:
+        flow.must_be_whole()
+
+
+@WAYS
+@pytest.mark.requirement("GW-OUT-02")
+def test_no_value_is_published_twice_after_an_outage(
+    gateway: Any, bench: Any, meters: list[Any], topic_of: Topic, how: str
+) -> None:
+    with outage(gateway, bench, meters[1], topic_of(meters[1]), [how]) as flow:
+        flow.must_be_once(breaks=1)
+
+
+@WAYS
+@pytest.mark.requirement("GW-OUT-03")
+def test_polling_goes_on_during_an_outage(gateway: Any, bench: Any, meters: list[Any], how: str) -> None:
+    down = bench.uplink.down(how)
+    for meter in meters:
+        poll = down
+        for _ in range(4):
+            poll = bench.bus485.expect(request_to=meter, after=poll, within="5s")
+
+
+@pytest.mark.requirement("GW-OUT-04")
+def test_a_value_on_its_way_when_the_connection_breaks_is_published(
+    gateway: Any, bench: Any, meters: list[Any], topic_of: Topic
+) -> None:
+    with outage(gateway, bench, meters[-1], topic_of(meters[-1]), ["stalled", "refused"]) as flow:
+        flow.must_be_whole()
