@@ -28,7 +28,7 @@ class ReordersAfterOutage(Gateway):
         while True:
             waiting = [await self.samples.get()]
             await self.uplink.until_ready()
-            while not self.samples.empty():
+            while len(self.samples):
                 waiting.append(await self.samples.get())
             for sample in reversed(waiting):
                 await self.deliver(sample)
@@ -98,7 +98,7 @@ class SlowForwarding(Gateway):
     async def publish_all(self) -> None:
         while True:
             await self.sleep("5s")
-            while not self.samples.empty():
+            while len(self.samples):
                 await self.deliver(await self.samples.get())
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from fieldrig.model import ExceptionAnswer, Lost, Model, NoAnswer
 
-PERIOD = 1.0
-"""Seconds from one round of polling to the next."""
+PERIOD = "1s"
+"""From one round of polling to the next."""
 PATIENCE = "300ms"
 """How long a meter may take to answer."""
 
@@ -34,11 +34,9 @@ class Gateway(Model):
 
     async def run(self) -> None:
         self.spawn(self.publish_all())
-        while True:
-            began = self.now
+        async for _ in self.every(PERIOD):
             for unit, meter in enumerate(self.meters, start=1):
                 await self.poll(unit, meter)
-            await self.sleep(max(0.0, PERIOD - (self.now - began)))
 
     async def poll(self, unit: int, meter: str) -> None:
         sample = await self.ask(unit, meter)
