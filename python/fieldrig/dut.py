@@ -43,6 +43,16 @@ class Dut:
         self.down_links: dict[str, Down] = {}
         """Links that are not used any more in this run, and since which test."""
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that the bench file gives it."""
+        return self._native.tags
+
+    @property
+    def unit(self) -> int | None:
+        """Its unit id on the first link that has one."""
+        return next((link.unit for link in self._native.links if link.unit is not None), None)
+
     def start(self) -> None:
         """Waits until the device is up, then opens its links. The bench does this once.
 

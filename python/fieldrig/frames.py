@@ -293,6 +293,10 @@ class WireObserver:
         """The requests from an instant on (else from the last stimulus on), in order, each with its response."""
         return self._ears.exchanges(self._timeline.last_stimulus if since is None else since.at)
 
+    def missed(self, since: HasInstant | Stamp) -> str | None:
+        """What is known to have been lost of what came from an instant on, or None: then `exchanges` has all of it."""
+        return self._ears.missed(since.at)
+
     def doubt(self, reason: str | None) -> None:
         """Says why a frame that does not come is held against nobody for now; None: against its sender again."""
         self._why_not = reason

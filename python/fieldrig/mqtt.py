@@ -239,6 +239,10 @@ class Watch:
         """All messages so far, in order of arrival, without waiting."""
         return self._core.messages()
 
+    def missed(self, since: HasInstant | Stamp) -> str | None:
+        """What is known to have been lost of what came from an instant on, or None: then `messages` has all of it."""
+        return self._core.missed(since)
+
     def close(self) -> None:
         """Ends the subscription if no other watch has the same filter; closing twice is fine."""
         self._timeline.forget(self._arrivals)

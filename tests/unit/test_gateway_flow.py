@@ -9,6 +9,7 @@ import pytest
 
 from fieldrig import Stamp
 from fieldrig.errors import ExpectationFailed, InconclusiveError
+from fieldrig.frames import Exchange
 from fieldrig.suites.gateway.flow import BEGIN, END, Flow
 
 
@@ -38,15 +39,15 @@ class Both:
     def now(self) -> Stamp:
         return Stamp(1)
 
-    def exchanges(self, since: Stamp) -> list[Seen]:
-        return [Seen(value) for value in [12.0, BEGIN, *self._polled, END, 13.0]]
+    def exchanges(self, since: Stamp) -> list[Exchange]:
+        return [Exchange(Seen(0.0), Seen(value)) for value in [12.0, BEGIN, *self._polled, END, 13.0]]  # type: ignore[arg-type]
 
     def messages(self) -> list[Seen]:
         return [Seen(value) for value in [12.0, BEGIN, *self._published, END]]
 
     def set(self, point: str, value: float) -> None: ...
     def expect(self, *positional: object, **named: object) -> None: ...
-    def missed(self) -> str | None:
+    def missed(self, since: Stamp) -> str | None:
         return self._lost
 
 

@@ -46,6 +46,7 @@ class Flow:
 
     def _mark(self, value: float, within: str) -> None:
         change = self._meter.set("voltage", value)
+        self._bus.expect(response_from=self._meter, after=change, within="10s")
         self._values.expect(self._topic, json={"v": near(value, 0.01)}, after=change, within=within)
 
     def must_be_whole(self) -> None:
@@ -79,11 +80,11 @@ class Flow:
             raise self._failed(f"published more often than polled: {again}", polled, published)
 
     def _both(self) -> tuple[list[float], list[float]]:
-        for name, lost in (("the bus", self._bus.missed()), ("the watch", self._values.missed())):
-            if lost:
+        for name, lost in (("the bus", self._bus.missed(self._since)), ("the watch", self._values.missed(self._since))):
+            if lost is not None:
                 raise InconclusiveError(f"{name} of this test has not seen everything: {lost}")
-        answers = self._bus.exchanges(since=self._since)
-        polled = [answer.values[0] / 10 for answer in answers if answer.kind == "response" and self._is_mine(answer)]
+        answers = [exchange.response for exchange in self._bus.exchanges(since=self._since)]
+        polled = [answer.values[0] / 10 for answer in answers if answer is not None and self._is_mine(answer)]
         shown = self._topic.rpartition("}")[2]
         messages = [message for message in self._values.messages() if message.topic.endswith(shown)]
         recent = [message for message in messages if message.at.order(self._since) != "before"]
