@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldrig.demo.gateway import bugs
+from fieldrig.demo.gateway import broken
 from fieldrig.suites.gateway import FOLDER
 
 DECLARED: dict[str, dict[str, list[str]]] = tomllib.loads((FOLDER / "bugs.toml").read_text())
@@ -44,7 +44,7 @@ def test_the_good_gateway_passes_every_row(tmp_path: Path, number: int) -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize("bug", bugs())
+@pytest.mark.parametrize("bug", broken())
 def test_the_suite_finds_the_bug_and_blames_the_gateway(tmp_path: Path, bug: str) -> None:
     code, cases = judge(tmp_path, bug)
     fallen: set[str] = set()
@@ -58,5 +58,5 @@ def test_the_suite_finds_the_bug_and_blames_the_gateway(tmp_path: Path, bug: str
 
 
 def test_every_bug_is_declared_and_every_requirement_has_a_bug() -> None:
-    assert sorted(DECLARED) == sorted(bugs())
+    assert sorted(DECLARED) == sorted(broken())
     assert set().union(*(entry["fails"] for entry in DECLARED.values())) == REQUIREMENTS

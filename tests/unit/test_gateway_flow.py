@@ -45,8 +45,12 @@ class Both:
     def messages(self) -> list[Seen]:
         return [Seen(value) for value in [12.0, BEGIN, *self._published, END]]
 
-    def set(self, point: str, value: float) -> None: ...
-    def expect(self, *positional: object, **named: object) -> None: ...
+    def set(self, point: str, value: float) -> float:
+        return value
+
+    def expect(self, *positional: object, after: float, **named: object) -> Seen:
+        return Seen(after)
+
     def missed(self, since: Stamp) -> str | None:
         return self._lost
 

@@ -58,7 +58,7 @@ def _meter(options: argparse.Namespace, output: Output) -> int:
 def _gateway(options: argparse.Namespace, output: Output) -> int:
     from fieldrig.demo import gateway, stages
 
-    bugs = gateway.bugs()
+    bugs = gateway.broken()
     if options.bug == "list":
         output.table(list(bugs.items()), ["bug", "what is wrong"])
         return Exit.PASS

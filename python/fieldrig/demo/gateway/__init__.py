@@ -14,7 +14,7 @@ CHOICE = "FIELDRIG_GATEWAY"
 """The environment variable by which the bench file chooses the gateway."""
 
 
-def bugs() -> dict[str, str]:
+def broken() -> dict[str, str]:
     """The gateways that are broken on purpose: name and what is wrong with each."""
     from . import bugs as module
     from .gateway import Gateway

@@ -71,17 +71,20 @@ class GivesUp(Gateway):
             await self.publish(sample)
 
 
-class StaleAfterReconnect(Gateway):
-    """After an outage what was known before it is published in the place of what was polled meanwhile."""
+class StaleInOutage(Gateway):
+    """During an outage what was known before it is kept in the place of what is polled."""
 
     def __init__(self, meters: Sequence[str]) -> None:
         super().__init__(meters)
-        self.last: dict[str, Sample] = {}
+        self.known: dict[str, Sample] = {}
 
-    async def deliver(self, sample: Sample) -> None:
-        if self.uplink.ready:
-            self.last[sample.meter] = sample
-        await super().deliver(self.last.get(sample.meter, sample))
+    async def ask(self, unit: int, meter: str) -> Sample | None:
+        sample = await super().ask(unit, meter)
+        if sample is None or self.uplink.ready:
+            if sample is not None:
+                self.known[meter] = sample
+            return sample
+        return self.known.get(meter, sample)
 
 
 class StopsPollingInOutage(Gateway):

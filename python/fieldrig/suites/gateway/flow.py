@@ -12,7 +12,7 @@ from typing import Any
 from fieldrig import near
 from fieldrig.errors import ExpectationFailed, InconclusiveError
 
-BEGIN, END = 6000.1, 6000.2
+BEGIN, END = 300.1, 300.2
 """Voltages that mark the begin and the end of a flow."""
 
 
@@ -37,8 +37,7 @@ class Flow:
     def drive(self, volts: Sequence[float], within: str = "10s") -> None:
         """Gives the meter one value after the other, each after the one before was polled."""
         for value in volts:
-            change = self._meter.set("voltage", value)
-            self._bus.expect(response_from=self._meter, after=change, within=within)
+            self._polled(self._meter.set("voltage", value), value, within)
 
     def end(self, within: str = "60s") -> None:
         """Waits until everything that was polled so far ought to be published."""
@@ -46,8 +45,15 @@ class Flow:
 
     def _mark(self, value: float, within: str) -> None:
         change = self._meter.set("voltage", value)
-        self._bus.expect(response_from=self._meter, after=change, within="10s")
+        self._polled(change, value, "10s")
         self._values.expect(self._topic, json={"v": near(value, 0.01)}, after=change, within=within)
+
+    def _polled(self, change: Any, value: float, within: str) -> None:
+        """Waits until the meter has told the gateway this value; it may be asked for other things, too."""
+        while True:
+            answer = self._bus.expect(response_from=self._meter, after=change, within=within)
+            if answer.values[:1] == (round(value * 10),):
+                return
 
     def must_be_whole(self) -> None:
         """Every value that was polled was published, in the order of polling.
