@@ -31,7 +31,7 @@ def judge(out: Path, bug: str | None) -> tuple[int, list[tuple[set[str], str, st
         properties = [(found.get("name"), found.get("value") or "") for found in case.iter("property")]
         requirements = {value for name, value in properties if name == "requirement"}
         verdict = next((value for name, value in properties if name == "verdict"), "none")
-        failure = next(iter(case.iter("failure")), None)
+        failure = next((found for found in case if found.tag in ("failure", "error")), None)
         cases.append((requirements, verdict, "" if failure is None else failure.text or ""))
     return done.returncode, cases
 

@@ -206,3 +206,24 @@ class Writes(Gateway):
         with contextlib.suppress(NoAnswer, ExceptionAnswer):
             await self.bus485.write_register(address=0, value=0, unit=unit, timeout=PATIENCE)
         return await super().ask(unit, meter)
+
+
+class SlowBoot(Gateway):
+    """It takes a quarter of a minute until it is back."""
+
+    boot = "15s"
+
+
+class PollsRarely(Gateway):
+    """It polls every five seconds only."""
+
+    period = "5s"
+
+
+class WrongTopic(Gateway):
+    """The first meter's values appear under the name of the second, too."""
+
+    async def publish(self, sample: Sample) -> None:
+        await super().publish(sample)
+        if sample.meter == self.meters[0]:
+            await super().publish(Sample(self.meters[1], sample.voltage))

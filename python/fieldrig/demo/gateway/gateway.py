@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from fieldrig.model import ExceptionAnswer, Lost, Model, NoAnswer
 
-PERIOD = "1s"
-"""From one round of polling to the next."""
 PATIENCE = "300ms"
 """How long a meter may take to answer."""
 
@@ -27,6 +25,7 @@ class Gateway(Model):
     """Polls one meter after the other, in rounds; another task publishes."""
 
     boot = "300ms"
+    period = "1s"
 
     def __init__(self, meters: Sequence[str]) -> None:
         self.meters = list(meters)
@@ -34,7 +33,7 @@ class Gateway(Model):
 
     async def run(self) -> None:
         self.spawn(self.publish_all())
-        async for _ in self.every(PERIOD):
+        async for _ in self.every(self.period):
             for unit, meter in enumerate(self.meters, start=1):
                 await self.poll(unit, meter)
 

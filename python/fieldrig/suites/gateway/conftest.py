@@ -21,6 +21,13 @@ def meters(bench: Any) -> list[Any]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def publishes(gateway: Any) -> None:
+    """A test begins once the gateway publishes: it may still be on its way back from the outage of the one before."""
+    with gateway.uplink.watch("{base}/+/voltage", qos=1) as values:
+        values.expect(within="90s")
+
+
 @pytest.fixture
 def topic_of() -> Callable[[Any], str]:
     """The topic of a meter's voltage."""
