@@ -1,4 +1,4 @@
-"""Links on which fieldrig stands in between: a wire with two sides, and a network path; disturbed, cut and given back."""
+"""Links on which fieldrig stands in between: a wire with two sides, and a network path; disturbed, cut, given back."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+//! `LinkEnd`: a link of a bench that is up, and what the bench can do to it.
+
+use crate::error::{Kind, Owner, engine_error, hinted};
+use crate::life::{Alive, Shared};
+use crate::time::Stamp;
+use fieldrig_engine::Gate;
+use fieldrig_engine::bench::{self, ControlError};
+use fieldrig_engine::link::{ByteFault, Disturbance, Way};
+use fieldrig_proto::fault::Schedule;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+/// A link of the bench that is up.
+#[pyclass(frozen, module = "fieldrig._core.bench")]
+pub(crate) struct LinkEnd {
+    end: Alive<bench::LinkEnd>,
+    _shared: Arc<Shared>,
+}
+
+impl LinkEnd {
+    pub(super) fn new(end: bench::LinkEnd, shared: &Arc<Shared>) -> LinkEnd {
+        LinkEnd { end: Alive::new(end), _shared: Arc::clone(shared) }
+    }
+
+    fn end(&self, py: Python<'_>) -> PyResult<&bench::LinkEnd> {
+        self.end.get(py)
+    }
+}
+
+#[pymethods]
+impl LinkEnd {
+    #[getter]
+    fn name(&self, py: Python<'_>) -> PyResult<&str> {
+        Ok(&self.end(py)?.name)
+    }
+    #[getter]
+    fn url(&self, py: Python<'_>) -> PyResult<Option<&str>> {
+        Ok(self.end(py)?.url.as_deref())
+    }
+    #[getter]
+    fn address(&self, py: Python<'_>) -> PyResult<Option<&str>> {
+        Ok(self.end(py)?.address.as_deref())
+    }
+    #[getter]
+    fn monitor_url(&self, py: Python<'_>) -> PyResult<Option<&str>> {
+        Ok(self.end(py)?.monitor.as_deref())
+    }
+    #[getter]
+    fn gated(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.end(py)?.controls.has_gates())
+    }
+    #[getter]
+    fn bridged(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.end(py)?.controls.has_bridge())
+    }
+    #[pyo3(signature = (state, /))]
+    fn gate(&self, py: Python<'_>, state: &str) -> PyResult<Stamp> {
+        let gate = match state {
+            "open" => Gate::Open,
+            "refused" => Gate::Refused,
+            "stalled" => Gate::Stalled,
+            _ => {
+                let message = format!("a link is \"open\", \"refused\" or \"stalled\", not {state:?}");
+                return Err(crate::error::error(py, Kind::Usage, message));
+            }
+        };
+        let controls = &self.end(py)?.controls;
+        let done = crate::life::detached(py, || controls.gate(gate)).map_err(|problem| control_error(py, &problem))?;
+        Ok(Stamp(fieldrig_proto::time::Stamp::exact(done)))
+    }
+    #[pyo3(signature = (name, *, p = None, count = None, after = None, direction = None, delay = None))]
+    #[allow(clippy::too_many_arguments)] // what a fault may have
+    fn fault(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        p: Option<f64>,
+        count: Option<u64>,
+        after: Option<u64>,
+        direction: Option<&str>,
+        delay: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let what = disturbance(py, name, delay)?;
+        let ways: &[Way] = match direction {
+            None => &Way::BOTH,
+            Some("requests") => &[Way::Forth],
+            Some("responses") => &[Way::Back],
+            Some(other) => {
+                let message = format!("direction= is \"requests\" (to the devices) or \"responses\", not {other:?}");
+                return Err(crate::error::error(py, Kind::Usage, message));
+            }
+        };
+        let schedule =
+            Schedule { after: after.unwrap_or(0), count, probability: p.unwrap_or(1.0), ..Schedule::default() };
+        let fault = ByteFault { what, schedule };
+        let controls = &self.end(py)?.controls;
+        crate::life::detached(py, || controls.fault(ways, &fault)).map_err(|problem| control_error(py, &problem))
+    }
+    fn clear_faults(&self, py: Python<'_>) -> PyResult<()> {
+        let controls = &self.end(py)?.controls;
+        crate::life::detached(py, || controls.clear_faults()).map_err(|problem| control_error(py, &problem))
+    }
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<LinkEnd {}>", self.end(py)?.name))
+    }
+}
+
+fn disturbance(py: Python<'_>, name: &str, delay: Option<&Bound<'_, PyAny>>) -> PyResult<Disturbance> {
+    let usage = |message: &str| Err(crate::error::error(py, Kind::Usage, message));
+    match (name, delay) {
+        ("delay", Some(delay)) => Ok(Disturbance::Delay(crate::time::limit(delay)?)),
+        ("delay", None) => usage("the fault `delay` needs delay= : how long"),
+        (_, Some(_)) => usage("delay= belongs to the fault `delay`"),
+        ("drop", _) => Ok(Disturbance::Drop),
+        ("corrupt", _) => Ok(Disturbance::Corrupt),
+        ("duplicate", _) => Ok(Disturbance::Duplicate),
+        ("cut", _) => Ok(Disturbance::Cut),
+        _ => usage(&format!("there is no fault {name:?}: there are drop, corrupt, duplicate, delay, cut")),
+    }
+}
+
+fn control_error(py: Python<'_>, problem: &ControlError) -> PyErr {
+    match problem {
+        ControlError::Engine(problem) => engine_error(py, problem, Owner::Bench),
+        ControlError::NoBridge => {
+            let hint = "give the link role = \"proxy\": faults strike what passes through the bench";
+            hinted(py, Kind::Usage, problem.to_string(), Some(hint))
+        }
+        ControlError::Outside | ControlError::Fault(_) => crate::error::error(py, Kind::Usage, problem.to_string()),
+    }
+}
