@@ -174,7 +174,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<(R, Option<Sent>), EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter(go_on)?;
+        let mut held = inner.enter_to_act(go_on)?;
         let result = held.command(command);
         held.log_events(&inner.log, &inner.name);
         let result = result.ok_or_else(|| inner.stuck(&held))?;
@@ -217,7 +217,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Result<Called<R>, X>, EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter(go_on)?;
+        let mut held = inner.enter_to_act(go_on)?;
         if inner.sim.is_none() {
             held.disarm();
         }
@@ -248,7 +248,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Result<Option<Sent>, X>, EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter(go_on)?;
+        let mut held = inner.enter_to_act(go_on)?;
         inner.look(&mut held);
         let begun = held.wires_now();
         if let Err(refused) = held.command(command).ok_or_else(|| inner.stuck(&held))? {
@@ -267,7 +267,7 @@ where
     /// No port is bound under this name; the node is closed or stuck, or this thread drives it already.
     pub fn gate(&self, via: &str, gate: Gate) -> Result<Time, EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter(&mut || true)?;
+        let mut held = inner.enter_to_act(&mut || true)?;
         let done = held.gate(via, gate);
         held.log_events(&inner.log, &inner.name);
         let at = done.ok_or_else(|| inner.stuck(&held))?;
@@ -330,6 +330,15 @@ where
             Refusal::Reentered => EngineError::Reentered { node: self.name.clone() },
             Refusal::Closed => EngineError::Stopped { node: self.name.clone() },
         })
+    }
+
+    /// [`Inner::enter`] for something that the caller does: on virtual time it comes surely after everything that arrived.
+    fn enter_to_act(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'_, E>, EngineError> {
+        let held = self.enter(go_on)?;
+        if let Some(sim) = &self.sim {
+            sim.instant();
+        }
+        Ok(held)
     }
 
     /// Takes what has arrived, without waiting; from here on the ports are known to be empty. Virtual time has nothing to
@@ -527,7 +536,11 @@ where
         if Tenant::deadline(&mut *held) > now.as_nanos() {
             return false;
         }
+        let before = held.inputs();
         held.pass(&[]);
+        if let Some(sim) = self.sim.as_ref().filter(|_| held.inputs() != before) {
+            sim.heard();
+        }
         held.log_events(&self.log, &self.name);
         true
     }

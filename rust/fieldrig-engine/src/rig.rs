@@ -129,6 +129,13 @@ impl Rig {
         self.shared.clock.now()
     }
 
+    /// An instant for something that the caller does or begins now: on virtual time, surely after everything that has
+    /// arrived; time moves on by a nanosecond for that if need be.
+    #[must_use]
+    pub fn instant(&self) -> Time {
+        self.shared.sim.as_ref().map_or_else(|| self.now(), |sim| sim.instant())
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {

@@ -166,6 +166,35 @@ fn timed_sends_are_exact() {
 }
 
 #[test]
+fn what_a_caller_does_comes_surely_after_what_happened() {
+    let rig = sim();
+    let (client, _device) = wire(&rig, Probe::echo());
+    let heard = *poll(&client).last().expect("an answer");
+    assert_eq!(rig.now(), heard.latest());
+    let at = client.with(|_, now| now).expect("works").0;
+    assert_eq!(at, heard.latest() + Duration::from_nanos(1));
+    // Nothing happened since: time stands still.
+    assert_eq!(client.with(|_, now| now).expect("works").0, at);
+    assert_eq!(rig.instant(), at);
+    rig.stop();
+}
+
+#[test]
+fn much_output_on_a_wire_waits_for_room() {
+    let rig = sim();
+    let (one, other) = memory_pair(None);
+    let writer = rig.open("writer", Probe::default(), vec![bind("", PortSpec::Memory(one))]).expect("opens");
+    let reader = Probe { quiet: true, ..Probe::default() };
+    let reader = rig.open("reader", reader, vec![bind("", PortSpec::Memory(other))]).expect("opens");
+    let much = vec![7; (1 << 20) + 1000];
+    writer.with(|probe, _| probe.send(Conn(0), &much)).expect("works");
+    let deadline = rig.now() + Duration::from_secs(1);
+    let all = reader.wait(deadline, |probe, _, _| (probe.received == much.len()).then_some(()), &mut || true);
+    assert_eq!(all, Ok(Some(())));
+    rig.stop();
+}
+
+#[test]
 fn real_ports_are_refused() {
     let rig = sim();
     let opened = rig.open("client", Probe::default(), vec![bind("", url("tcp://127.0.0.1:502"))]);

@@ -152,7 +152,7 @@ where
     /// # Errors
     /// `ForkError` in a child process.
     pub(crate) fn now_stamp(&self, py: Python<'_>) -> PyResult<Stamp> {
-        Ok(Stamp(time::Stamp::exact(self.now(py)?)))
+        Ok(Stamp(time::Stamp::exact(self.shared.rig(py)?.instant())))
     }
 
     /// The stalls of the host, for Python.

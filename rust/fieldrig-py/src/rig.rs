@@ -89,7 +89,7 @@ impl Rig {
     }
     /// The current instant.
     fn now(&self, py: Python<'_>) -> PyResult<Stamp> {
-        Ok(Stamp(time::Stamp::exact(self.shared.rig(py)?.now())))
+        Ok(Stamp(time::Stamp::exact(self.shared.rig(py)?.instant())))
     }
     /// Writes a line into the run log.
     #[pyo3(signature = (kind, /, **fields))]

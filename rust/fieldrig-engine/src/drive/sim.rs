@@ -3,12 +3,16 @@
 //! Rules of this file:
 //! - Time moves only inside blocking calls, to the next thing that is due. Code of the user takes no time.
 //! - What is due at one instant runs in the order in which the nodes were opened, until nothing is due any more.
+//! - What the caller does comes surely after everything that has arrived: if anything arrived at this very instant, it is
+//!   done one nanosecond later ([`Sim::instant`]). Otherwise a message that came before an action, at the same instant,
+//!   might as well have come after it.
 //! - Nodes that keep each other busy at one instant without end are reported, and so is time that cannot move on.
 
 use super::owner::Driven;
 use crate::clock::Clock;
 use crate::error::EngineError;
-use fieldrig_proto::time::Time;
+use fieldrig_proto::time::{Duration, Time};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// More rounds than this at one instant are no progress.
@@ -27,15 +31,31 @@ pub(crate) enum Moved {
 pub(crate) struct Sim {
     clock: Clock,
     nodes: Mutex<Vec<Weak<dyn Driven>>>,
+    /// The last instant at which bytes arrived somewhere.
+    heard_at: AtomicU64,
 }
 
 impl Sim {
     pub(crate) fn new(clock: Clock) -> Sim {
-        Sim { clock, nodes: Mutex::default() }
+        Sim { clock, nodes: Mutex::default(), heard_at: AtomicU64::new(u64::MAX) }
     }
 
     pub(crate) fn add(&self, node: &Arc<dyn Driven>) {
         self.nodes().push(Arc::downgrade(node));
+    }
+
+    /// An instant for something that the caller does.
+    pub(crate) fn instant(&self) -> Time {
+        let now = self.clock.now();
+        if self.heard_at.load(Ordering::SeqCst) == now.as_nanos() {
+            self.clock.advance(now + Duration::from_nanos(1));
+        }
+        self.clock.now()
+    }
+
+    /// Bytes arrived now.
+    pub(crate) fn heard(&self) {
+        self.heard_at.store(self.clock.now().as_nanos(), Ordering::SeqCst);
     }
 
     /// Runs everything that is due now, in declared order. True if anything was.

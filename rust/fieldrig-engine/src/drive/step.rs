@@ -104,6 +104,11 @@ impl<E: Endpoint> Driver<E> {
         busy
     }
 
+    /// How many inputs with bytes there were.
+    pub(crate) fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
     /// One look at everything, for an owner that looks every so often.
     pub(crate) fn tick(&mut self) {
         // Timed sends come first: the thread woke up for them, and everything else can wait a microsecond.

@@ -40,7 +40,7 @@ impl MemoryEnd {
 
     pub(crate) fn open(self) -> MemoryPort {
         self.wire.lane(self.side).reader_open = true;
-        MemoryPort { end: self, failed: None }
+        MemoryPort { end: self, failed: None, blocked: false }
     }
 }
 
@@ -81,6 +81,8 @@ enum Item {
 pub(crate) struct MemoryPort {
     end: MemoryEnd,
     failed: Option<Why>,
+    /// The other end had no room for what we wrote last.
+    blocked: bool,
 }
 
 impl MemoryPort {
@@ -148,6 +150,8 @@ impl Port for MemoryPort {
         let mut lane = self.outgoing();
         let room = CAPACITY.saturating_sub(lane.items.len());
         if room == 0 {
+            drop(lane);
+            self.blocked = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let count = room.min(bytes.len());
@@ -160,7 +164,13 @@ impl Port for MemoryPort {
         if let Some(kick) = &lane.reader {
             kick.kick();
         }
+        drop(lane);
+        self.blocked = count < bytes.len();
         Ok(count)
+    }
+
+    fn next_room(&self) -> Option<Time> {
+        (self.blocked && self.outgoing().items.len() <= CAPACITY / 2).then_some(Time::ZERO)
     }
 
     fn finish(&mut self) {
