@@ -52,7 +52,7 @@ pub static TCP: Protocol = Protocol {
 pub static RTU: Protocol = Protocol {
     name: "modbus-rtu",
     schemes: &["modbus-rtu", "rtu"],
-    dissect: dissect_rtu,
+    dissect: |bytes, sender| dissect_rtu(bytes, heard_from(bytes, sender)),
     message_length: |bytes, sender| rtu::adu_length(bytes, traffic(sender)),
     unasked: false,
     capture_tag: "mbrtu",
@@ -67,9 +67,40 @@ fn tcp_message_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// A device on a shared wire hears the answers of others, too: what is whole and can only be an answer is read as one.
+fn heard_from(bytes: &[u8], sender: Sender) -> Sender {
+    let view = rtu::View(bytes);
+    let length = pdu::Length::Known(view.pdu().len());
+    let answers = || pdu::request_length(view.pdu()) != length && pdu::response_length(view.pdu()) == length;
+    if sender == Sender::Client && view.problem().is_none() && answers() { Sender::Server } else { sender }
+}
+
+/// A device hears the answers of others on its wire, too: no unit is its own here.
 fn traffic(sender: Sender) -> rtu::Traffic {
     match sender {
-        Sender::Client => rtu::Traffic::Requests { own: None },
+        Sender::Client => rtu::Traffic::Requests { own: Some(rtu::BROADCAST) },
         Sender::Server => rtu::Traffic::Responses,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_hears_from_others_is_read_as_what_it_is() {
+        for (pdu, spoken_by) in [
+            (&[4, 0, 0, 0, 1][..], Sender::Client),
+            (&[4, 2, 9, 9], Sender::Server),
+            (&[0x84, 2], Sender::Server),
+            (&[6, 0, 1, 0, 2], Sender::Client),
+            (&[0x41, 1], Sender::Client),
+        ] {
+            let mut frame = Vec::new();
+            rtu::Adu::new(3, pdu).encode(&mut frame);
+            let expected = dissect_rtu(&frame, spoken_by).summary;
+            assert_eq!((RTU.dissect)(&frame, Sender::Client).summary, expected);
+            assert_eq!((RTU.dissect)(&frame, Sender::Server).summary, dissect_rtu(&frame, Sender::Server).summary);
+        }
     }
 }

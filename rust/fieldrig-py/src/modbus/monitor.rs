@@ -233,8 +233,8 @@ impl Monitor {
         let answer_within = limit_or(answer_within, usual.answer_within)?.max(Duration::from_nanos(1));
         let endpoint = monitor::Monitor::new(monitor::Config { answer_within, inbox: MOST, ..usual });
         let name = name.unwrap_or_else(|| url.to_owned());
-        // Who sent what is not known to the port: the trace shows the bytes.
-        let binding = place::binding(url::VIA, place.port.clone(), None, Sender::Client);
+        // As a device on the wire it hears requests, and the answers of others.
+        let binding = place::binding(url::VIA, place.port.clone(), Some(place.protocol), Sender::Server);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
         let url = url::reached(place.protocol, &place.port, &handle.address(py, url::VIA)?);
         Ok(Monitor { handle, name, url, taken: Mutex::default() })

@@ -182,7 +182,7 @@ impl Tolerant {
     /// them: a damaged or unknown frame of another unit must not cost us ours (SL 2.5.1.1: frames begin after a silence).
     fn hidden(&self) -> Option<(usize, usize)> {
         let Traffic::Requests { own: Some(own) } = self.traffic else { return None };
-        if self.starts().any(|start| under_way(&self.bytes[start..])) {
+        if self.starts().any(|start| under_way(&self.bytes[start..], self.traffic)) {
             return None;
         }
         self.maybe.iter().find_map(|start| {
@@ -249,23 +249,21 @@ fn whole_frame(bytes: &[u8], traffic: Traffic) -> Option<usize> {
 }
 
 /// Whether these bytes may be the beginning of a frame whose rest is still to come.
-fn under_way(bytes: &[u8]) -> bool {
+fn under_way(bytes: &[u8], traffic: Traffic) -> bool {
     let Some((_, pdu)) = bytes.split_first() else { return true };
-    [request_length(pdu), response_length(pdu)].into_iter().any(|length| match length {
+    let incomplete = |length: Length| match length {
         Length::Known(length) => bytes.len() < length + 3,
         Length::Needs(_) => true,
         Length::Unknown => false,
-    })
+    };
+    incomplete(response_length(pdu)) || (traffic != Traffic::Responses && incomplete(request_length(pdu)))
 }
 
-/// How many of the first bytes form a frame: by prediction and CRC, without any silence to go by; of a function whose
-/// length is unknown, and of anything with a wrong CRC, all bytes.
+/// How many of the first bytes form a frame, by prediction and CRC, without any silence to go by: `None` while more bytes
+/// may complete one. Of a function whose length is unknown, and of anything with a wrong CRC, all bytes.
 #[must_use]
 pub fn adu_length(bytes: &[u8], traffic: Traffic) -> Option<usize> {
-    if bytes.is_empty() {
-        return None;
-    }
-    Some(whole_frame(bytes, traffic).unwrap_or(bytes.len()))
+    whole_frame(bytes, traffic).or_else(|| (!under_way(bytes, traffic)).then_some(bytes.len()))
 }
 
 #[cfg(test)]
@@ -378,6 +376,28 @@ mod tests {
         assert!(frame.bytes.len() <= 2 * MAX_ADU);
         assert_eq!(frame.fault, Some(Fault::TooLong { length: 10_000, limit: MAX_ADU }));
         assert!(assembler.is_idle());
+    }
+
+    #[test]
+    fn a_trace_waits_for_the_rest_of_a_frame() {
+        let heard = Traffic::Requests { own: Some(0) };
+        for (frame, traffic) in [
+            (frame(2, &[3, 4, 0, 1, 0, 2]), Traffic::Responses),
+            (frame(2, &[0x83, 2]), Traffic::Responses),
+            (frame(2, &[3, 4, 0, 1, 0, 2]), heard),
+            (frame(2, &[3, 2, 0, 1]), heard),
+            (frame(2, &[16, 0, 1, 0, 1, 2, 0, 7]), heard),
+        ] {
+            for length in 0..frame.len() {
+                assert_eq!(adu_length(&frame[..length], traffic), None, "{length} bytes");
+            }
+            assert_eq!(adu_length(&[&frame[..], &[1, 2]].concat(), traffic), Some(frame.len()));
+            let mut damaged = frame.clone();
+            damaged[frame.len() - 1] ^= 1;
+            damaged.resize(300, 0x55);
+            assert_eq!(adu_length(&damaged, traffic), Some(300));
+        }
+        assert_eq!(adu_length(&[2, 0x41, 9], heard), Some(3), "a function of unknown length");
     }
 
     #[test]
