@@ -93,9 +93,10 @@ def test_a_plug_on_the_broker_of_the_run_cannot_have_a_safe_state(lab: Lab, boar
 
 
 WAITS = """
+import os
 import time
 def test_it(pump):
-    open("waits", "w").write("waits")
+    os.write(os.open("waits", os.O_WRONLY), b"here")
     while True:
         time.sleep(0.01)                       # until a signal ends it
 """

@@ -228,6 +228,7 @@ class LifeCycle:
         return {
             "url": end.url,
             "without_run": None if found.embedded else without_run,
+            "locks": list(found.lock),
             "protocol": found.protocol,
             "base": found.base,
             "username": found.username,

@@ -23,7 +23,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
+from .._core import WireLock
 from ..errors import BenchError, FieldrigError
 from ..units import nanoseconds
 from .switch import make_switch
@@ -56,14 +58,26 @@ class Outcome:
 def perform(one: SafeAction) -> str:
     """Drives a safe action and reads it back; gives what went wrong, or nothing."""
     try:
-        switch = make_switch(one.device, one.table)
-        switch.drive(one.action)
-        switch.confirm(one.action)
+        with _wire_of(one):
+            switch = make_switch(one.device, one.table)
+            switch.drive(one.action)
+            switch.confirm(one.action)
     except FieldrigError as error:
         return error.message
     except Exception as error:  # whatever it is, the other devices are still to be made safe
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _wire_of(one: SafeAction) -> contextlib.ExitStack:
+    """The lock of the wire of a relay. Who does not give it up in time is not waited for: to be safe comes first."""
+    held = contextlib.ExitStack()
+    for url in (one.table.get("reach") or {}).get("locks", ()):
+        wire = urlsplit(url)
+        with contextlib.suppress(FieldrigError):
+            name = wire.netloc or wire.path
+            held.enter_context(WireLock(name, f"safe state of {one.device}", wait=one.table["timeout"]))
+    return held
 
 
 class SafeState:
@@ -127,9 +141,9 @@ class SafeState:
 
     def _wait_for_guardian(self) -> None:
         each = [nanoseconds(one.table["timeout"], "timeout") / 1e9 for one in self._actions]
-        # Driving and reading back may take the limit each, and a command of the run may have to end first.
+        # Waiting for the wire, driving and reading back may take the limit each; a command of the run may end first.
         try:
-            self._process.wait(2 * sum(each) + max(each) + SPARE)
+            self._process.wait(3 * sum(each) + max(each) + SPARE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
