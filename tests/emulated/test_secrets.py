@@ -165,6 +165,12 @@ def test_what_a_bench_takes_for_a_secret(folder: Path, monkeypatch: pytest.Monke
     assert "1 of its secrets are too short to be masked" in plan.header()
 
 
+def test_a_bench_can_declare_further_secrets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RACK_SEAL", "wax-and-thread")
+    (folder / "bench.toml").write_text(BENCH.replace('name = "vault"', 'name = "vault"\nsecrets = ["RACK_SEAL"]'))
+    assert BenchPlan.load(folder / "bench.toml").secrets.mask("wax-and-thread") == "***"
+
+
 def test_a_password_in_an_url_is_a_secret() -> None:
     from fieldrig.secrets import in_urls
 

@@ -91,6 +91,7 @@ class Places:
         self._rig = rig
         self._running = running
         self._exposed: dict[str, _core.ExposedWire] = {}
+        self._hear_the_same: set[str] = set()
 
     def find(self, device: str, link: _core.bench.DeviceLink, line: str | None) -> str:
         """The URL for a link of a device; empty if there is nothing that others could open."""
@@ -100,6 +101,8 @@ class Places:
             return url
         if wire not in self._exposed:
             self._exposed[wire] = _core.ExposedWire(self._rig, wire, line)
+        else:
+            self._hear_the_same.add(f"{device}/{link.face}")
         query = f"?line={line.replace(' ', '+')}" if line else ""
         return f"serial://{self._exposed[wire].path}{query}"
 
@@ -110,9 +113,14 @@ class Places:
         return found or ""
 
     def twice(self, plan: BenchPlan, started: Iterable[str]) -> set[str]:
-        """Links of the trace that show again what another one shows: an embedded broker hears what devices say."""
+        """Links of the trace that show again what another one shows.
+
+        An embedded broker hears what devices say; the first device on a wire hears what all others say.
+        """
         brokers = {f"{name}/{link.name}" for name in started for link in plan.devices[name].links if _meets(link)}
-        return brokers | {f"{wire}.pty/{side}" for wire in self._exposed for side in ("wire", "pty")}
+        return (
+            brokers | self._hear_the_same | {f"{wire}.pty/{side}" for wire in self._exposed for side in ("wire", "pty")}
+        )
 
     def close(self) -> None:
         """Takes the ptys away."""
