@@ -31,7 +31,8 @@ def test_the_first_test_of_the_readme_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", [path.name for path in (ROOT / "examples").iterdir() if path.is_dir()])
 def test_an_example_passes(example: str, tmp_path: Path) -> None:
     folder = ROOT / "examples" / example
-    ended = run_pytest(folder, "--bench", "bench.toml", "--fieldrig-out", str(tmp_path))
+    bench = "bench.toml" if (folder / "bench.toml").exists() else f"builtin:{example}"
+    ended = run_pytest(folder, "--bench", bench, "--fieldrig-out", str(tmp_path))
     assert ended.returncode == 0, ended.stdout
 
 
