@@ -242,6 +242,11 @@ fn stopping_leaves_no_thread_and_no_port() {
     let device = rig.open("lef7", Probe::echo(), vec![bind("", url("pty://"))]).expect("a pty");
     let path = device.address("").expect("an address");
     echo_call(&client, b"complete");
+    // A thread gives itself its name once it runs.
+    let deadline = std::time::Instant::now() + LONG;
+    while own_threads().len() < 2 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     assert_eq!(own_threads().len(), 2, "a reactor and a line thread: {:?}", own_threads());
     let address = server.address("").expect("an address");
     rig.stop();
