@@ -13,7 +13,7 @@ CARGO    ?= cargo
 # Options for pytest, e.g. `make test-python PYTEST_ARGS="-k console -x"`.
 PYTEST_ARGS ?=
 # Debian programs that some tests in tests/interop talk to.
-PEERS    := mosquitto libmodbus-dev mbpoll tshark socat
+PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl
 
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.toml' 2>/dev/null) Cargo.toml Cargo.lock
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python

@@ -130,7 +130,7 @@ def test_a_bench_that_is_ready(lab: Lab) -> None:
         ("identity", "meter.serial"): ("ok", "4711"),
     }
     last = json.loads(ended.stdout.splitlines()[-1])
-    assert last == {"kind": "check", "bench": "lab", "findings": 7, "problems": 0}
+    assert last == {"kind": "check", "bench": "lab", "findings": 7, "problems": 0, "warnings": 0}
     assert not (lab.folder / "switched").exists(), "power was switched"
     assert not (lab.folder / "fieldrig-runs").exists()
 

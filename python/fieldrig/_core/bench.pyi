@@ -91,6 +91,18 @@ class Link:
     @property
     def password(self) -> str | None:
         """For brokers that ask for it."""
+    @property
+    def outside(self) -> str | None:
+        """The broker of others at which devices meet: its URL."""
+    @property
+    def refused(self) -> tuple[str, str | None] | None:
+        """Why it cannot be used although the file is sound, with the place in the file; and a known remedy."""
+    @property
+    def ca(self) -> Path | None:
+        """The file of certificates that are trusted at its broker; perhaps it is not there."""
+    @property
+    def ca_place(self) -> str | None:
+        """Where the bench file names that file: ``bench.toml:17:50``."""
 
 @final
 class Dut:

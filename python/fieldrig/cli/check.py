@@ -2,9 +2,10 @@
 
 Example: fieldrig check bench.toml --profile real
 
-Each real port is opened and closed again, brokers outside are connected to, commands and files that the bench names are
-looked for. Nothing is sent and nothing is switched, but for what `identity` asks the devices to say who they are
-(`--no-identity` leaves that out). Exit code 0: all is well; 3: something is not.
+Each real port is opened and closed again, brokers outside are connected to (one with TLS is asked for its certificate),
+files of certificates are read, commands and files that the bench names are looked for. Nothing is sent and nothing is
+switched, but for what `identity` asks the devices to say who they are (`--no-identity` leaves that out). Exit code 0:
+all is well, perhaps with warnings; 3: something is not.
 """
 
 from __future__ import annotations
@@ -12,38 +13,22 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .. import _core
 from ..bench import BenchPlan
-from ..errors import FieldrigError
+from ..errors import FieldrigError, UsageError
+from ..units import nanoseconds
+from . import certificates
 from .exits import Exit
+from .finding import Finding
 from .output import Output
 from .place import bench_file
 from .visit import Visit
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the table.
-
-    Attributes:
-        what: ``link``, ``port``, ``broker``, ``device``, ``identity``, ``power``, ..
-        name: of which.
-        verdict: ``ok``, ``problem``, or a state: ``emulated``, ``not run``.
-        says: where it is, what it said, or what is wrong.
-        hint: a known remedy.
-    """
-
-    what: str
-    name: str
-    verdict: str
-    says: str
-    hint: str = ""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -52,16 +37,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", action="append", default=[], metavar="[DUT=]PROFILE", help="emulated or real; may be repeated"
     )
+    parser.add_argument(
+        "--expiry", default="30d", metavar="TIME", help="warn of certificates that expire within TIME (30d)"
+    )
     parser.add_argument("--no-identity", action="store_true", help="do not ask the devices who they are")
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
     """Looks at everything and prints a table."""
+    expiry = _expiry(options.expiry)
     plan = BenchPlan.load(bench_file(options.bench), options.profile)
     output.secrets = plan.secrets
     output.say(f"{plan.header()} ({plan.path})")
     findings = []
-    for finding in _findings(plan, not options.no_identity):
+    for finding in _findings(plan, not options.no_identity, expiry):
         findings.append(finding)
         output.record(
             "finding",
@@ -75,19 +64,41 @@ def run(options: argparse.Namespace, output: Output) -> int:
     rows = [(finding.what, finding.name, finding.verdict, finding.says) for finding in findings]
     output.table(rows, ["what", "name", "", ""], 2)
     problems = [finding for finding in findings if finding.verdict == "problem"]
-    for hint in dict.fromkeys(f"{finding.name}: {finding.hint}" for finding in problems if finding.hint):
+    warnings = [finding for finding in findings if finding.verdict == "warning"]
+    for hint in dict.fromkeys(f"{finding.name}: {finding.hint}" for finding in problems + warnings if finding.hint):
         output.say(f"  hint: {hint}")
-    output.record("check", bench=plan.name, findings=len(findings), problems=len(problems))
-    output.say(f"{len(problems)} of {len(findings)} are not ready" if problems else "all is ready")
+    output.record("check", bench=plan.name, findings=len(findings), problems=len(problems), warnings=len(warnings))
+    ready = f"{len(problems)} of {len(findings)} are not ready" if problems else "all is ready"
+    output.say(f"{ready}; warnings: {len(warnings)}" if warnings else ready)
     return Exit.BENCH if problems else Exit.PASS
 
 
-def _findings(plan: BenchPlan, identify: bool) -> Iterator[Finding]:
+def _expiry(text: str) -> float:
+    """Seconds; in days, or as any duration.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    days = text.removesuffix("d")
+    if days != text and days.isascii() and days.isdigit():
+        return float(int(days) * certificates.DAY)
+    try:
+        return nanoseconds(text, "--expiry") / 1e9
+    except UsageError:
+        raise UsageError(f"--expiry {text}: that is no time; write days, such as 30d, or hours, such as 36h") from None
+
+
+def _findings(plan: BenchPlan, identify: bool, expiry: float) -> Iterator[Finding]:
     for device in plan.devices.values():
         yield _device(plan, device)
     with ExitStack() as locks, _core.Rig(name="check", secrets=plan.secret_texts) as rig:
         for what, name, url in _real_places(plan):
             yield _opened(rig, locks, what, name, url)
+        for link in plan._native.links:
+            if link.refused is not None:
+                says, hint = link.refused
+                yield Finding("broker", link.name, "problem", says, hint or "")
+        yield from certificates.findings(plan._native.links, time.time(), expiry)
         for device in plan.devices.values():
             if device.profile == "real":
                 yield from _named(plan, device)
@@ -104,14 +115,15 @@ def _device(plan: BenchPlan, device: _core.bench.Dut) -> Finding:
 
 
 def _real_places(plan: BenchPlan) -> Iterator[tuple[str, str, str]]:
-    """Every real port and outside broker, once: kind, the links that use it, URL."""
+    """Every real port and outside broker that a run can use, once: kind, the links that use it, URL."""
+    refused = {link.outside for link in plan._native.links if link.refused is not None}
     users: dict[str, list[str]] = {}
     for link in plan._native.links:
         for url in link.lock:
             users.setdefault(url, []).append(link.name)
     for device in plan.devices.values():
         for used in device.links:
-            if used.url is not None and used.name not in users.setdefault(used.url, []):
+            if used.url is not None and used.url not in refused and used.name not in users.setdefault(used.url, []):
                 users[used.url].append(f"{device.name}.{used.name}" if used.private else used.name)
     for url, names in users.items():
         yield ("broker" if _is_broker(url) else "port", ", ".join(dict.fromkeys(names)), url)

@@ -18,6 +18,9 @@ _STYLES = {
     "error": "31",
     "inconclusive": "33",
     "advice": "33",
+    "ok": "32",
+    "warning": "33",
+    "problem": "31",
     "title": "1",
     "dim": "2",
 }

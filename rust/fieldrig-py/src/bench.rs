@@ -188,6 +188,25 @@ impl Link {
     fn password(&self) -> Option<&str> {
         self.plan().password.as_deref()
     }
+    #[getter]
+    fn outside(&self) -> Option<&str> {
+        self.plan().outside.as_deref()
+    }
+    #[getter]
+    fn refused(&self) -> Option<(String, Option<String>)> {
+        let problem = self.plan().refused.clone()?;
+        let hint = problem.hint.clone();
+        Some((BenchFileError { hint: None, ..problem }.to_string(), hint))
+    }
+    #[getter]
+    fn ca(&self) -> Option<PathBuf> {
+        self.plan().ca.as_ref().map(|ca| ca.path.clone())
+    }
+    #[getter]
+    fn ca_place(&self) -> Option<String> {
+        let place = &self.plan().ca.as_ref()?.place;
+        Some(format!("{}:{}:{}", place.file, place.line, place.column))
+    }
     fn __repr__(&self) -> String {
         format!("<Link {}, {}>", self.plan().name, self.plan().protocol.name)
     }

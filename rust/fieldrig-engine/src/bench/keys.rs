@@ -189,7 +189,11 @@ pub(crate) static BROKER: Shape = Shape {
         key("listen", Text, "where the embedded broker listens for devices, \"127.0.0.1:0\" by default"),
         key("username", Text, "for brokers that ask for it"),
         key("password", Text, "for brokers that ask for it; write \"${NAME}\" and set the environment variable"),
-        key("ca", Text, "certificates that are trusted, for mqtts:// (not there yet)"),
+        key(
+            "ca",
+            Text,
+            "file of certificates that are trusted, for mqtts:// (checked by `fieldrig check`; no run can use it yet)",
+        ),
     ],
     extra: Extra::Broker,
 };

@@ -46,7 +46,7 @@ pub use joints::{ControlError, Controls};
 pub use life::Life;
 pub use model::Model;
 pub use place::{BenchFileError, Place};
-pub use plan::{BrokerPlan, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan, load};
+pub use plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan, load};
 pub use profiles::{ProfileError, Profiles};
 pub use schema::{bench_schema, model_schema};
 pub use tree::Environment;

@@ -65,6 +65,8 @@ pub struct Link {
     pub username: Option<String>,
     /// For brokers that ask for it.
     pub password: Option<String>,
+    /// What is trusted at a broker with TLS.
+    pub ca: Option<CaFile>,
     /// Its wires in memory: none, one, or two with a proxy in between (the side of the devices first).
     pub wires: Vec<WirePlan>,
     /// What stands between the two sides, if fieldrig is the proxy of a network path.
@@ -73,6 +75,15 @@ pub struct Link {
     pub port: Option<String>,
     /// Why it cannot be opened, although the file is sound.
     pub refused: Option<BenchFileError>,
+}
+
+/// A file of certificates, which nobody has opened yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CaFile {
+    /// Where it is: beside the bench file, unless the name is absolute.
+    pub path: PathBuf,
+    /// Where the bench file names it.
+    pub place: Place,
 }
 
 /// An embedded broker.

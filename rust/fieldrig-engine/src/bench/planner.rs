@@ -11,7 +11,7 @@ use super::code::{self, ModelLoader};
 use super::device::{DeviceEntry, Use};
 use super::file::{BenchFile, LinkEntry, LinkRole, Profile, Provided, UseRole};
 use super::place::{Outcome, did_you_mean};
-use super::plan::{BrokerPlan, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan};
+use super::plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan};
 use super::ports::{Meeting, check_listen, meeting, port_url};
 use super::profiles::Profiles;
 use super::section::Located;
@@ -161,6 +161,7 @@ impl Planner<'_> {
             outside: None,
             username: provided.username.clone(),
             password: provided.password.clone(),
+            ca: provided.ca.as_ref().map(|ca| CaFile { path: self.beside(&ca.value), place: ca.place.clone() }),
             wires: self.wires(entry)?,
             proxy: None,
             port: None,

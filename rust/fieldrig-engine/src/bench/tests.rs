@@ -310,6 +310,8 @@ fn a_real_gateway_finds_emulated_meters_on_the_real_wire() {
     assert_eq!(reached(&plan, "gateway")[1], Reached::Broker("mqtts://broker.example:8883".to_owned()));
     let refused = plan.link("uplink").unwrap().refused.clone().unwrap();
     assert!(refused.message.starts_with("TLS is not there yet"), "{refused}");
+    let ca = plan.link("uplink").unwrap().ca.clone().unwrap();
+    assert!(ca.path.ends_with("rack2/ca.pem") && ca.place.line == 17, "{ca:?}");
     assert_eq!(plan.secrets, ["broker_password"]);
 }
 
