@@ -141,6 +141,30 @@ class Timeline:
         return sum(stall.latest_ns for stall in self._stalled(since))
 
 
+class Doubt:
+    """Why what does not come over a link is held against nobody, or not."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._until_heard: str | None = None
+
+    def set(self, reason: str | None) -> None:
+        """Something is being done to the link; None: nothing is."""
+        self._reason, self._until_heard = reason, None
+
+    def until_heard(self, reason: str) -> None:
+        """Something was done to it, and nobody knows whether the device is back before something came from it."""
+        self._reason, self._until_heard = None, reason
+
+    def heard(self) -> None:
+        """Something came."""
+        self._until_heard = None
+
+    def __call__(self) -> str | None:
+        """The reason, or None."""
+        return self._reason or self._until_heard
+
+
 class Window:
     """The time in which an expectation must come true: behind ``cursor``, and ``length`` long from ``start``."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ._core import Span, Stamp
 from .errors import UsageError
-from .expect import HasInstant, Observation, Timeline
+from .expect import Doubt, HasInstant, Observation, Timeline
 from .inbox import MessageInbox
 
 if TYPE_CHECKING:
@@ -239,8 +239,8 @@ class WireObserver:
         self._ears = ears
         self._timeline = timeline
         self._unit_of = units
-        self._why_not: str | None = None
-        self._inbox: MessageInbox[Frame] = MessageInbox(ears, timeline, name, lambda: self._why_not)
+        self._why_not = Doubt()
+        self._inbox: MessageInbox[Frame] = MessageInbox(ears, timeline, name, self._why_not)
 
     def expect(
         self,
@@ -299,7 +299,11 @@ class WireObserver:
 
     def doubt(self, reason: str | None) -> None:
         """Says why a frame that does not come is held against nobody for now; None: against its sender again."""
-        self._why_not = reason
+        self._why_not.set(reason)
+
+    def doubt_until_heard(self, reason: str) -> None:
+        """The same until a frame that was waited for came: its sender may not be back yet."""
+        self._why_not.until_heard(reason)
 
     def restart(self) -> None:
         """A new test begins: what was heard is not looked at again."""

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ._core import Span, Stamp
 from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent, UsageError
-from .expect import HasInstant, Observation, Timeline, Window, window
+from .expect import Doubt, HasInstant, Observation, Timeline, Window, window
 from .failing import failure, give_up
 from .units import human
 
@@ -56,13 +56,13 @@ class MessageInbox(Generic[M]):
         source: MessageSource[M],
         timeline: Timeline,
         name: str,
-        doubt: Callable[[], str | None] = lambda: None,
+        doubt: Doubt | None = None,
     ) -> None:
-        """``doubt`` says why nobody knows whether anything could have come, or None."""
+        """``doubt`` says why nobody knows whether anything could have come."""
         self._source = source
         self._timeline = timeline
         self._name = name
-        self._doubt = doubt
+        self._doubt = doubt or Doubt()
         self._taken: set[int] = set()
         self._floor = 0
 
@@ -93,6 +93,8 @@ class MessageInbox(Generic[M]):
             described, doubt = message.describe(), pattern.doubt(message)
             if verdict == "pass" and doubt is None:
                 self._take(place)
+                if not _is_retained(message):
+                    self._doubt.heard()
                 return message
             if verdict == "before":
                 nearest = f"{described}, but it came before the cursor: stale"

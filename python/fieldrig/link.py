@@ -13,7 +13,7 @@ What is done to a link is a stimulus for every judged device on it, and ends wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, runtime_checkable
 
 from ._core import Rig, Span
 from .errors import UsageError
@@ -55,6 +55,14 @@ class HasDoubt(Protocol):
 
     def doubt(self, reason: str | None, /) -> None:
         """Says why what does not come is held against nobody for now; None: it counts again."""
+
+
+@runtime_checkable
+class Listens(HasDoubt, Protocol):
+    """An end to which the device comes by itself, when it will."""
+
+    def doubt_until_heard(self, reason: str, /) -> None:
+        """What does not come is held against nobody until something has come."""
 
 
 class Link:
@@ -142,13 +150,22 @@ class Link:
         return done
 
     def restart(self) -> None:
-        """A new test begins: the link is there, and nothing disturbs it."""
+        """A new test begins: the link is there, and nothing disturbs it.
+
+        A device that lost it waits as long as it likes before it comes back. The test that took the link away can say
+        how long that may be; for the next one its silence is nobody's fault until something came from it.
+        """
+        if not (self._is_down or self._is_faulty):
+            return
         if self._is_down:
             self._controls.gate("open")
         if self._is_faulty:
             self._controls.clear_faults()
         self._is_down = self._is_faulty = False
         self._doubt()
+        for end in self._ends():
+            if isinstance(end, Listens):
+                end.doubt_until_heard(f"a test took the link {self.name} away, and nothing came over it since")
 
     def close(self) -> None:
         """Nothing to do: the link ends with the bench."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import difflib
 import json as _json
 import re
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -23,7 +22,7 @@ from fieldrig import _core
 from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.mqtt import Broker, Message, Published
 from fieldrig.errors import UsageError
-from fieldrig.expect import HasInstant, MessagePattern, Observation, Timeline, since
+from fieldrig.expect import Doubt, HasInstant, MessagePattern, Observation, Timeline, since
 from fieldrig.inbox import MessageInbox
 
 __all__ = ["Broker", "Client", "Message", "Published", "Watch"]
@@ -89,7 +88,7 @@ class Client:
         )
         self._timeline = timeline or Timeline(self._core.now, self._core.stalls)
         self._timeline.look_with(self._core.look)
-        self._why_not: str | None = None
+        self._doubt = Doubt()
 
     @property
     def client_id(self) -> str:
@@ -138,11 +137,15 @@ class Client:
         """
         full = self._topic(filter)
         name = f"{self._name} {full}"
-        return Watch(self._core.watch(full, qos=qos), self._timeline, name, self._base, lambda: self._why_not)
+        return Watch(self._core.watch(full, qos=qos), self._timeline, name, self._base, self._doubt)
 
     def doubt(self, reason: str | None) -> None:
         """Says why a message that does not come is held against nobody for now; None: against its sender again."""
-        self._why_not = reason
+        self._doubt.set(reason)
+
+    def doubt_until_heard(self, reason: str) -> None:
+        """The same until a message came: whoever sends it may not be back yet."""
+        self._doubt.until_heard(reason)
 
     def close(self) -> None:
         """Disconnects; closing twice is fine."""
@@ -169,7 +172,7 @@ class Watch:
         timeline: Timeline,
         name: str,
         base: str = "",
-        doubt: Callable[[], str | None] = lambda: None,
+        doubt: Doubt | None = None,
     ) -> None:
         self._core = core
         self._base = base

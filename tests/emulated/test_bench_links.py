@@ -151,6 +151,26 @@ def test_an_outage_is_for_the_devices_and_not_for_the_test(bench: Bench, how: st
         assert outage.until(back).earliest > 12
 
 
+@pytest.mark.parametrize("how", ["refused", "stalled"])
+def test_who_lost_a_link_in_the_test_before_is_not_accused_until_it_was_heard_again(bench: Bench, how: str) -> None:
+    """A gateway waits before it connects again; how long it may, only the test with the outage can say."""
+    with bench.device("gateway").uplink.watch("{base}/#", qos=1) as values:
+        values.expect("{base}/meter1", within="5s")
+        bench.uplink.down(how=how)
+        bench.sleep("10min")
+        for test in ("next", "the one after it"):
+            bench.restart(test)
+            with pytest.raises(InconclusiveError, match="a test took the link uplink away, and nothing came over it"):
+                values.expect("{base}/meter1", within="1ms")
+        values.expect("{base}/meter1", within="120s")
+        with pytest.raises(ExpectationFailed):
+            values.expect("{base}/meter9", within="1s")
+        bench.uplink.down(how=how)
+        bench.uplink.up()
+        with pytest.raises(ExpectationFailed):
+            values.expect("{base}/meter9", within="1s")
+
+
 def test_a_wire_that_is_cut_accuses_nobody_and_is_whole_in_the_next_test(bench: Bench) -> None:
     pump = bench.device("pump1")
     assert pump.service.read("speed").value == 0
