@@ -251,6 +251,11 @@ class Bench:
             broken[0].add_note(f"  and: {other.message}")
         return broken[0] if broken else None
 
+    def why_broken(self) -> str | None:
+        """What `broken_models` will say, in short; this one may be asked as often as one likes."""
+        broken = [device.name for device in self._devices.values() if device.model_is_broken()]
+        return f"the model of {' and '.join(broken)} broke before" if broken else None
+
     def stalled_since_restart(self) -> int:
         """For how long the host stood still since the test began, in nanoseconds."""
         return sum(stall.latest_ns for stall in self.rig.stalls(self._started))

@@ -251,6 +251,13 @@ class Dut:
             hint="the traceback stands in the run log, under model.traceback",
         )
 
+    def model_is_broken(self) -> bool:
+        """Whether `broken_model` has something to say."""
+        try:
+            return self.emulated is not None and self.emulated.raised is not None
+        except Stopped:
+            return False
+
     def close(self) -> None:
         """Closes the links."""
         self.close_links()

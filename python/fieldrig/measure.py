@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ._core import Span
@@ -77,8 +77,14 @@ class Measure:
     """The ``measure`` fixture: ``measure("alarm_latency", cmd.until(alarm), max="500ms")``."""
 
     def __init__(
-        self, stalled_ns: Callable[[], int], note: Callable[[Measurement], None], declared: dict[str, dict[str, Any]]
+        self,
+        stalled_ns: Callable[[], int],
+        note: Callable[[Measurement], None],
+        declared: dict[str, dict[str, Any]],
+        broken: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """``broken`` says why the bench is not now what it should be, or None."""
+        self._broken = broken
         self._stalled_ns = stalled_ns
         self._note = note
         self._declared = declared
@@ -111,6 +117,8 @@ class Measure:
             taken = self._span(name, value, low_limit, high_limit)
         else:
             taken = self._number(name, value, unit or declared.get("unit"), low_limit, high_limit)
+        if taken.verdict == "fail" and (why := self._broken()) is not None:
+            taken = replace(taken, verdict="inconclusive", reason=why)
         self._taken.append(taken)
         self._note(taken)
         return taken
@@ -172,12 +180,20 @@ class Measure:
         names = {taken.name for taken in self._taken}
         return [name for name in self._declared if name not in names]
 
-    def settle(self) -> Exception | None:
-        """The `outcome` of what was measured since the last call; the first call also misses what was declared."""
+    def settle(self, cut_short: bool = False) -> Exception | None:
+        """The `outcome` of what was measured since the last call; the first call also misses what was declared.
+
+        Not if the test was cut short: nobody knows what it would have measured.
+        """
         before, self._settled = self._settled, len(self._taken)
         if before == self._settled:
             return None
-        return self._outcome(self._taken[max(before, 0) :], self.missing() if before < 0 else [])
+        return self._outcome(self._taken[max(before, 0) :], self.missing() if before < 0 and not cut_short else [])
+
+    @property
+    def proven(self) -> bool:
+        """Whether a measurement failed, whatever came after it."""
+        return any(taken.verdict == "fail" for taken in self._taken)
 
     def outcome(self) -> Exception | None:
         """The worst verdict as an exception, or None if everything passed."""

@@ -495,6 +495,15 @@ def test_a_model_that_breaks_is_the_fault_of_the_bench_whatever_the_test_says(tm
         def test_hides_behind_a_skip(meter):
             meter.set("setpoint", 13.0)
             pytest.skip("whatever")
+
+        def test_had_proven_a_fail(meter, measure):
+            measure("before", 2.0, unit="V", max=1.0)
+            meter.set("setpoint", 13.0)
+
+        def test_measures_on_a_broken_bench(meter, measure):
+            meter.set("setpoint", 13.0)
+            meter.console.expect_none("never", for_="50ms")
+            measure("after", 2.0, unit="V", max=1.0)
         """,
     )
     why = "BENCH: the model of meter broke, and meter lost power with it: ValueError: 13 is no setpoint (model.py, "
@@ -502,7 +511,11 @@ def test_a_model_that_breaks_is_the_fault_of_the_bench_whatever_the_test_says(tm
         assert f"FAILED test_it.py::test_{name} - BENCH" in out, out
     assert out.count(why) >= 3, out
     assert "PASSED test_it.py::test_has_power_again" in out
-    assert "DUT:" not in out.split("short test summary info")[1], out
+    summary = out.split("short test summary info")[1]
+    assert "FAILED test_it.py::test_measures_on_a_broken_bench - BENCH" in summary, out
+    assert "FAILED test_it.py::test_had_proven_a_fail - DUT: measurements failed: before" in summary, out
+    assert f"then: {why}" in out, out
+    assert summary.count("DUT:") == 1, out
 
 
 def test_a_model_that_breaks_at_power_on_says_so(tmp_path: Path) -> None:

@@ -121,6 +121,28 @@ def test_each_measurement_is_settled_once() -> None:
     assert "first" not in str(box.settle())
 
 
+def test_what_a_test_that_was_cut_short_did_not_measure_is_held_against_nobody() -> None:
+    box = measure(declared={"a": {"unit": "V", "max": 9.0}, "b": {}})
+    box("a", 5.0)
+    assert box.settle(cut_short=True) is None
+    assert box.settle() is None
+    box = measure(declared={"a": {"unit": "V", "max": 9.0}, "b": {}})
+    box("a", 10.0)
+    outcome = box.settle(cut_short=True)
+    assert isinstance(outcome, LimitExceeded) and "never measured" not in str(outcome)
+
+
+def test_what_is_measured_on_a_broken_bench_proves_nothing_against_the_device() -> None:
+    why: list[str] = []
+    box = Measure(lambda: 0, lambda taken: None, {}, lambda: why[0] if why else None)
+    assert box("before", 10.0, unit="V", max=9.0).verdict == "fail"
+    why.append("the model of meter broke before")
+    after = box("after", 10.0, unit="V", max=9.0)
+    assert (after.verdict, after.reason) == ("inconclusive", "the model of meter broke before")
+    assert box("fine", 1.0, unit="V", max=9.0).verdict == "pass"
+    assert box.proven
+
+
 def test_many_measurements_are_told_shortly_with_the_worst_first() -> None:
     box = measure()
     for number in range(60):

@@ -1,4 +1,13 @@
-"""Models that broke: whatever a test said meanwhile, the bench was not what it should have been."""
+"""Models that broke: whatever a test says after that, the bench was not what it should have been.
+
+Rules of this file:
+
+- What a test raises after a model broke may be its consequence: it is the bench's error, and what the test said is a
+  note of that. That holds for an accusation of the device, too: it is the word of a test that looked at a broken bench.
+- A measurement that failed before any model broke is proven: it stays the verdict, and the bench's error is its note.
+  A measurement that fails afterwards is inconclusive when it is taken (``Measure``).
+- A fail of an earlier phase stays what it is.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from .state import bench_of
+from fieldrig.errors import LimitExceeded
+
+from .state import MEASURE, bench_of
 
 
 def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None, Any, Any]:
@@ -15,7 +26,7 @@ def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None
 
     Raises:
         BenchError: one did, in the place of what the test says, which is kept as a note: a device whose surroundings
-            are broken must not be accused.
+            are broken must not be accused. Not in the place of a measurement that had failed before.
     """
     try:
         result = yield from inner
@@ -25,6 +36,9 @@ def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None
         problem = _problem(item)
         if problem is None or problem is raised:
             raise
+        if isinstance(raised, LimitExceeded) and _is_proven(item):
+            raised.add_note(f"  then: {problem}")
+            raise
         text = str(raised).partition("\n")[0]
         problem.add_note(f"  then: {text or type(raised).__name__}")
         raise problem from raised
@@ -32,6 +46,11 @@ def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None
     if problem is not None:
         raise problem
     return result
+
+
+def _is_proven(item: pytest.Item) -> bool:
+    taken = item.stash.get(MEASURE, None)
+    return taken is not None and taken.proven
 
 
 def _problem(item: pytest.Item) -> Exception | None:

@@ -29,7 +29,8 @@ def of(item: pytest.Item) -> Measure:
     declared = {str(name): dict(mark.kwargs) for mark in item.iter_markers("measures") for name in mark.args}
     stalled = opened.stalled_since_restart if opened is not None else lambda: 0
     note = opened.note_measurement if opened is not None else lambda measurement: None
-    made = item.stash[MEASURE] = Measure(stalled, note, declared)
+    broken = opened.why_broken if opened is not None else lambda: None
+    made = item.stash[MEASURE] = Measure(stalled, note, declared, broken)
     return made
 
 
@@ -55,7 +56,7 @@ def after(item: pytest.Item, raised: BaseException) -> None:
     from fieldrig.errors import BenchError, LimitExceeded
 
     taken = item.stash.get(MEASURE, None)
-    outcome = taken.settle() if taken is not None and taken.taken else None
+    outcome = taken.settle(cut_short=True) if taken is not None and taken.taken else None
     if isinstance(raised, pytest.exit.Exception | KeyboardInterrupt):
         _at_the_end_of_the_run(item, outcome, raised)
     if not isinstance(outcome, LimitExceeded):
