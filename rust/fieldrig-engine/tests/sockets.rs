@@ -236,22 +236,28 @@ fn kernel_stamps_tell_when_bytes_came_not_when_they_were_read() {
         rig.open("client", Probe::default(), vec![bind("", url(&format!("tcp://{address}")))]).expect("connects");
     let (mut peer, _) = listener.accept().expect("a connection");
     // The node is held, so that nobody reads, while the byte arrives and grows old.
-    let (sent_by, _) = client
-        .with(|_, _| {
-            peer.write_all(b"x").expect("sends");
-            let sent_by = clock.now();
-            while clock.now().since(sent_by) < std::time::Duration::from_millis(30) {
-                std::hint::spin_loop();
-            }
-            sent_by
-        })
-        .expect("works");
-    let stamp = first(&client, |event| match event {
-        Event::Bytes(_, _, stamps) => Some(stamps[0]),
-        _ => None,
-    });
-    assert!(stamp.earliest() <= sent_by + std::time::Duration::from_millis(15), "{stamp:?}, sent by {sent_by}");
-    assert!(stamp.latest() < sent_by + std::time::Duration::from_millis(30), "read after it was let go: {stamp:?}");
+    let mut held = || {
+        let (sent_by, _) = client
+            .with(|_, _| {
+                peer.write_all(b"x").expect("sends");
+                let sent_by = clock.now();
+                while clock.now().since(sent_by) < std::time::Duration::from_millis(30) {
+                    std::hint::spin_loop();
+                }
+                sent_by
+            })
+            .expect("works");
+        let stamp = first(&client, |event| match event {
+            Event::Bytes(_, _, stamps) => Some(stamps[0]),
+            _ => None,
+        });
+        assert!(stamp.earliest() <= sent_by + std::time::Duration::from_millis(15), "{stamp:?}, sent by {sent_by}");
+        (stamp, sent_by)
+    };
+    // The kernel begins to stamp a while after the first socket asks for it; until then the interval is wide, and true.
+    let stamped =
+        (0..20).map(|_| held()).any(|(stamp, sent_by)| stamp.latest() < sent_by + std::time::Duration::from_millis(30));
+    assert!(stamped, "no stamp is older than the moment at which it could be read");
     rig.stop();
 }
 
