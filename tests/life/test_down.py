@@ -122,6 +122,18 @@ def test_recovery_may_be_a_power_cycle(lab: Lab) -> None:
         assert works(bench)
 
 
+def test_a_device_that_the_test_has_switched_off_is_switched_on_and_not_given_up(lab: Lab) -> None:
+    with opened(lab, lab.power(), RECOVER) as bench:
+        for test in ("test_first", "test_second"):
+            bench.device("pump").power.off()
+            error = lose(lab, bench)
+            lab.plug_in()
+            bench.after_error(error, test)
+            assert lab.switched()[-2:] == ["on", "on done"]
+            assert works(bench)
+    assert recoveries(lab) == 0
+
+
 def test_recovery_that_fails_takes_the_link_down(lab: Lab) -> None:
     with opened(lab, "recover = { command = \"sh -c 'echo no such host; exit 2'\" }") as bench:
         error = lose(lab, bench)

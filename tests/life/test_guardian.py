@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from fieldrig import _core
 from fieldrig.bench import BenchPlan
 from fieldrig.errors import BenchError
+from fieldrig.life import safe
 from tests.life.lab import Lab
 
 WAITS = """
@@ -181,6 +184,46 @@ def test_the_run_reaches_the_safe_state_itself_if_the_guardian_was_killed(lab: L
             os.kill(guardian, signal.SIGKILL)
     assert safe_actions(lab) == ONCE
     assert noted_by(lab) == ["run"]
+
+
+def test_a_guardian_has_the_bench_until_its_work_is_done(lab: Lab, run: Run) -> None:
+    """Else the next run would find its devices switched off under its hands, and blame them."""
+    bench = str(lab.folder / "bench.toml")
+    lab.hold("safe")
+    with lab.ends(run.guardian()):
+        run.signal(signal.SIGKILL)
+        run.end()
+        lab.wait_until_begun("safe")
+        assert f"the safe state of run {run.process.pid}" in str(_core.WireLock.holder(bench))
+        lab.let_go("safe")
+    assert _core.WireLock.holder(bench) is None
+
+
+def test_a_run_waits_for_the_guardian_before_it_and_not_for_ever(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe, "SPARE", 0.1)
+    path = lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe", timeout="10ms"))
+    with _core.WireLock(str(path), "the safe state of another run"):
+        with pytest.raises(BenchError, match="^BENCH: the devices of this bench .* for the safe state of another run"):
+            BenchPlan.load(path).open(out=lab.folder / "run")
+    assert lab.switched() == []
+
+
+def test_a_guardian_can_be_started_by_a_run_with_very_many_files(lab: Lab) -> None:
+    plan = BenchPlan.load(lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe")))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, many), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert max(files) > 1024
+        with plan.open(out=lab.folder / "run") as bench:
+            bench.device("pump").power.off()
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert safe_actions(lab) == ONCE
+    assert noted_by(lab) == ["guardian"]
 
 
 def test_a_safe_state_that_is_not_reached_is_said(lab: Lab) -> None:

@@ -44,9 +44,7 @@ def test_a_bench_error_after_a_failed_measurement_does_not_hide_it(run) -> None:
 
 
 @pytest.mark.parametrize(("end", "word"), [("raise BenchError('gone')", "BENCH"), ("pytest.skip('no')", "SKIPPED")])
-def test_what_a_test_that_was_cut_short_did_not_measure_accuses_nobody(
-    run, end: str, word: str
-) -> None:
+def test_what_a_test_that_was_cut_short_did_not_measure_accuses_nobody(run, end: str, word: str) -> None:
     source = SPAN + (
         "from fieldrig import BenchError\n@pytest.mark.measures('first', 'second', max='500ms')\n"
         f"def test_it(measure):\n    measure('first', Span(1))\n    {end}\n"

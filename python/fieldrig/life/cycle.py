@@ -49,7 +49,7 @@ class LifeCycle:
         """Starts the guardian if a real device has a safe state.
 
         Raises:
-            BenchError: it does not start, or a safe state could not be reached without the run.
+            BenchError: it does not start, another run has the bench, or a safe state could not be reached without it.
         """
         actions = []
         for name, tables in self._tables.items():
@@ -57,7 +57,8 @@ class LifeCycle:
             if action is not None:
                 actions.append(SafeAction(name, str(action), self._without_run(name, tables["power"])))
         if actions:
-            self._safe = SafeState(actions, self._bench.folder, self._bench.rig.log, self._bench.plan.secret_texts)
+            bench = self._bench
+            self._safe = SafeState(actions, bench.plan.path, bench.folder, bench.rig.log, bench.plan.secret_texts)
 
     def switch(self, native: _core.bench.Dut) -> tuple[Switch | None, str | None]:
         """The switch of a real device with the time it needs to settle; nothing if it has none."""
@@ -178,9 +179,14 @@ class LifeCycle:
     def _recover(self, dut: Dut) -> None:
         """Does what the bench file says about recovery; nothing if it says nothing.
 
+        A device that a test has left off is only switched on.
+
         Raises:
             BenchError: it failed.
         """
+        if dut.power.left_off():
+            dut.power.on()
+            return dut.power.wait_until_up()
         table: Mapping[str, Any] = self._tables.get(dut.name, {}).get("recover") or {}
         if table.get("command"):
             limit = str(table.get("timeout") or "1min")

@@ -17,9 +17,10 @@ import sys
 import time
 from typing import IO, Any
 
-from .._core import Secrets
+from .._core import Secrets, WireLock
+from ..errors import FieldrigError
 from .command import kill_group
-from .safe import SafeAction, perform
+from .safe import SafeAction, perform, readable
 
 DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
 """What ends a run must not end its guardian."""
@@ -71,8 +72,7 @@ class Guardian:
         A command that the run had begun could undo the safe state after it was reached.
         """
         patience = self._longest if self._groups else min(UNKNOWN, self._longest)
-        ready, _, _ = select.select([self._busy], [], [], patience)
-        if not ready:
+        if not readable(self._busy, patience):
             self._note(event="something that the run had started does not end", killed=sorted(self._groups))
             for group in self._groups:
                 kill_group(group)
@@ -107,10 +107,20 @@ def main(arguments: list[str]) -> int:
         if not piece:
             return 0  # the run died before it had said what is to be done, and so before it had done anything
         line += piece
-    guardian = Guardian(json.loads(line), int(arguments[0]))
-    guardian.watch()
-    guardian.wait_for_commands()
-    guardian.act()
+    orders = json.loads(line)
+    try:
+        # Until its end: a run that began meanwhile would find its devices switched off under its hands.
+        alone = WireLock(
+            orders["bench"], f"the safe state of run {orders['run']}", wait=f"{orders['patience'] * 1000:.0f}ms"
+        )
+    except FieldrigError as error:
+        _say(f"taken {error.message}")
+        return 1  # and the run has done nothing yet
+    with alone:
+        guardian = Guardian(orders, int(arguments[0]))
+        guardian.watch()
+        guardian.wait_for_commands()
+        guardian.act()
     return 0
 
 

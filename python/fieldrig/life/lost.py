@@ -6,6 +6,7 @@ Rules of this file:
   is no loss: the link counts as lost only if the identity that is read through it cannot be read either.
 - A lost link of a real device is recovered once in a run: the `recover` of the bench file, then our end is opened anew,
   then the identity is read through it. If that fails, or the link is lost again, it is down.
+- A link of a device that the test has switched off is not lost: the device is switched on, and the link opened anew.
 - A link of an emulated device is opened anew whenever it was lost: nothing of it can be broken for good.
 - What one wire carries is lost together: links with the same address share one fate.
 - A link that the bench itself holds open, as to listen or to answer on it, cannot be recovered: it is down at once.
@@ -90,13 +91,15 @@ class Losses:
         together = [(other, one) for other, one in self._links() if self._address(other, one) == address]
         real = dut.emulated is None
         self._bench.rig.log("link.lost", link=name, test=test, reason=reason)
-        if real and address in self._recovered:
-            return self._note(Down(name, test, f"{reason} (it was recovered once before)"), together)
-        self._recovered.add(address)
+        off = dut.power.left_off()
+        if real and not off:
+            if address in self._recovered:
+                return self._note(Down(name, test, f"{reason} (it was recovered once before)"), together)
+            self._recovered.add(address)
         try:
             for other, one in together:
                 other.close_link(one)
-            if real:
+            if real or off:
                 self._recover(dut)
             for other, one in together:
                 other.open_link(one)

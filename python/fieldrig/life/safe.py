@@ -5,6 +5,7 @@ Rules of this file and of `guardian.py`:
 - The guardian does it, always: a small process in a session of its own, which Ctrl-C, SIGTERM and SIGHUP do not end.
   The run tells it at its end to go on; when the run dies before, the guardian sees that and goes on by itself. One
   executor, so the safe state is driven once.
+- One bench has one guardian at a time: the next run on it begins when the guardian of the one before has done its work.
 - It goes on only after the commands of the run are over: each inherits a descriptor that the guardian watches.
 - If it is the guardian that dies, the run does at its end what the guardian did not note as done.
 - What it did stands in `guardian.log` in the folder of the run, and, if the run still lives, in the run log.
@@ -84,9 +85,15 @@ class SafeState:
     """The run's side of the guardian, which lives when the constructor returns; `finish` it when the bench closes."""
 
     def __init__(
-        self, actions: Sequence[SafeAction], folder: Path, log: Callable[..., None], secrets: Sequence[str] = ()
+        self,
+        actions: Sequence[SafeAction],
+        bench: Path,
+        folder: Path,
+        log: Callable[..., None],
+        secrets: Sequence[str] = (),
     ) -> None:
         self._actions = tuple(actions)
+        self._bench = bench.resolve()
         self._secrets = list(secrets)
         self._path = folder.absolute() / "guardian.log"
         self._log = log
@@ -140,14 +147,18 @@ class SafeState:
         return self._outcomes
 
     def _wait_for_guardian(self) -> None:
-        each = [nanoseconds(one.table["timeout"], "timeout") / 1e9 for one in self._actions]
-        # Waiting for the wire, driving and reading back may take the limit each; a command of the run may end first.
         try:
-            self._process.wait(3 * sum(each) + max(each) + SPARE)
+            self._process.wait(self._longest())
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         _close_pipes(self._process)
+
+    def _longest(self) -> float:
+        """So many seconds a guardian may need to reach the safe state."""
+        each = [nanoseconds(one.table["timeout"], "timeout") / 1e9 for one in self._actions]
+        # Waiting for the wire, driving and reading back may take the limit each; a command of the run may end first.
+        return 3 * sum(each) + max(each) + SPARE
 
     def _outcome(self, one: SafeAction) -> Outcome:
         """What the guardian noted; what it did not come to is done here."""
@@ -188,16 +199,31 @@ class SafeState:
                 pass_fds=self._busy[:1],
                 start_new_session=True,
             )
-        self._tell(process, self._orders())
-        assert process.stdout is not None  # asked for above
-        ready, _, _ = select.select([process.stdout], [], [], START)
-        if not ready or process.stdout.readline() != b"ready\n":
+        try:
+            self._tell(process, self._orders())
+            self._wait_until_ready(process)
+        except BaseException:
             process.kill()
             _close_pipes(process)
             process.wait()
-            raise BenchError("the guardian of the safe state does not start", hint=f"its words are in {self._path}")
+            raise
         self._log("guardian", pid=process.pid, devices=[one.device for one in self._actions])
         return process
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits for the first word of a guardian.
+
+        Raises:
+            BenchError: it says nothing, or that another run has the bench.
+        """
+        assert process.stdout is not None  # asked for by `_start`
+        said = process.stdout.readline() if readable(process.stdout, START + self._longest()) else b""
+        if said == b"ready\n":
+            return
+        if said.startswith(b"taken "):
+            reason = said.decode(errors="replace").removeprefix("taken ").strip()
+            raise BenchError(f"the devices of this bench are in the hands of another run: {reason}")
+        raise BenchError("the guardian of the safe state does not start", hint=f"its words are in {self._path}")
 
     def _orders(self) -> dict[str, Any]:
         """What the guardian has to know."""
@@ -207,6 +233,8 @@ class SafeState:
             "run": self._owner,
             "guardian": self._token,
             "log": str(self._path),
+            "bench": str(self._bench),
+            "patience": self._longest(),
             "wait": longest,
             "secrets": self._secrets,
             "actions": actions,
@@ -222,6 +250,13 @@ class SafeState:
     def _close_busy(self) -> None:
         while self._busy:
             os.close(self._busy.pop())
+
+
+def readable(descriptor: int | IO[bytes], seconds: float) -> bool:
+    """Whether there is something to read, or an end, within so many seconds; of any descriptor, however high."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:
