@@ -36,6 +36,9 @@ FUNCTIONS = {
 }
 """Names of functions, as the methods of `modbus.Client` are called, and their codes."""
 
+BROADCAST = 0
+"""The unit of a request to everybody."""
+
 PATIENCE_NS = 2_000_000_000
 """For so long a frame of the other side is waited for that proves that the observer of a real wire still hears."""
 
@@ -92,10 +95,17 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its response, or None if nobody answered (yet)."""
+    """A request and its response, or None if nobody answered (yet).
+
+    Attributes:
+        request: the request.
+        response: the response; None if there is none until now.
+        pending: whether it may still be answered: it is too early to say that it is not.
+    """
 
     request: Frame
     response: Frame | None
+    pending: bool = False
 
     @property
     def at(self) -> Stamp:
@@ -113,7 +123,8 @@ class Exchange:
 
     def describe(self) -> str:
         """One line for a failure text."""
-        answer = "no response" if self.response is None else self.response.describe()
+        missing = "no response yet" if self.pending else "no response"
+        answer = missing if self.response is None else self.response.describe()
         return f"{self.request.describe()}: {answer}"
 
 
@@ -167,7 +178,10 @@ class Ears:
         self._take(0)
         answers = {frame.request: frame for frame in self._heard if frame.kind == "response"}
         asked = (frame for frame in self._heard if frame.kind == "request" and frame.at.order(since) != "before")
-        return [Exchange(frame, answers.get(frame.number)) for frame in asked]
+        over = {*answers, *(frame.request for frame in self._heard if frame.kind == "unanswered")}
+        # Nobody answers a broadcast.
+        over.update(frame.number for frame in self._heard if frame.kind == "request" and frame.unit == BROADCAST)
+        return [Exchange(frame, answers.get(frame.number), frame.number not in over) for frame in asked]
 
     def arrivals(self, since: Stamp) -> list[Frame]:
         """What was heard from an instant on."""

@@ -19,6 +19,7 @@ from ._core import Rig, Span
 from .errors import UsageError
 from .expect import Timeline, since
 from .frames import Ears, FrameSource, WireObserver
+from .permission import permit
 from .power import Action
 
 if TYPE_CHECKING:
@@ -101,10 +102,12 @@ class Link:
                 through. On a wire both mean that it is cut.
 
         Raises:
-            UsageError: `how` is neither; the bench has no hand on this link (both its ends are outside).
+            UsageError: `how` is neither; the bench has no hand on this link (both its ends are outside); a real device
+                on it may not be silenced.
         """
         if how not in ("refused", "stalled"):
             raise UsageError(f'{self.name}.down(): how= is "refused" or "stalled", not {how!r}')
+        self._permit()
         done = self._act(f"down ({how})", lambda controls: controls.gate(how))
         self._is_down = True
         self._doubt()
@@ -138,8 +141,10 @@ class Link:
             delay: for ``delay``: how long.
 
         Raises:
-            UsageError: an unknown fault or a value that does not fit; no bytes of this link pass through the bench.
+            UsageError: an unknown fault or a value that does not fit; no bytes of this link pass through the bench; a
+                real device on it may not be silenced.
         """
+        self._permit()
 
         def set_it(controls: Controls) -> object:
             return controls.fault(name, p=p, count=count, after=after, direction=direction, delay=delay)
@@ -169,6 +174,11 @@ class Link:
 
     def close(self) -> None:
         """Nothing to do: the link ends with the bench."""
+
+    def _permit(self) -> None:
+        """Refuses what the bench file of a real device on this link does not allow."""
+        for device in self._members:
+            permit(device, "silence")
 
     def _doubt(self) -> None:
         what = "has taken it down" if self._is_down else "disturbs it"

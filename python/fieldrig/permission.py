@@ -75,11 +75,12 @@ def permit(dut: Dut, action: str) -> None:
     """Refuses what the bench file does not allow to do to a real device.
 
     Raises:
-        UsageError: it has ``allow``, and that does not name the action.
+        UsageError: it has ``writable`` or ``allow``, and ``allow`` does not name the action.
     """
     allow = dut._native.allow
-    if dut.profile != "real" or not allow or action in allow:
+    if dut.profile != "real" or not (allow or dut._native.writable) or action in allow:
         return
     there = ", ".join(f'"{word}"' for word in allow)
-    hint = f'put "{action}" into [dut.{dut.name}], which has allow = [{there}]'
+    has = f"which has allow = [{there}]" if allow else "which has writable and no allow"
+    hint = f'put "{action}" into allow = [..] of [dut.{dut.name}], {has}'
     raise UsageError(f"{dut.name}: the bench file does not allow to {action} it", hint=hint)

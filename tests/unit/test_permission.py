@@ -78,3 +78,5 @@ def test_what_a_device_is_put_through_is_what_its_file_allows() -> None:
     permit(dut("emulated", allow=("write",)), "restart")
     with pytest.raises(UsageError, match=r'allow to restart it\n  hint: .*"restart".*allow = \["write"\]'):
         permit(dut(allow=("write",)), "restart")
+    with pytest.raises(UsageError, match="allow to silence it\n  hint: .*which has writable and no allow"):
+        permit(dut(writable=("setpoint",)), "silence")

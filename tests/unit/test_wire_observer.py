@@ -271,7 +271,7 @@ class End:
 
 def test_while_the_test_disturbs_a_link_silence_on_it_accuses_nobody(rig: Rig) -> None:
     end = End()
-    device = SimpleNamespace(end=lambda link: end if link == "bus485" else None)
+    device = SimpleNamespace(profile="emulated", end=lambda link: end if link == "bus485" else None)
     link = wire(rig, Monitor(), Hand())
     link.add(device)  # type: ignore[arg-type]
     link.down()
@@ -286,6 +286,34 @@ def test_while_the_test_disturbs_a_link_silence_on_it_accuses_nobody(rig: Rig) -
     assert end.why == "the link bus485 does not work now: the test disturbs it"
     link.restart()
     assert end.why is None
+
+
+def test_a_real_device_is_silenced_only_if_its_bench_file_allows(rig: Rig) -> None:
+    allow: list[str] = ["restart"]
+    native = SimpleNamespace(allow=allow, writable=())
+    hand = Hand()
+    link = MeetingLink("uplink", rig, Timeline(rig.now), (), {}, hand)
+    link.add(SimpleNamespace(name="meter", profile="real", _native=native, end=lambda name: None))  # type: ignore[arg-type]
+    for silence in (link.down, lambda: link.fault("drop")):
+        with pytest.raises(UsageError, match=r'^USAGE: meter: .* silence it\n  hint: put "silence" into allow'):
+            silence()
+    assert not hand.done
+    allow.append("silence")
+    link.down()
+    assert hand.done
+
+
+def test_an_exchange_says_whether_its_answer_may_still_come() -> None:
+    open_, answered, silent = ask(130, 1, number=1), ask(110, 1, number=2), ask(120, 2, number=3)
+    monitor = Monitor(answered, reply(112, 1, 2), silent, Seen(at(129), "unanswered", request=3), open_)
+    monitor.time_ns = 200 * MS
+    heard = observer(monitor).exchanges(at(100))
+    assert [(exchange.request, exchange.pending) for exchange in heard] == [
+        (answered, False),
+        (silent, False),
+        (open_, True),
+    ]
+    assert heard[2].describe().endswith("no response yet") and heard[1].describe().endswith("no response")
 
 
 def test_a_link_out_of_reach_says_so(rig: Rig) -> None:
