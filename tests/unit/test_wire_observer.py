@@ -271,7 +271,8 @@ class End:
 
 def test_while_the_test_disturbs_a_link_silence_on_it_accuses_nobody(rig: Rig) -> None:
     end = End()
-    device = SimpleNamespace(profile="emulated", end=lambda link: end if link == "bus485" else None)
+    native = SimpleNamespace(allow=(), writable=())
+    device = SimpleNamespace(profile="emulated", _native=native, end=lambda link: end if link == "bus485" else None)
     link = wire(rig, Monitor(), Hand())
     link.add(device)  # type: ignore[arg-type]
     link.down()
