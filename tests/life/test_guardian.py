@@ -226,6 +226,25 @@ def test_a_guardian_can_be_started_by_a_run_with_very_many_files(lab: Lab) -> No
     assert noted_by(lab) == ["guardian"]
 
 
+HELPED = """#!/bin/sh
+# A relay whose actions need a helper, which is ended when it is done.
+sleep 600 & helper=$!
+echo "$1" >> "{folder}/switched"
+kill $helper
+wait $helper
+echo "$1 done" >> "{folder}/switched"
+"""
+
+
+def test_commands_of_the_guardian_hear_signals_as_those_of_the_run_do(lab: Lab) -> None:
+    lab.relay.write_text(HELPED.format(folder=lab.folder))
+    plan = BenchPlan.load(lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe", timeout="10s")))
+    with plan.open(out=lab.folder / "run") as bench:
+        bench.device("pump").power.off()
+    assert safe_actions(lab) == ONCE
+    assert noted_by(lab) == ["guardian"]
+
+
 def test_a_safe_state_that_is_not_reached_is_said(lab: Lab) -> None:
     plan = BenchPlan.load(lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe")))
     bench = plan.open(out=lab.folder / "run")

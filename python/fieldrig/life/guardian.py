@@ -22,7 +22,7 @@ from ..errors import FieldrigError
 from .command import kill_group
 from .safe import SafeAction, perform, readable
 
-DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """What ends a run must not end its guardian."""
 UNKNOWN = 5.0
 """So many seconds it waits for what holds the descriptor and is no command that the run told of: perhaps a command that
@@ -97,10 +97,15 @@ def _say(word: str) -> None:
         os.write(1, word.encode() + b"\n")
 
 
+def _hear_nothing(number: int, frame: object) -> None:
+    """What a signal does here."""
+
+
 def main(arguments: list[str]) -> int:
     """Serves one run; gives the exit code: 0 if everything was done."""
     for one in DEAF_TO:
-        signal.signal(one, signal.SIG_IGN)
+        # Not SIG_IGN: the commands of the safe state would inherit that, and those that end a helper of theirs hang.
+        signal.signal(one, _hear_nothing)
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(0, 1)
