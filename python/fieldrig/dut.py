@@ -122,6 +122,11 @@ class Dut:
         """Those of its open links that are Modbus clients of ours, by name."""
         return {name: link for name, link in self._links.items() if isinstance(link, _core.modbus.Client)}
 
+    def is_connected(self, link: str) -> bool:
+        """Whether our end of a link is the client of a connection, which can be reset, and not of a line."""
+        client = self.modbus_clients().get(link)
+        return client is not None and client.url.startswith(("tcp://", "memory://"))
+
     @property
     def identity(self) -> Identity:
         """Who a real device is: name and value of what the bench file reads from it; empty for an emulated one."""

@@ -88,6 +88,7 @@ class Link:
         self._controls = controls
         self._is_down = False
         self._is_faulty = False
+        self._is_reset = False
         self._members: list[Dut] = []
 
     def add(self, device: Dut) -> None:
@@ -110,6 +111,7 @@ class Link:
         self._permit()
         done = self._act(f"down ({how})", lambda controls: controls.gate(how))
         self._is_down = True
+        self._is_reset = self._is_reset or how == "refused"
         self._doubt()
         return done
 
@@ -168,12 +170,22 @@ class Link:
             self._controls.clear_faults()
         self._is_down = self._is_faulty = False
         self._doubt()
+        self._reconnect()
         for end in self._ends():
             if isinstance(end, Listens):
                 end.doubt_until_heard(f"a test took the link {self.name} away, and nothing came over it since")
 
     def close(self) -> None:
         """Nothing to do: the link ends with the bench."""
+
+    def _reconnect(self) -> None:
+        """Opens our own connections anew that were reset: the first request of a test would take that for a loss."""
+        on = [device for device in self._members if self._is_reset and device.is_connected(self.name)]
+        self._is_reset = False
+        for device in on:
+            device.close_link(self.name)
+        for device in on:
+            device.open_link(self.name)
 
     def _permit(self) -> None:
         """Refuses what the bench file of a real device on this link does not allow."""

@@ -191,6 +191,21 @@ def test_two_devices_on_one_wire_share_a_client(bench: Bench) -> None:
         bench.service.expect(request_to="meter1", within="1s")
 
 
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_a_connection_that_one_test_had_reset_is_there_again_in_the_next(tmp_path: Path, clock: str) -> None:
+    (tmp_path / "bench.toml").write_text(
+        f'[bench]\nname = "tcp"\nclock = "{clock}"\n[link.service]\nprotocol = "modbus-tcp"\n'
+        '[dut.pump]\nmodel = "pump.toml"\nlinks = { service = "devices" }\n'
+    )
+    (tmp_path / "pump.toml").write_text(PUMP)
+    with BenchPlan.load(tmp_path / "bench.toml").open(tmp_path / "out") as bench:
+        pump = bench.device("pump")
+        for test in ("one", "two", "three"):
+            bench.restart(test)
+            assert pump.service.read("speed").value == 0
+            bench.service.down(how="refused")  # and the test ends without a further request
+
+
 def test_minutes_of_polling_are_heard_whole(bench: Bench) -> None:
     begun = bench.rig.now()
     bench.sleep("2min")

@@ -272,7 +272,12 @@ class End:
 def test_while_the_test_disturbs_a_link_silence_on_it_accuses_nobody(rig: Rig) -> None:
     end = End()
     native = SimpleNamespace(allow=(), writable=())
-    device = SimpleNamespace(profile="emulated", _native=native, end=lambda link: end if link == "bus485" else None)
+    device = SimpleNamespace(
+        profile="emulated",
+        _native=native,
+        is_connected=lambda link: False,
+        end=lambda link: end if link == "bus485" else None,
+    )
     link = wire(rig, Monitor(), Hand())
     link.add(device)  # type: ignore[arg-type]
     link.down()

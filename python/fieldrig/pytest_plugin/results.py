@@ -114,7 +114,7 @@ class Case:
         """One line for people."""
         settled = self.settled
         line = (settled.text or settled.not_run).partition("\n")[0]
-        if self.waived:
+        if self.word == "waived":
             line = f"{self.waived}: {line}"
         return f"{line} ({self.history()})".lstrip() if self.attempts else line
 
