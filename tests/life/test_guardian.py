@@ -67,12 +67,12 @@ class Run:
 
 
 @pytest.fixture
-def start(lab: Lab) -> Iterator[Callable[[], Run]]:
+def start(lab: Lab) -> Iterator[Callable[..., Run]]:
     """Starts a run; at the end of the test it is over in any case."""
     runs = []
 
-    def go() -> Run:
-        lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe"))
+    def go(tables: str = "") -> Run:
+        lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe") + tables)
         runs.append(Run(lab))
         return runs[-1]
 
@@ -84,7 +84,7 @@ def start(lab: Lab) -> Iterator[Callable[[], Run]]:
 
 
 @pytest.fixture
-def run(start: Callable[[], Run]) -> Run:
+def run(start: Callable[..., Run]) -> Run:
     """A run that waits in its test."""
     made = start()
     made.wait_until_it_waits()
@@ -115,6 +115,16 @@ def test_on_ctrl_c(lab: Lab, run: Run) -> None:
         run.signal(signal.SIGINT)
         assert "KeyboardInterrupt" in run.end()
     assert safe_actions(lab) == ONCE
+
+
+def test_on_ctrl_c_nothing_is_switched_on_only_to_be_identified(lab: Lab, start: Callable[..., Run]) -> None:
+    run = start("\nidentity = { firmware = { console = 'ver' } }")
+    run.wait_until_it_waits()
+    with lab.ends(run.guardian()):
+        run.signal(signal.SIGINT)
+        run.end()
+    assert safe_actions(lab) == ONCE
+    assert lab.kinds().count("run.interrupted") == 1
 
 
 def test_on_a_second_ctrl_c_while_the_first_one_is_dealt_with(lab: Lab, run: Run) -> None:
@@ -149,7 +159,7 @@ def test_a_signal_to_the_guardian_does_not_end_it(lab: Lab, run: Run) -> None:
     assert safe_actions(lab) == ONCE
 
 
-def test_a_command_that_was_under_way_cannot_undo_the_safe_state(lab: Lab, start: Callable[[], Run]) -> None:
+def test_a_command_that_was_under_way_cannot_undo_the_safe_state(lab: Lab, start: Callable[..., Run]) -> None:
     """The run is killed while its relay is about to switch off: the guardian waits for that to be over."""
     lab.hold("off")
     run = start()

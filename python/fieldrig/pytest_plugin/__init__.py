@@ -115,7 +115,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """
     out = farm.given(request.config).get("folder") or request.config.getoption("--fieldrig-out")
     note = request.getfixturevalue("record_testsuite_property")
-    yield from session_.use(request.config, note, None if out is None else Path(out))
+    yield from session_.use(request.session, note, None if out is None else Path(out))
 
 
 @pytest.fixture(scope="session")

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 Note = Callable[[str, object], None]
 
 
-def use(config: pytest.Config, note: Note, folder: Path | None) -> Iterator[Bench]:
+def use(run: pytest.Session, note: Note, folder: Path | None) -> Iterator[Bench]:
     """Opens the bench, and closes it at the end.
 
     Args:
-        config: the configuration of the run.
+        run: the run of pytest.
         note: takes the properties of the suite for JUnit.
         folder: the folder for run log and trace; None makes a new one.
 
     Raises:
         pytest.UsageError: no bench file was named or found.
     """
+    config = run.config
     plan = plan_of(config)
     if plan is None:
         raise pytest.UsageError("there is no bench: name one with --bench FILE, or put bench.toml beside the ini file")
@@ -44,7 +45,11 @@ def use(config: pytest.Config, note: Note, folder: Path | None) -> Iterator[Benc
         for name, value in opened.properties():
             note(name, value)
         yield opened
-        _end(opened, results, note)
+        if run.exitstatus == pytest.ExitCode.INTERRUPTED:
+            # Whoever presses Ctrl-C wants the safe state, and no device switched on before, only to be identified.
+            opened.rig.log("run.interrupted")
+        else:
+            _end(opened, results, note)
     finally:
         _close(opened, results)
 
