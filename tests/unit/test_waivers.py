@@ -153,6 +153,16 @@ def test_only_what_the_device_is_blamed_for_is_waived(run) -> None:
     broken.assert_outcomes(failed=1)
 
 
+def test_a_bench_error_after_a_waived_fail_is_not_told_as_waived(run) -> None:
+    result = run(
+        "import pytest\nfrom fieldrig import BenchError\n@pytest.fixture\ndef after():\n    yield\n"
+        "    raise BenchError('the port is gone')\n" + FAILS.replace("def test_it(", "def test_it(after", 1),
+        waiver(FOREVER),
+    )
+    result.assert_outcomes(skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["1 bench error", "test_it.py::test_it: BENCH: the port is gone"])
+
+
 def test_a_wrong_file_of_waivers_is_a_usage_error(run) -> None:
     result = run(FAILS, "[[waiver]]\n")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
