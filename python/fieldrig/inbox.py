@@ -65,6 +65,8 @@ class MessageInbox(Generic[M]):
         self._doubt = doubt or Doubt()
         self._taken: set[int] = set()
         self._floor = 0
+        self._behind = 0
+        """The place behind the last match."""
 
     def expect(
         self,
@@ -136,10 +138,12 @@ class MessageInbox(Generic[M]):
         """
         frame = window(self._timeline, after, for_, "for_")
         with _blind_if_lost(self._name, frame, self._timeline):
-            unsure = self._none_of(pattern, frame)
+            # What came before the last match is no silence broken after it: their order is known, whatever their stamps.
+            behind = self._behind if after is None else 0
+            unsure = self._none_of(pattern, frame, behind)
             # What was on its way when the window ended is read before the marker, because the order is kept.
             broken = self._source.alive(frame.cursor)
-            unsure = self._none_of(pattern, frame) or unsure
+            unsure = self._none_of(pattern, frame, behind) or unsure
         if broken:
             headline = f"{self._name}: no witness for the silence: {broken}"
             raise ObserverBlind(failure(headline, frame, self._timeline))
@@ -147,11 +151,11 @@ class MessageInbox(Generic[M]):
             headline = f"{self._name}: {unsure} arrived; it may be {pattern}, which was not to come in the window"
             raise InconclusiveError(failure(headline, frame, self._timeline))
 
-    def _none_of(self, pattern: Pattern[M], frame: Window) -> str | None:
+    def _none_of(self, pattern: Pattern[M], frame: Window, behind: int) -> str | None:
         """Waits to the end of the window; raises if something fits, and gives what fits and may be outside."""
         unsure = None
         for place, message, owed in self._arrivals(frame):
-            if place in self._taken or _is_retained(message) or not pattern.fits(message):
+            if place < behind or place in self._taken or _is_retained(message) or not pattern.fits(message):
                 continue
             verdict = frame.judge(message.at, owed)
             if verdict == "pass" and pattern.doubt(message) is None:
@@ -165,9 +169,11 @@ class MessageInbox(Generic[M]):
         """A new test begins: what has arrived is not looked at again."""
         self._floor += len(self._source.wait(self._floor, 0))
         self._taken.clear()
+        self._behind = self._floor
 
     def _take(self, place: int) -> None:
         self._taken.add(place)
+        self._behind = max(self._behind, place + 1)
         while self._floor in self._taken:
             self._taken.remove(self._floor)
             self._floor += 1

@@ -122,6 +122,20 @@ def test_what_comes_in_the_time_the_host_owes_leaves_silence_undecided() -> None
     inbox(Message(at(1450)), stalls=stalls).expect_none(ANY, None, "1s")
 
 
+def test_a_silence_without_after_begins_behind_the_last_match() -> None:
+    earlier, match, same = Message(at(120)), Message(at(150), payload=b"2"), Message(at(150))
+    watched = inbox(earlier, match)
+    assert watched.expect(MessagePattern(None, None, "2"), None, "1s", False) is match
+    watched.expect_none(ANY, None, "1s")
+    with pytest.raises(UnexpectedEvent):
+        watched.expect_none(ANY, at(110), "1s")
+    # The order in one inbox is known, also where the stamps are the same.
+    watched = inbox(earlier, match, same)
+    watched.expect(MessagePattern(None, None, "2"), None, "1s", False)
+    with pytest.raises(UnexpectedEvent):
+        watched.expect_none(ANY, None, "1s")
+
+
 def test_an_inbox_that_lost_something_accuses_nobody() -> None:
     lost = "9 messages fell out"
     with pytest.raises(InconclusiveError, match=lost):

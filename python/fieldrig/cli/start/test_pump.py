@@ -7,12 +7,12 @@ from fieldrig.errors import ExceptionAnswer
 
 
 def test_starting_is_reported_in_time(pump, measure):
-    pump.modbus.write("speed", 0)
+    pump.modbus.write("speed", 0)  # it may stand still already
     with pump.mqtt.watch("{base}/state", qos=1) as states:  # returns once the broker has confirmed it
         command = pump.modbus.write("speed", 1500)
         started = states.expect(json={"running": True}, after=command, within="2s")
         measure("start_latency", command.until(started), max="1s")
-        states.expect_none(for_="200ms")  # it says so once
+        states.expect_none(for_="200ms")  # it says so once: nothing more comes behind it
 
 
 def test_the_speed_is_kept(pump):
