@@ -1,4 +1,4 @@
-"""Commands of the bench file: each runs to its end or to its time limit, and nothing it started is left behind.
+"""Commands of the bench file: each runs to its end, or is ended at its time limit with all that it started.
 
 ::
 
