@@ -202,7 +202,12 @@ class Dut:
             raise UsageError(f"{self.name}.habit(): only an emulated device has habits; this one is real")
         at = self.timeline.approach() or self._bench.rig.now()
         face = self._face(link)
-        self.emulated.habit(face, name, value)
+        try:
+            self.emulated.habit(face, name, value)
+        except UsageError as error:
+            known = [habit for habit, _ in _core.modbus.HABITS]
+            hint = error.hint or (None if name in known else did_you_mean(name, known))
+            raise UsageError(error.message, hint=hint) from None
         self._habits.add((face, name))
         done = self._bench.rig.now()
         self.timeline.stimulus(at)

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from ._core import Span, Stamp
 from ._core.device import Change
+from ._core.modbus import Reading
 from .errors import FieldrigError, UsageError
 from .units import nanoseconds
 
@@ -239,6 +240,9 @@ class Near:
         self.tolerance = tolerance
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, Reading):
+            message = f"the reading of `{other.point}` is compared with {self!r}, not its value"
+            raise UsageError(message, hint="write `.value` behind it")
         if isinstance(other, bool) or not isinstance(other, int | float):
             return False
         return abs(other - self.value) <= self.tolerance

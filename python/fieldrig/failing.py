@@ -71,6 +71,8 @@ def _origin(after: HasInstant | Stamp) -> str:
         return f"the publish to {topic}"
     if (point := getattr(after, "point", None)) is not None:
         return f"{point} = {getattr(after, 'value', None)!r}"
+    if (function := getattr(after, "function", None)) is not None:
+        return f"the Modbus request with function {function:02d}"
     return f"what was given as after= ({type(after).__name__})"
 
 

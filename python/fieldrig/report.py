@@ -214,7 +214,7 @@ def _entries(entries: Sequence[Entry], kind: str) -> str:
             says = f"<details><summary>{says or 'details'}</summary><pre>{escape(entry.detail)}</pre></details>"
         row = [escape(entry.name), _badge(entry.verdict), says]
         if timed:
-            row.append("" if entry.seconds is None else f"{entry.seconds:.2f} s")
+            row.append("" if entry.seconds is None else f'<span class="time">{entry.seconds:.2f} s</span>')
         rows.append(row)
     return _table(["name", "verdict", "", *(["time"] if timed else [])], rows, kind)
 

@@ -83,6 +83,21 @@ def test_any_client_can_use_what_is_emulated_and_sees_are_shown(builtin: Emulati
     assert builtin.end() == 0
 
 
+def test_a_client_of_an_older_mqtt_version_than_the_link_is_shown_as_it_speaks(builtin: Emulation) -> None:
+    at = next(line for line in (builtin.next("address") for _ in range(3)) if line["link"] == "mqtt")
+    with mqtt.Client(at["url"], base=at["base"], version="3.1.1") as client, client.watch("{base}/#") as everything:
+        everything.expect(within="5s")
+        told = [builtin.next("event", kind="message", protocol="mqtt311") for _ in range(4)]
+    summaries = [line["event"]["summary"] for line in told]
+    # The instants of what goes and what comes may overlap, so that their order is open.
+    assert sorted(" ".join(text.split()[:2]) for text in summaries) == [
+        "CONNACK 0x00",
+        "CONNECT 3.1.1",
+        "SUBACK id",
+        "SUBSCRIBE id",
+    ]
+
+
 def test_it_ends_by_itself_when_told_so_and_shows_addresses_and_changes() -> None:
     ended = subprocess.run([*COMMAND, "builtin", "--for", "1.5s"], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -39,3 +39,6 @@ def test_an_unknown_habit_is_a_usage_error_that_lists_the_known_ones(tmp_path: P
     with BenchPlan.load(builtin_bench()).open(tmp_path) as bench:
         with pytest.raises(UsageError, match="mute, deaf"):
             bench.device("meter").habit("console", "shy")
+        with pytest.raises(UsageError, match="there is no habit `no_anser`") as told:
+            bench.device("meter").habit("modbus", "no_anser")
+        assert told.value.hint == "did you mean `no_answer`?"

@@ -338,6 +338,7 @@ def test_mistakes_in_a_model_are_mistakes_of_the_bench(up: Raise, model: str, se
     with pytest.raises(BenchFileError) as caught:
         up(model, settings=settings)
     assert complaint in str(caught.value)
+    assert str(caught.value).count("model.py: ") == 1, "the file is named once"
 
 
 def test_any_pdu_reaches_a_meter_and_any_exception_the_model(tmp_path: Path) -> None:

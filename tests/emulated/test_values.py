@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 from collections.abc import Iterator
 
 import pytest
 
-from fieldrig import Span, Stamp, modbus, mqtt
+from fieldrig import Span, Stamp, modbus, mqtt, near
 from fieldrig.device import Change
 from fieldrig.errors import UsageError
 from fieldrig.serial import Console
@@ -45,6 +46,40 @@ def test_readings(client: modbus.Client) -> None:
         (copy.point, copy.value, copy.unit) == ("voltage", 230.1, "V") == (reading.point, reading.value, reading.unit)
     )
     assert (copy.at, copy.done, copy.answer.values) == (reading.at, reading.done, (2301,))
+
+
+@pytest.mark.parametrize("value", [230, 230.1, True, "230", (2301,), [2301], near(230, 1)])
+def test_a_reading_that_is_compared_itself_is_a_mistake_of_the_test_and_no_verdict(
+    client: modbus.Client, value: object
+) -> None:
+    reading = client.read("voltage")
+    for compare in (operator.eq, operator.ne, lambda one, other: other == one):
+        with pytest.raises(
+            UsageError, match=r"USAGE: the reading of `voltage` is compared with .*, not its value"
+        ) as told:
+            compare(reading, value)
+        assert told.value.hint == "write `.value` behind it"
+    assert near(230, 1) == reading.value
+
+
+def test_a_reading_is_neither_true_nor_false(client: modbus.Client) -> None:
+    with pytest.raises(UsageError, match="a reading of `voltage` is neither true nor false; its value may be"):
+        assert client.read("voltage")
+
+
+def test_an_answer_that_is_compared_itself_is_a_mistake_of_the_test(client: modbus.Client) -> None:
+    answer = client.read_holding(0, 2)
+    for value in ((2301, 7), [2301, 7], 2301):
+        with pytest.raises(UsageError, match=r"an answer is compared with .*, not its value"):
+            assert answer != value
+    assert answer == answer and answer != client.read_holding(0, 2) and answer is not None
+    assert len({answer, answer}) == 1
+
+
+def test_what_is_read_is_shown_as_people_write_it(client: modbus.Client) -> None:
+    assert repr(client.read("voltage")) == "<Reading voltage = 230.1 V>"
+    with pytest.raises(UsageError, match='point `voltage` takes a number, not "hot"'):
+        client.write("voltage", "hot")  # type: ignore[arg-type]
 
 
 def test_points_are_written_by_name_and_in_their_unit(client: modbus.Client) -> None:

@@ -115,7 +115,17 @@ def test_an_xfail_stays_an_xfail(run) -> None:
 def test_a_forgotten_bench_is_no_green_run(run) -> None:
     result = run("def test_it(bench):\n    pass\n")
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*there is no bench*"])
+    result.stdout.fnmatch_lines(["USAGE: there is no bench", "  hint: --bench FILE, or bench.toml in *"])
+    result.stdout.no_fnmatch_line("*session.py*")
+
+
+def test_a_bench_that_is_not_in_the_root_folder_is_named(run, pytester, monkeypatch) -> None:
+    folder = pytester.mkdir("lab")
+    (folder / "bench.toml").write_text("")
+    (folder / "test_lab.py").write_text("def test_it(bench):\n    pass\n")
+    monkeypatch.chdir(folder)
+    result = run("", f"--rootdir={pytester.path}")
+    result.stdout.fnmatch_lines(["  hint: */lab/bench.toml is not in the root folder *: name it with --bench"])
 
 
 def test_a_device_without_its_bench_says_so(run, pytester) -> None:

@@ -73,7 +73,8 @@ def test_expired_waivers_make_the_run_red_and_needless_ones_are_listed(load) -> 
         "the waiver FW-1: test_b.py::test_c passes; remove it"
     ]
     assert load(text).remarks([], [])[1] == [
-        "the waiver FW-1: no test of this run falls under it (test test_b.py::test_c); remove it"
+        "the waiver FW-1: no test of this run falls under it (test test_b.py::test_c); "
+        "remove it, unless only a part was run"
     ]
     assert load(text).remarks([], names) == ([], []), "it was deselected, so nothing is known"
     late = load(text, datetime.date(2027, 1, 1)).remarks(failed, names)

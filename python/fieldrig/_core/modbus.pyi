@@ -70,6 +70,10 @@ class Answer:
         """The answer as it came over the wire; empty after a broadcast."""
     def until(self, later: HasInstant, /) -> Span:
         """The span from the issue of the request to a later event."""
+    def __eq__(self, other: object, /) -> bool:
+        """Whether it is the same one. Numbers, texts, tuples and lists are a `UsageError`: compare `.values`."""
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
     def __getnewargs__(self) -> tuple[bytes, int, Stamp, Stamp, bytes, bytes]: ...
 
 @final
@@ -94,6 +98,12 @@ class Reading:
     def answer(self) -> Answer:
         """The whole exchange."""
     def until(self, later: HasInstant, /) -> Span: ...
+    def __eq__(self, other: object, /) -> bool:
+        """Whether it is the same one. Numbers, texts, tuples and lists are a `UsageError`: compare `.value`."""
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __bool__(self) -> bool:
+        """A `UsageError`: `.value` may be true or false."""
     def __getnewargs__(self) -> tuple[str, float | bool, str, Answer]: ...
 
 @final

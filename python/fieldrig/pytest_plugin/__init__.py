@@ -111,7 +111,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """The bench of the run, opened: its devices, links and run log.
 
     Raises:
-        pytest.UsageError: no bench file was named or found.
+        UsageError: no bench file was named or found.
     """
     out = farm.given(request.config).get("folder") or request.config.getoption("--fieldrig-out")
     note = request.getfixturevalue("record_testsuite_property")

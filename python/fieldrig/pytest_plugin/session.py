@@ -29,12 +29,12 @@ def use(run: pytest.Session, note: Note, folder: Path | None) -> Iterator[Bench]
         folder: the folder for run log and trace; None makes a new one.
 
     Raises:
-        pytest.UsageError: no bench file was named or found.
+        UsageError: no bench file was named or found.
     """
     config = run.config
     plan = plan_of(config)
     if plan is None:
-        raise pytest.UsageError("there is no bench: name one with --bench FILE, or put bench.toml beside the ini file")
+        raise _no_bench(config)
     opened = plan.open(out=folder, trace=config.getoption("--fieldrig-trace"), prepare=True)
     results = config.stash[RESULTS]
     results.folder = str(opened.folder)
@@ -52,6 +52,17 @@ def use(run: pytest.Session, note: Note, folder: Path | None) -> Iterator[Bench]
             _end(opened, results, note)
     finally:
         _close(opened, results)
+
+
+def _no_bench(config: pytest.Config) -> Exception:
+    from fieldrig.errors import UsageError
+
+    here = config.invocation_params.dir / "bench.toml"
+    if here.is_file():
+        return UsageError(
+            "there is no bench", hint=f"{here} is not in the root folder {config.rootpath}: name it with --bench"
+        )
+    return UsageError("there is no bench", hint=f"--bench FILE, or bench.toml in {config.rootpath}")
 
 
 def close(config: pytest.Config) -> None:

@@ -130,7 +130,7 @@ class Waivers:
                 continue
             needless = _needless(waiver, concerned, names)
             if needless:
-                (red if self.strict else notes).append(f"the waiver {waiver.ticket}: {needless}; remove it")
+                (red if self.strict else notes).append(f"the waiver {waiver.ticket}: {needless}")
         return red, notes
 
 
@@ -138,9 +138,9 @@ def _needless(waiver: Waiver, concerned: list[Case], names: list[str]) -> str:
     if not concerned:
         if waiver.test and any(matches(waiver.test, name) for name in names):
             return ""  # it was deselected
-        return f"no test of this run falls under it ({waiver.target})"
+        return f"no test of this run falls under it ({waiver.target}); remove it, unless only a part was run"
     if all(case.word == "pass" for case in concerned):
-        return f"{concerned[0].nodeid} passes"
+        return f"{concerned[0].nodeid} passes; remove it"
     return ""
 
 

@@ -46,13 +46,16 @@ pub struct Dissection {
     pub summary: String,
     /// Its fields, in order.
     pub fields: Vec<Field>,
+    /// The name of the protocol that is spoken on this connection from here on, if the message says so: an MQTT
+    /// CONNECT names its version, whatever the link was declared to be.
+    pub speaks: Option<&'static str>,
 }
 
 impl Dissection {
     /// A dissection without fields yet.
     #[must_use]
     pub fn new(protocol: &'static str) -> Dissection {
-        Dissection { protocol, summary: String::new(), fields: Vec::new() }
+        Dissection { protocol, summary: String::new(), fields: Vec::new(), speaks: None }
     }
 
     /// Adds a field.

@@ -15,7 +15,8 @@ pub(crate) struct PythonModels;
 impl ModelLoader for PythonModels {
     fn load(&self, file: &Path, class: &str, settings: &Value) -> Result<LoadedModel, ModelProblem> {
         let loaded = Python::try_attach(|py| load(py, file, class, settings).map_err(|error| problem(py, &error)));
-        loaded.unwrap_or_else(|| Err(ModelProblem { message: "the interpreter is going away".to_owned(), hint: None }))
+        let gone = || Err(ModelProblem { message: "the interpreter is going away".to_owned(), hint: None });
+        loaded.unwrap_or_else(gone).map_err(|problem| without_place(problem, file))
     }
 }
 
@@ -40,6 +41,13 @@ fn machine(py: Python<'_>, loaded: &Py<PyAny>, place: &Surroundings<'_>) -> PyRe
     };
     let links: Vec<_> = place.links.iter().map(link).collect();
     loaded.bind(py).call_method1("machine", (place.device, links)).map(Bound::unbind)
+}
+
+/// The file is said by the place of the error.
+fn without_place(problem: ModelProblem, file: &Path) -> ModelProblem {
+    let place = format!("{}: ", file.display());
+    let ModelProblem { message, hint } = problem;
+    ModelProblem { message: message.strip_prefix(&place).unwrap_or(&message).to_owned(), hint }
 }
 
 /// What was raised, for a located error: the classes of `errors.py` have a message and a hint of their own.

@@ -18,7 +18,7 @@ pub(crate) fn export_trace(py: Python<'_>, trace: PathBuf, to: PathBuf) -> PyRes
 
 /// Reads a trace while it is written.
 #[pyclass(frozen, module = "fieldrig._core")]
-pub(crate) struct TraceFollower(Mutex<trace::Follower>);
+pub(crate) struct TraceFollower(Mutex<(trace::Follower, trace::Lines)>);
 
 #[pymethods]
 impl TraceFollower {
@@ -28,13 +28,15 @@ impl TraceFollower {
         let follower = trace::Follower::open(&trace).map_err(|problem| {
             error(py, Kind::Bench, format!("the trace {} cannot be read: {problem}", trace.display()))
         })?;
-        Ok(TraceFollower(Mutex::new(follower)))
+        Ok(TraceFollower(Mutex::new((follower, trace::Lines::default()))))
     }
     /// The messages since the last call, as lines of JSON.
     fn lines(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let read = || {
-            let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner).read()?;
-            Ok(entries.iter().map(|entry| trace::line(entry, &PROTOCOLS)).collect())
+            let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (follower, lines) = &mut *held;
+            let entries = follower.read()?;
+            Ok(entries.iter().map(|entry| lines.line(entry, &PROTOCOLS)).collect())
         };
         let lines: std::io::Result<Vec<String>> = crate::life::detached(py, read);
         lines.map_err(|problem| error(py, Kind::Bench, format!("the trace cannot be read: {problem}")))

@@ -7,6 +7,7 @@ use fieldrig_proto::dissect::{Direction, Sender};
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::time::Stamp;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
@@ -125,28 +126,56 @@ fn entry(interface: &Interface, packet: &Packet<'_>) -> Option<Entry> {
 pub fn export(from: &Path, to: &Path, protocols: &[&'static Protocol]) -> io::Result<u64> {
     let entries = read(from)?;
     let mut file = BufWriter::new(File::create(to)?);
+    let mut lines = Lines::default();
     for entry in &entries {
-        writeln!(file, "{}", line(entry, protocols))?;
+        writeln!(file, "{}", lines.line(entry, protocols))?;
     }
     file.flush()?;
     Ok(entries.len() as u64)
 }
 
-/// A message as a line of `trace.jsonl`, without a line feed.
-#[must_use]
-pub fn line(entry: &Entry, protocols: &[&'static Protocol]) -> String {
-    let protocol = protocols.iter().find(|protocol| protocol.name == entry.protocol);
-    let summary = match (&entry.comment, protocol) {
-        (Some(comment), _) if comment != MASKED => comment.clone(),
-        (_, Some(protocol)) => (protocol.dissect)(&entry.bytes, entry.sender).summary,
-        (_, None) => String::new(),
-    };
+/// Makes the lines of `trace.jsonl`, message by message in their order. Remembers which connection speaks another
+/// protocol than its link was declared to speak: a broker for MQTT 5 takes clients of MQTT 3.1.1, too.
+#[derive(Default, Debug)]
+pub struct Lines {
+    spoken: HashMap<(String, Conn), &'static str>,
+}
+
+impl Lines {
+    /// A message as a line, without a line feed.
+    #[must_use]
+    pub fn line(&mut self, entry: &Entry, protocols: &[&'static Protocol]) -> String {
+        let summary = match &entry.comment {
+            Some(comment) if comment != MASKED => comment.clone(),
+            _ => self.summary(entry, protocols),
+        };
+        line(entry, self.name(entry), &summary)
+    }
+
+    fn name<'a>(&self, entry: &'a Entry) -> &'a str {
+        self.spoken.get(&(entry.link.clone(), entry.conn)).copied().unwrap_or(&entry.protocol)
+    }
+
+    fn summary(&mut self, entry: &Entry, protocols: &[&'static Protocol]) -> String {
+        let name = self.name(entry);
+        let Some(protocol) = protocols.iter().find(|protocol| protocol.name == name) else {
+            return String::new();
+        };
+        let dissection = (protocol.dissect)(&entry.bytes, entry.sender);
+        if let Some(speaks) = dissection.speaks {
+            self.spoken.insert((entry.link.clone(), entry.conn), speaks);
+        }
+        dissection.summary
+    }
+}
+
+fn line(entry: &Entry, protocol: &str, summary: &str) -> String {
     let direction = if entry.direction == Direction::In { "in" } else { "out" };
-    let protocol = if entry.protocol.is_empty() { "data" } else { &entry.protocol };
+    let protocol = if protocol.is_empty() { "data" } else { protocol };
     let mut line = format!("{{\"t\":{},\"uncertainty\":", entry.stamp.latest());
     let _ = write!(line, "{}", json::seconds(entry.stamp.uncertainty()));
     let _ = write!(line, ",\"link\":{},\"conn\":{}", json::text(&entry.link), entry.conn.0);
     let _ = write!(line, ",\"direction\":\"{direction}\",\"protocol\":{}", json::text(protocol));
-    let _ = write!(line, ",\"summary\":{},\"hex\":\"{}\"}}", json::text(&summary), json::hex(&entry.bytes));
+    let _ = write!(line, ",\"summary\":{},\"hex\":\"{}\"}}", json::text(summary), json::hex(&entry.bytes));
     line
 }

@@ -36,7 +36,7 @@ mod split;
 mod upper_pdu;
 mod writer;
 
-pub use export::{Entry, Follower, export, line, read};
+pub use export::{Entry, Follower, Lines, export, read};
 
 use crate::clock::Clock;
 use crate::secrets::Secrets;

@@ -85,6 +85,34 @@ fn a_secret_is_masked_in_trace_and_export_and_its_message_keeps_its_length() {
 }
 
 #[test]
+fn a_connection_that_says_so_is_read_as_another_protocol_from_there_on() {
+    fn announces(bytes: &[u8], sender: Sender) -> Dissection {
+        let mut dissection = dissect(bytes, sender);
+        dissection.speaks = (bytes == b"\x01!").then_some("other");
+        dissection
+    }
+    fn otherwise(_: &[u8], _: Sender) -> Dissection {
+        let mut dissection = Dissection::new("other");
+        dissection.summary = "said otherwise".to_owned();
+        dissection
+    }
+    static TOY: Protocol = Protocol { dissect: announces, ..toy("toy", "toy") };
+    static OTHER: Protocol = Protocol { dissect: otherwise, ..toy("other", "toy") };
+    let folder = Folder::new("speaks");
+    let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
+    let link = capture.link("toy", Some(&TOY), Sender::Client, "");
+    for (number, (conn, bytes)) in [(1, b"\x01!"), (2, b"\x01x"), (1, b"\x01x")].into_iter().enumerate() {
+        capture.frame(link, Conn(conn), Direction::Out, stamp(10 + number as u64), bytes);
+    }
+    capture.stop().unwrap();
+    let mut lines = Lines::default();
+    let seen = read_back(&capture).iter().map(|entry| lines.line(entry, &[&TOY, &OTHER])).collect::<Vec<_>>();
+    let says = |line: &str, text: &str| assert!(line.contains(text), "{line}");
+    says(&seen[1], "\"protocol\":\"toy\",\"summary\":\"Client says 1 bytes\"");
+    says(&seen[2], "\"protocol\":\"other\",\"summary\":\"said otherwise\"");
+}
+
+#[test]
 fn a_trace_can_be_followed_while_it_is_written() {
     let folder = Folder::new("follow");
     let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();

@@ -13,7 +13,7 @@ pub enum PointWriteError {
     #[error("point `{0}` stands in a table that can only be read")]
     ReadOnly(String),
     /// It is no number.
-    #[error("point `{point}` takes a number, not {value:?}")]
+    #[error("point `{point}` takes a number, not {value}")]
     NoNumber {
         /// Name of the point.
         point: String,

@@ -32,7 +32,15 @@ pub fn message_length(bytes: &[u8], _sender: Sender) -> Option<usize> {
 fn dissect(bytes: &[u8], version: Version) -> Dissection {
     let mut dissection = Dissection::new("MQTT");
     match decode_noting(bytes, version, Some(&mut dissection.fields)) {
-        Ok(packet) => dissection.summary = summary(&packet, version),
+        Ok(packet) => {
+            dissection.summary = summary(&packet, version);
+            if let Packet::Connect(connect) = &packet {
+                dissection.speaks = Some(match connect.version {
+                    Version::V311 => super::V311.name,
+                    Version::V5 => super::V5.name,
+                });
+            }
+        }
         Err(violation) => {
             let name = bytes.first().and_then(|first| PacketType::from_code(first >> 4)).map(PacketType::name);
             dissection.summary = format!("{}: {violation}", name.unwrap_or("MQTT"));

@@ -1,11 +1,12 @@
 //! `Answer`: what one request got.
 
-use crate::error::{Kind, error};
+use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp, instant};
 use fieldrig_proto::modbus::pdu::Response;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyTuple};
+use pyo3::pyclass::CompareOp;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 /// An answer to one request. What Python sees is made when it looks.
 #[pyclass(frozen, module = "fieldrig.modbus")]
@@ -105,4 +106,36 @@ impl Answer {
     fn __repr__(&self) -> String {
         format!("Answer({:?}, latency {})", self.response, self.latency().text())
     }
+    /// Two answers are equal if they are the same one. A comparison with values is a mistake of the test.
+    fn __richcmp__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
+        same_object(slf.as_any(), other, op, || "an answer is compared with".to_owned())
+    }
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        slf.as_ptr() as isize
+    }
+}
+
+/// Compares by identity, as Python does without being told; refuses what has values, such as numbers and tuples.
+///
+/// # Errors
+/// `UsageError` that names what was forgotten.
+pub(super) fn same_object(
+    this: &Bound<'_, PyAny>,
+    other: &Bound<'_, PyAny>,
+    op: CompareOp,
+    what: impl FnOnce() -> String,
+) -> PyResult<Py<PyAny>> {
+    let py = this.py();
+    let plain = other.is_instance_of::<PyInt>() || other.is_instance_of::<PyFloat>();
+    let several = other.is_instance_of::<PyTuple>() || other.is_instance_of::<PyList>();
+    if plain || several || other.is_instance_of::<PyString>() {
+        let message = format!("{} {}, not its value", what(), other.repr()?);
+        let behind = if this.is_instance_of::<Answer>() { ".values" } else { ".value" };
+        return Err(hinted(py, Kind::Usage, message, Some(&format!("write `{behind}` behind it"))));
+    }
+    Ok(match op {
+        CompareOp::Eq if this.is(other) => PyBool::new(py, true).to_owned().into_any().unbind(),
+        CompareOp::Ne if this.is(other) => PyBool::new(py, false).to_owned().into_any().unbind(),
+        _ => py.NotImplemented(),
+    })
 }

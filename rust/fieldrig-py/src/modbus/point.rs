@@ -1,12 +1,13 @@
 //! Points by name, and what reading one gives.
 
-use super::answer::Answer;
+use super::answer::{Answer, same_object};
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp};
 use crate::value::{from_python, to_python};
 use fieldrig_proto::modbus::server::{Mapping, parse_map};
 use fieldrig_proto::record::Value;
 use pyo3::prelude::*;
+use pyo3::pyclass::CompareOp;
 
 /// Where the named points of a device are.
 #[derive(Default)]
@@ -130,6 +131,20 @@ impl Reading {
         Ok((&self.point, self.value(py)?, &self.unit, self.answer(py)))
     }
     fn __repr__(&self) -> String {
-        format!("<Reading {} = {:?} {}>", self.point, self.value, self.unit)
+        format!("<Reading {}>", format!("{} = {} {}", self.point, self.value, self.unit).trim_end())
+    }
+    /// Two readings are equal if they are the same one. A comparison with a value would tell nothing about the device:
+    /// it is a mistake of the test, and said to be one.
+    fn __richcmp__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
+        let name = &slf.get().point;
+        same_object(slf.as_any(), other, op, || format!("the reading of `{name}` is compared with"))
+    }
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        slf.as_ptr() as isize
+    }
+    /// A reading of 0 or false is there, too: it would always be true.
+    fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
+        let message = format!("a reading of `{}` is neither true nor false; its value may be", self.point);
+        Err(hinted(py, Kind::Usage, message, Some("write `.value` behind it")))
     }
 }
