@@ -276,3 +276,11 @@ def test_a_second_run_on_a_real_bench_is_told_who_has_it(farm: Farm, devices: li
     result = farm.run(tests, "--bench", "one.toml", "-s")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["BENCH: *: the wire is held by * for one, *", "fieldrig *: 1 bench error"])
+
+
+def test_tests_without_a_bench_are_spread_as_ever(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n):\n    pass\n")
+    result = pytester.runpytest_subprocess("-n", "2", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=4)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert not (pytester.path / "fieldrig-runs").exists()

@@ -87,7 +87,7 @@ class Controller:
             raise pytest.UsageError(
                 f"{len(self._plans)} benches for {workers} workers: each bench needs one; use -n {len(self._plans)}"
             )
-        if workers > len(self._plans) and len(exclusive) == len(self._plans):
+        if exclusive and workers > len(self._plans) == len(exclusive):
             if len(self._plans) > 1:
                 raise pytest.UsageError(
                     f"{workers} workers cannot share {len(exclusive)} benches of real devices; use -n {len(exclusive)}"
