@@ -138,7 +138,7 @@ class MessageInbox(Generic[M]):
         """
         frame = window(self._timeline, after, for_, "for_")
         with _blind_if_lost(self._name, frame, self._timeline):
-            # What came before the last match is no silence broken after it: their order is known, whatever their stamps.
+            # What came before the last match breaks no silence after it: their order is known, whatever their stamps.
             behind = self._behind if after is None else 0
             unsure = self._none_of(pattern, frame, behind)
             # What was on its way when the window ended is read before the marker, because the order is kept.
