@@ -49,6 +49,8 @@ class Controls(Protocol):
         delay: str | Span | None = None,
     ) -> object: ...
     def clear_faults(self) -> object: ...
+    def look(self) -> object:
+        """Takes what has arrived at the real ports that are joined to the link, without waiting."""
 
 
 class HasDoubt(Protocol):
@@ -250,6 +252,8 @@ class WireLink(Link, WireObserver):
 
     def show_to(self, timeline: Timeline) -> None:
         """What is heard here is shown in failure texts of others, too, and looked at before they act."""
+        # In this order: what a real port has is on the wire then.
+        timeline.look_with(self._controls.look)
         timeline.look_with(self._source.look)
         timeline.observe(self.arrivals)
 

@@ -89,6 +89,9 @@ def test_the_real_device_is_answered_and_heard(bench: Bench, gateway: Gateway) -
     asked = bench.bus485.expect(request_to="meter2", after=change, within="30s")
     answer = bench.device("gateway").bus485.expect(response_from="meter2", within="30s")
     assert (answer.request, answer.values) == (asked.number, (2317,))
+    # Neither is known to the instant: when the request came, and when the answer left.
+    assert asked.at.earliest_ns < asked.at.latest_ns
+    assert answer.at.earliest_ns < answer.at.latest_ns
 
 
 def test_a_dead_meter_is_asked_in_vain(bench: Bench, gateway: Gateway) -> None:

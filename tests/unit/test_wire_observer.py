@@ -215,6 +215,9 @@ class Hand:
     def clear_faults(self) -> None:
         self.done.append("clear")
 
+    def look(self) -> None:
+        """There is no real port."""
+
 
 def wire(rig: Rig, monitor: Monitor, hand: Hand | None = None) -> WireLink:
     return WireLink("bus485", rig, Timeline(rig.now), (*UNITS, "gateway"), UNITS, hand or Hand(), monitor, None)

@@ -282,6 +282,8 @@ class LinkEnd:
         Raises:
             UsageError: an unknown fault or a value that does not fit; the bytes do not pass through the bench.
         """
+    def look(self) -> None:
+        """Looks at the real ports that are joined to it: found empty, they show that what comes next comes after it."""
     def clear_faults(self) -> None:
         """Ends every disturbance."""
 

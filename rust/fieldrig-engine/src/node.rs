@@ -184,6 +184,18 @@ where
         Ok((result, sent))
     }
 
+    /// Takes what has arrived by now. On virtual time everything has been taken already.
+    ///
+    /// # Errors
+    /// The node is closed or stuck; this thread drives it already.
+    pub fn look(&self) -> Result<(), EngineError> {
+        let inner = self.inner();
+        let mut held = inner.enter(&mut || true)?;
+        inner.look(&mut held);
+        inner.leave(held);
+        Ok(())
+    }
+
     /// Drives the node until `check` gives something (`Some`) or `deadline` is over (`None`); what has arrived by then is
     /// taken first, also if it was over before. Whoever queues for the
     /// node meanwhile gets a turn; `check` must leave the events of others in the queue.
@@ -385,7 +397,8 @@ where
         let mut asked = held.wires_now();
         loop {
             let found = held.check(check);
-            if sent.is_some_and(|sent| sent.returned.is_none()) {
+            // When something came of it, it is known when it left.
+            if sent.is_some_and(|sent| sent.returned.is_none() || found.is_some()) {
                 *sent = held.wires.watched_send();
             }
             if held.stuck.is_some() {

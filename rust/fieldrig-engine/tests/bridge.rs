@@ -243,6 +243,101 @@ fn what_is_said_before_the_right_side_is_reached_is_not_lost() {
     rig.stop();
 }
 
+/// A wire in memory that is joined to a pty, with a device and a monitor on it, and the program at the far end.
+fn joined_to_a_pty(rig: &Rig) -> (Node<Bridge>, Node<Probe>, [Node<Probe>; 2]) {
+    rig.add_wire("bus", None).expect("a new wire");
+    let bindings = vec![bind("left", url("pty://?line=115200+8N1")), bind("right", url("wire://bus"))];
+    let bridge = rig.open("bridge", Bridge::wires("left", "right", 1), bindings).expect("opens");
+    let pty = bridge.address("left").expect("a device node");
+    let taps = ["device", "monitor"].map(|name| open(rig, name, Probe::default(), "wire://bus"));
+    let program = open(rig, "program", Probe::default(), &format!("serial://{pty}?line=115200+8N1"));
+    (bridge, program, taps)
+}
+
+fn contains(stamp: Stamp, of: Stamp) -> bool {
+    stamp.earliest() <= of.earliest() && stamp.latest() >= of.latest()
+}
+
+#[test]
+fn what_came_from_a_real_port_is_no_more_exact_on_the_wire_than_it_came() {
+    let rig = rig();
+    let (_bridge, program, taps) = joined_to_a_pty(&rig);
+    for text in [b"one", b"two", b"six"] {
+        let (_, sent) = program.with(|probe, _| probe.send(Conn(0), text)).expect("works");
+        let sent = sent.and_then(|sent| sent.at()).expect("it was sent");
+        for tap in &taps {
+            let (bytes, stamps) = collect(&rig, tap, 3);
+            assert_eq!(bytes, text);
+            for stamp in stamps {
+                // It may have come at once; that it was forwarded later must not make it late.
+                assert!(stamp.earliest() <= sent.latest(), "{stamp:?} {sent:?}");
+                assert!(stamp.latest() >= sent.earliest(), "{stamp:?} {sent:?}");
+                assert!(!stamp.uncertainty().is_zero(), "{stamp:?}");
+            }
+        }
+    }
+    rig.stop();
+}
+
+#[test]
+fn what_goes_to_a_real_port_was_on_the_wire_until_it_left() {
+    let rig = rig();
+    let (_bridge, program, [device, monitor]) = joined_to_a_pty(&rig);
+    for text in [b"one", b"two", b"six"] {
+        let (_, sent) = device.with(|probe, _| probe.send(Conn(0), text)).expect("works");
+        let issued = sent.and_then(|sent| sent.issued).expect("it was sent");
+        let (bytes, came) = collect(&rig, &program, 3);
+        assert_eq!(bytes, text);
+        let (bytes, seen) = collect(&rig, &monitor, 3);
+        assert_eq!(bytes, text);
+        for (seen, came) in seen.into_iter().zip(came) {
+            assert!(seen.earliest() <= issued + Duration::from_nanos(1), "{seen:?}");
+            // It cannot have left after it came.
+            assert!(seen.earliest() <= came.latest() && seen.latest() > issued, "{seen:?} {came:?}");
+            assert!(!seen.uncertainty().is_zero(), "{seen:?}");
+        }
+    }
+    rig.stop();
+}
+
+#[test]
+fn who_sends_to_a_real_port_learns_when_it_left() {
+    let rig = rig();
+    let (_bridge, program, [device, monitor]) = joined_to_a_pty(&rig);
+    let send = |probe: &mut Probe, _| {
+        probe.send(Conn(0), b"one");
+        Ok::<(), ()>(())
+    };
+    let sent = device.send(send, LONG, &mut || true).expect("works").expect("no refusal").expect("a send");
+    let (_, seen) = collect(&rig, &monitor, 3);
+    let at = sent.at().expect("it has left");
+    assert!(contains(at, seen[2]) || at.latest() >= seen[2].latest(), "{at:?} {seen:?}");
+    assert_eq!(collect(&rig, &program, 3).0, b"one");
+    rig.stop();
+}
+
+#[test]
+fn what_is_held_up_on_its_way_to_a_real_port_is_on_the_wire_when_it_leaves() {
+    let rig = rig();
+    let (bridge, program, [device, monitor]) = joined_to_a_pty(&rig);
+    let held = Duration::from_millis(50);
+    set(&bridge, Way::Back, Disturbance::Delay(held), 0, 1);
+    let (_, sent) = device.with(|probe, _| probe.send(Conn(0), b"late")).expect("works");
+    let issued = sent.and_then(|sent| sent.issued).expect("it was sent");
+    let (_, seen) = collect(&rig, &monitor, 4);
+    assert!(seen.iter().all(|seen| seen.latest() >= issued + held), "{seen:?}");
+    assert_eq!(collect(&rig, &program, 4).0, b"late");
+    // What is lost on the way holds nobody up.
+    set(&bridge, Way::Back, Disturbance::Cut, 0, 1);
+    device.with(|probe, _| probe.send(Conn(0), b"lost")).expect("works");
+    assert_eq!(collect(&rig, &monitor, 4).0, b"lost");
+    // Nor does a bridge that is gone.
+    bridge.close();
+    device.with(|probe, _| probe.send(Conn(0), b"here")).expect("works");
+    assert_eq!(collect(&rig, &monitor, 4).0, b"here");
+    rig.stop();
+}
+
 #[test]
 fn a_foreign_program_reaches_a_wire_in_memory_through_a_pty() {
     let rig = rig();

@@ -59,6 +59,21 @@ pub enum Stamps<'a> {
 }
 
 impl Stamps<'_> {
+    /// Not before this any of `length` bytes arrived; `None` if each instant is known exactly.
+    #[must_use]
+    pub fn unsure_since(&self, length: usize) -> Option<Time> {
+        let unsure = |stamp: &Stamp| !stamp.uncertainty().is_zero();
+        let unsure: Option<Stamp> = match self {
+            Stamps::One(stamp) => Some(*stamp).filter(unsure),
+            Stamps::Chunk { whole, .. } => Some(*whole).filter(unsure),
+            Stamps::PerByte(all) => {
+                let all = &all[..all.len().min(length)];
+                return all.iter().find(|stamp| unsure(stamp)).and(all.iter().map(|stamp| stamp.earliest()).min());
+            }
+        };
+        unsure.map(Stamp::earliest)
+    }
+
     /// When byte `index` of `length` bytes arrived.
     #[must_use]
     pub fn at(&self, index: usize, length: usize) -> Stamp {
@@ -144,6 +159,20 @@ pub enum Action {
         /// Not before the line was silent for this long.
         gap_before: Option<Duration>,
     },
+    /// Send `out[range]`, which came in on another connection of this endpoint: a port that keeps stamps keeps those of
+    /// the bytes, as far as they are less exact than its own.
+    Forward {
+        /// On which connection.
+        conn: Conn,
+        /// Which bytes of the `out` given to `poll_action`.
+        range: Range<usize>,
+        /// Not earlier than this.
+        not_before: Option<Time>,
+        /// They came not before this; `None` if it is known exactly when, so that they begin anew here.
+        came: Option<Time>,
+    },
+    /// What comes in on one of the two wires leaves on the other: who hears it on the one learns when it left.
+    Join(Conn, Conn),
     /// Do something to the line besides sending bytes.
     SetLine(Conn, LineCommand),
     /// End a connection.
@@ -225,5 +254,22 @@ impl Endpoint for Box<dyn AnyEndpoint> {
     }
     fn poll_event(&mut self) -> Option<Record> {
         (**self).poll_record()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_unsure_since_the_first_of_them_may_have_come() {
+        let (early, late) = (Time::from_nanos(10), Time::from_nanos(20));
+        let (exact, wide) = (Stamp::exact(late), Stamp::between(early, late));
+        assert_eq!(Stamps::One(exact).unsure_since(3), None);
+        assert_eq!(Stamps::One(wide).unsure_since(3), Some(early));
+        assert_eq!(Stamps::Chunk { whole: wide, last: exact }.unsure_since(3), Some(early));
+        assert_eq!(Stamps::PerByte(&[exact, exact]).unsure_since(2), None);
+        assert_eq!(Stamps::PerByte(&[Stamp::exact(early), wide, exact]).unsure_since(3), Some(early));
+        assert_eq!(Stamps::PerByte(&[]).unsure_since(0), None);
     }
 }

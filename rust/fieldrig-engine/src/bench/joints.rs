@@ -73,6 +73,16 @@ impl Controls {
         self.bridge.is_some()
     }
 
+    /// Looks at the real ports that are joined to the link: found empty, they show that what comes next comes after it.
+    /// A bridge that is gone shows nothing.
+    pub fn look(&self) {
+        for hand in &self.gates {
+            if let Hand::Bridge(bridge, _) = hand {
+                let _ = bridge.look();
+            }
+        }
+    }
+
     /// Takes the link down, or up again, for everybody on it but the tester's own ends; gives the instant at which all of
     /// it was done.
     ///

@@ -53,6 +53,8 @@ pub(super) struct Segment {
     pub(super) gap_before: Option<Duration>,
     pub(super) handed_out: Time,
     pub(super) sequence: u64,
+    /// The earliest instant at which any of it came in elsewhere, if that is not known exactly.
+    pub(super) came: Option<Time>,
 }
 
 impl Segment {
@@ -76,6 +78,8 @@ pub(super) struct Output {
     /// Untimed bytes of this pass, in the pass buffer.
     pub(super) direct: Range<usize>,
     pub(super) direct_sequence: u64,
+    /// As [`Segment::came`].
+    pub(super) direct_came: Option<Time>,
     pub(super) queue: VecDeque<Segment>,
     /// Bytes in `queue`.
     pub(super) queued: usize,
@@ -91,21 +95,23 @@ impl Output {
     }
 
     /// Takes an untimed send: bytes `range` of the pass buffer `out`.
-    pub(super) fn push(&mut self, out: &[u8], range: Range<usize>, now: Time, sequence: u64) {
+    pub(super) fn push(&mut self, out: &[u8], range: Range<usize>, now: Time, sequence: u64, came: Option<Time>) {
         self.handed_out += range.len();
         if range.is_empty() {
             return;
         }
         if !self.queue.is_empty() {
-            self.append(&out[range], now, sequence);
+            self.append(&out[range], now, sequence, came);
         } else if self.direct.is_empty() {
             self.direct = range;
             self.direct_sequence = sequence;
+            self.direct_came = came;
         } else if self.direct.end == range.start {
             self.direct.end = range.end;
+            self.direct_came = earlier(self.direct_came, came);
         } else {
             self.settle(out, now);
-            self.append(&out[range], now, sequence);
+            self.append(&out[range], now, sequence, came);
         }
     }
 
@@ -117,26 +123,30 @@ impl Output {
         now: Time,
         sequence: u64,
         (not_before, gap_before): (Option<Time>, Option<Duration>),
+        came: Option<Time>,
     ) {
         self.settle(out, now);
         self.handed_out += range.len();
         self.queued += range.len();
         let bytes = out[range].to_vec();
-        self.queue.push_back(Segment { bytes, written: 0, not_before, gap_before, handed_out: now, sequence });
+        self.queue.push_back(Segment { bytes, written: 0, not_before, gap_before, handed_out: now, sequence, came });
     }
 
     /// Moves what lies in the pass buffer into the queue.
     pub(super) fn settle(&mut self, out: &[u8], now: Time) {
         let direct = std::mem::take(&mut self.direct);
         if !direct.is_empty() {
-            self.append(&out[direct], now, self.direct_sequence);
+            self.append(&out[direct], now, self.direct_sequence, self.direct_came);
         }
     }
 
-    fn append(&mut self, bytes: &[u8], now: Time, sequence: u64) {
+    fn append(&mut self, bytes: &[u8], now: Time, sequence: u64, came: Option<Time>) {
         self.queued += bytes.len();
         match self.queue.back_mut() {
-            Some(last) if !last.is_timed() && last.written == 0 => last.bytes.extend_from_slice(bytes),
+            Some(last) if !last.is_timed() && last.written == 0 => {
+                last.bytes.extend_from_slice(bytes);
+                last.came = earlier(last.came, came);
+            }
             _ => self.queue.push_back(Segment {
                 bytes: bytes.to_vec(),
                 written: 0,
@@ -144,6 +154,7 @@ impl Output {
                 gap_before: None,
                 handed_out: now,
                 sequence,
+                came,
             }),
         }
     }
@@ -165,6 +176,11 @@ impl Output {
     }
 }
 
+/// Bytes that leave together are as unsure as the one that may have come first.
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    [one, other].into_iter().flatten().min()
+}
+
 /// One connection.
 pub(super) struct Channel {
     pub(super) port: Box<dyn Port>,
@@ -178,6 +194,8 @@ pub(super) struct Channel {
     pub(super) since: Time,
     /// The last byte on the line, either way.
     pub(super) quiet_since: Time,
+    /// When the last byte that was written has left, as far as the port knows.
+    pub(super) sent_until: Time,
     pub(super) closing: Option<How>,
     /// When to give up on a close that waits for output to drain.
     pub(super) closing_limit: Option<Time>,
@@ -208,6 +226,7 @@ impl Channel {
             inbound: Inbound::Reading,
             since: now,
             quiet_since: now,
+            sent_until: now,
             closing: None,
             closing_limit: None,
             break_until: None,
@@ -223,6 +242,13 @@ impl Channel {
     /// A stamp of the port, no earlier than the link let it through.
     pub(super) fn through(&self, stamp: Stamp) -> Stamp {
         Stamp::between(stamp.earliest().max(self.not_before), stamp.latest().max(self.not_before))
+    }
+
+    /// So many bytes were written by now.
+    pub(super) fn wrote(&mut self, returned: Time, count: usize) {
+        let length = self.port.wire_time(count);
+        self.quiet_since = self.quiet_since.max(returned + length);
+        self.sent_until = self.sent_until.max(returned) + length;
     }
 
     /// The conditions epoll should watch.

@@ -62,7 +62,9 @@ impl Wires {
         }
         let sequence = channel.output.direct_sequence;
         let issued = self.clock.now();
-        let result = if channel.cut { Ok(range.len()) } else { channel.port.write(issued, &self.out[range.clone()]) };
+        let came = channel.output.direct_came;
+        let bytes = &self.out[range.clone()];
+        let result = if channel.cut { Ok(range.len()) } else { channel.port.forward(issued, bytes, came) };
         let returned = self.clock.now();
         let (written, failure) = match result {
             Ok(written) => (written, None),
@@ -74,7 +76,7 @@ impl Wires {
             if !channel.cut {
                 self.capture.frame(channel.link, conn, Direction::Out, Stamp::between(issued, returned), bytes);
             }
-            channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
+            channel.wrote(returned, written);
             note_sent(&mut self.watch, sequence, issued, returned);
         }
         if written < range.len() && failure.is_none() {
@@ -100,7 +102,7 @@ impl Wires {
             }
             let timed = front.is_timed();
             let rest = &front.bytes[front.written..];
-            let result = if channel.cut { Ok(rest.len()) } else { channel.port.write(issued, rest) };
+            let result = if channel.cut { Ok(rest.len()) } else { channel.port.forward(issued, rest, front.came) };
             let written = match result {
                 Ok(written) => written,
                 Err(error) if would_block(&error) => {
@@ -114,7 +116,6 @@ impl Wires {
                 let stamp = Stamp::between(issued, returned);
                 self.capture.frame(channel.link, conn, Direction::Out, stamp, &rest[..written]);
             }
-            channel.quiet_since = channel.quiet_since.max(returned + channel.port.wire_time(written));
             if front.written == 0 {
                 if timed {
                     note_scheduled(&mut self.watch, front.sequence, due);
@@ -125,14 +126,32 @@ impl Wires {
                 }
                 note_sent(&mut self.watch, front.sequence, issued, returned);
             }
-            channel.output.queued -= written;
             front.written += written;
-            if front.written < front.bytes.len() {
+            let whole = front.written == front.bytes.len();
+            channel.output.queued -= written;
+            channel.wrote(returned, written);
+            if !whole {
                 channel.output.blocked = true;
                 return None;
             }
             channel.output.queue.pop_front();
             channel.output.blocked = false;
+        }
+    }
+
+    /// Tells the wires in memory that are joined to real ones what of theirs has left there.
+    pub(super) fn settle_joined(&mut self) {
+        for index in 0..self.joined.len() {
+            let (memory, real) = self.joined[index];
+            let until = match self.channels.get(&real.0) {
+                Some(channel) if !channel.output.is_empty() => continue,
+                Some(channel) => channel.sent_until,
+                None => Time::ZERO,
+            };
+            let now = self.clock.now();
+            if let Some(channel) = self.channels.get_mut(&memory.0) {
+                channel.port.passed_on(now, until.max(now));
+            }
         }
     }
 
@@ -197,7 +216,7 @@ fn would_block(error: &std::io::Error) -> bool {
 }
 
 fn note_sent(watch: &mut Watch, sequence: u64, issued: Time, returned: Time) {
-    if let Watch::On(watched, sent) = watch
+    if let Watch::On(watched, _, sent) = watch
         && *watched == sequence
     {
         sent.issued = Some(issued);
@@ -206,7 +225,7 @@ fn note_sent(watch: &mut Watch, sequence: u64, issued: Time, returned: Time) {
 }
 
 fn note_scheduled(watch: &mut Watch, sequence: u64, due: Time) {
-    if let Watch::On(watched, sent) = watch
+    if let Watch::On(watched, _, sent) = watch
         && *watched == sequence
     {
         sent.scheduled = due;

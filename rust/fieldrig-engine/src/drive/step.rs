@@ -368,7 +368,7 @@ impl<E: Endpoint> Driver<E> {
                 }
                 Read::Bytes(..) | Read::Line(_) if channel.cut => channel.since = before,
                 Read::Bytes(count, arrival) => {
-                    let whole = Stamp::between(channel.since, now);
+                    let whole = Stamp::between(channel.since - channel.port.resolution(), now);
                     let last = match arrival {
                         Arrival::Unstamped => whole,
                         Arrival::Last(stamp) | Arrival::Together(stamp) => channel.through(stamp),
@@ -469,6 +469,7 @@ impl<E: Endpoint> Driver<E> {
         self.wires.do_due();
         for _ in 0..NEWS {
             self.wires.flush();
+            self.wires.settle_joined();
             if self.wires.news.is_empty() {
                 return Ok(());
             }

@@ -71,7 +71,8 @@ pub(super) struct ListeningInMemory {
 pub(super) enum Watch {
     Off,
     Armed,
-    On(u64, Sent),
+    /// Its number, on which connection, and what became of it.
+    On(u64, Conn, Sent),
 }
 
 /// What the capture needs to know about a name under which ports are bound.
@@ -108,6 +109,8 @@ pub(crate) struct Wires {
     pub(super) limbo: Vec<(String, Box<dyn Port>)>,
     links: BTreeMap<String, LinkId>,
     pub(super) channels: BTreeMap<u32, Channel>,
+    /// Wires in memory, each with the real one that it is joined to.
+    pub(super) joined: Vec<(Conn, Conn)>,
     pub(super) attempts: BTreeMap<u32, Attempt>,
     pub(super) listeners: Vec<Listening>,
     pub(super) memory_listeners: Vec<ListeningInMemory>,
@@ -150,6 +153,7 @@ impl Wires {
             limbo: Vec::new(),
             links: BTreeMap::new(),
             channels: BTreeMap::new(),
+            joined: Vec::new(),
             attempts: BTreeMap::new(),
             listeners: Vec::new(),
             memory_listeners: Vec::new(),
@@ -304,15 +308,38 @@ impl Wires {
     pub(super) fn apply(&mut self, now: Time, action: Action) {
         match action {
             Action::Send { conn, range, not_before, gap_before } => {
-                self.send(now, conn, range, (not_before, gap_before));
+                self.send(now, conn, range, (not_before, gap_before), None);
             }
+            Action::Forward { conn, range, not_before, came } => self.send(now, conn, range, (not_before, None), came),
+            Action::Join(one, other) => self.join_wires(one, other),
             Action::SetLine(conn, command) => self.set_line(now, conn, &command),
             Action::Close(conn, how) => self.close(now, conn, how),
             Action::Connect(target) => self.connect(now, &target),
         }
     }
 
-    fn send(&mut self, now: Time, conn: Conn, range: std::ops::Range<usize>, timing: (Option<Time>, Option<Duration>)) {
+    /// Only a wire in memory can tell later what it was given now: two of them are two wires.
+    fn join_wires(&mut self, one: Conn, other: Conn) {
+        let in_memory = |conn: Conn| self.channels.get(&conn.0).map(|channel| channel.port.fd().is_none());
+        let (memory, real) = match (in_memory(one), in_memory(other)) {
+            (Some(true), Some(false)) => (one, other),
+            (Some(false), Some(true)) => (other, one),
+            _ => return,
+        };
+        if let Some(channel) = self.channels.get_mut(&memory.0) {
+            channel.port.pass_on();
+            self.joined.push((memory, real));
+        }
+    }
+
+    fn send(
+        &mut self,
+        now: Time,
+        conn: Conn,
+        range: std::ops::Range<usize>,
+        timing: (Option<Time>, Option<Duration>),
+        came: Option<Time>,
+    ) {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         if channel.closing.is_some() || channel.finished || range.end > self.out.len() || range.start > range.end {
             return;
@@ -321,14 +348,15 @@ impl Wires {
         if matches!(self.watch, Watch::Armed) {
             self.watch = Watch::On(
                 self.sequence,
+                conn,
                 Sent { scheduled: timing.0.unwrap_or(now).max(now), issued: None, returned: None },
             );
         }
         match timing {
-            (None, None) => channel.output.push(&self.out, range, now, self.sequence),
+            (None, None) => channel.output.push(&self.out, range, now, self.sequence, came),
             timing => {
                 self.clocked = true;
-                channel.output.push_timed(&self.out, range, now, self.sequence, timing);
+                channel.output.push_timed(&self.out, range, now, self.sequence, timing, came);
             }
         }
         if !self.dirty.contains(&conn) {
@@ -448,6 +476,7 @@ impl Wires {
 
     pub(super) fn drop_channel(&mut self, conn: Conn, why: Why) {
         if let Some(channel) = self.channels.remove(&conn.0) {
+            self.joined.retain(|(memory, _)| *memory != conn);
             match channel.port.fd() {
                 Some(fd) => self.epoll.remove(fd),
                 None => self.in_memory -= 1,
@@ -466,6 +495,7 @@ impl Wires {
             }
         }
         self.in_memory = 0;
+        self.joined.clear();
         self.attempts.clear();
         self.listeners.clear();
         self.memory_listeners.clear();
@@ -483,10 +513,14 @@ impl Wires {
         self.watch = Watch::Armed;
     }
 
-    /// The first send since [`Wires::watch_sends`].
+    /// The first send since [`Wires::watch_sends`]. It waits as long as others on the way have not passed it on.
     pub(crate) fn watched_send(&self) -> Option<Sent> {
         match self.watch {
-            Watch::On(_, sent) => Some(sent),
+            Watch::On(_, conn, sent) => {
+                let left = self.channels.get(&conn.0).map_or(Time::ZERO, |channel| channel.port.left_by());
+                let returned = sent.returned.filter(|_| left < Time::FAR).map(|returned| returned.max(left));
+                Some(Sent { returned, ..sent })
+            }
             Watch::Off | Watch::Armed => None,
         }
     }

@@ -9,6 +9,8 @@
 //! - Both sides are wires, or the left one listens and the right one is dialled.
 //! - Bytes are forwarded as they come. A real line paces what it sends: the wire in memory that is bridged to one needs no
 //!   speed of its own, and has none, so that what a device sends in one go leaves in one go.
+//! - What is forwarded keeps its stamps: it is on the other side no more exactly than it came in ([`Action::Forward`]),
+//!   and a wire in memory that is joined to a real one has what left there when it left there ([`Action::Join`]).
 //! - The end of a connection is passed on: finished as finished, broken off as broken off. The right side that cannot be
 //!   reached breaks the left connection off.
 //! - Whoever connects to a mirror gets a copy of everything that is sent one way, and is never listened to.
@@ -22,13 +24,23 @@ use std::collections::VecDeque;
 /// So many bytes wait for the right side to be reached.
 const PATIENCE: usize = 1 << 20;
 
+/// Bytes to be forwarded.
+#[derive(Clone, Debug)]
+struct Piece {
+    bytes: Vec<u8>,
+    /// For how long they are held back.
+    held: Duration,
+    /// They came not before this, if it is not known exactly when.
+    came: Option<Time>,
+}
+
 /// Two joined ends, as far as they are there.
 #[derive(Debug, Default)]
 struct Pair {
     /// Left, right.
     ends: [Option<Conn>; 2],
     /// What came before the right side was reached.
-    early: Vec<(Vec<u8>, Duration)>,
+    early: Vec<Piece>,
     /// The left side finished before the right side was reached.
     finished_early: bool,
 }
@@ -133,6 +145,9 @@ impl Bridge {
         match (&self.dial, side) {
             (None, _) => {
                 self.pairs[0].ends[side] = Some(conn);
+                if let [Some(left), Some(right)] = self.pairs[0].ends {
+                    self.act(Action::Join(left, right));
+                }
                 self.announce(now, 0);
             }
             (Some(_), 0) => {
@@ -164,8 +179,8 @@ impl Bridge {
         };
         self.pairs[index].ends[1] = Some(right);
         self.announce(now, index);
-        for (bytes, held) in std::mem::take(&mut self.pairs[index].early) {
-            self.forward(now, right, bytes, held);
+        for piece in std::mem::take(&mut self.pairs[index].early) {
+            self.forward(now, right, piece);
         }
         if self.pairs[index].finished_early {
             self.act(Action::Close(right, How::HalfOpen));
@@ -236,7 +251,7 @@ impl Bridge {
 
     // ---- bytes ---------------------------------------------------------------------------------------------------
 
-    fn bytes(&mut self, now: Time, conn: Conn, bytes: &[u8]) {
+    fn bytes(&mut self, now: Time, conn: Conn, bytes: &[u8], came: Option<Time>) {
         let Some((index, side)) = self.find(conn) else { return };
         let way = Way::BOTH[side];
         let passed = self.lanes[side].pass(now, bytes, self.dial.is_some());
@@ -244,25 +259,27 @@ impl Bridge {
             let (fault, what, offset) = (strike.fault, strike.what, strike.offset);
             self.events.push_back(BridgeEvent::Struck { at: now, fault, way, what, offset, bytes: strike.bytes });
         }
-        for (piece, held) in passed.pieces {
+        for (bytes, held) in passed.pieces {
+            let piece = Piece { bytes, held, came: came.map(|came| came + held) };
             for watcher in self.watchers[side].clone() {
-                self.forward(now, watcher, piece.clone(), held);
+                self.forward(now, watcher, piece.clone());
             }
             match self.pairs[index].ends[1 - side] {
-                Some(other) => self.forward(now, other, piece, held),
-                None if self.dial.is_some() => self.pairs[index].early.push((piece, held)),
+                Some(other) => self.forward(now, other, piece),
+                None if self.dial.is_some() => self.pairs[index].early.push(piece),
                 None => {}
             }
         }
-        let early: usize = self.pairs[index].early.iter().map(|(piece, _)| piece.len()).sum();
+        let early: usize = self.pairs[index].early.iter().map(|piece| piece.bytes.len()).sum();
         if (passed.cut && self.dial.is_some()) || early > PATIENCE {
             self.break_off(index);
         }
     }
 
-    fn forward(&mut self, now: Time, conn: Conn, bytes: Vec<u8>, held: Duration) {
+    fn forward(&mut self, now: Time, conn: Conn, piece: Piece) {
+        let Piece { bytes, held, came } = piece;
         let not_before = (!held.is_zero()).then(|| now + held);
-        self.actions.push_back((bytes, Action::Send { conn, range: 0..0, not_before, gap_before: None }));
+        self.actions.push_back((bytes, Action::Forward { conn, range: 0..0, not_before, came }));
     }
 
     fn act(&mut self, action: Action) {
@@ -276,7 +293,9 @@ impl Endpoint for Bridge {
     fn handle(&mut self, now: Time, input: Input<'_>) {
         match input {
             Input::Opened(conn, peer) => self.opened(now, conn, peer),
-            Input::Bytes(conn, bytes, _) => self.bytes(now, conn, bytes),
+            Input::Bytes(conn, bytes, stamps) => {
+                self.bytes(now, conn, bytes, stamps.unsure_since(bytes.len()));
+            }
             Input::Closed(conn, why) => self.closed(now, conn, &why),
             Input::Line(conn, event) => {
                 if let Some((_, side)) = self.find(conn) {
@@ -296,7 +315,7 @@ impl Endpoint for Bridge {
 
     fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {
         let (bytes, mut action) = self.actions.pop_front()?;
-        if let Action::Send { range, .. } = &mut action {
+        if let Action::Forward { range, .. } = &mut action {
             let start = out.len();
             out.extend_from_slice(&bytes);
             *range = start..out.len();

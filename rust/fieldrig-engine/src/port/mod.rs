@@ -195,6 +195,22 @@ pub(crate) trait Port: Send {
     fn read(&mut self, look: Look<'_>) -> Read;
     /// Writes what can be written now; never blocks, `WouldBlock` when nothing can.
     fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes bytes that came in elsewhere, not before `came`; `None` if they begin here.
+    fn forward(&mut self, now: Time, bytes: &[u8], _came: Option<Time>) -> io::Result<usize> {
+        self.write(now, bytes)
+    }
+    /// From now on what is read here is passed on to a real wire: others hear it once [`Port::passed_on`] says so.
+    fn pass_on(&mut self) {}
+    /// All that was read here was passed on by `now`, and has left by `until`.
+    fn passed_on(&mut self, _now: Time, _until: Time) {}
+    /// When what was written has left, where that is later than the write returned; [`Time::FAR`] while it has not.
+    fn left_by(&self) -> Time {
+        Time::ZERO
+    }
+    /// So long may bytes have waited in the machinery before a look could find them.
+    fn resolution(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
     /// Says that nothing more will be sent.
     fn finish(&mut self) {}
     /// Makes the drop that follows break the connection off instead of ending it.

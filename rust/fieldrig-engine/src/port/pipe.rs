@@ -1,4 +1,4 @@
-//! A connection in memory: two joined ends of a stream, with exact stamps.
+//! A connection in memory: two joined ends of a stream, with exact stamps, or those of bytes that were forwarded.
 //!
 //! Rules of this file:
 //! - What is written arrives one nanosecond later: in no time that anybody could measure, and yet surely after what caused
@@ -40,7 +40,7 @@ pub(crate) struct Pipe {
 
 #[derive(Default)]
 struct Lane {
-    chunks: VecDeque<(Time, Vec<u8>)>,
+    chunks: VecDeque<(Stamp, Vec<u8>)>,
     /// How much of the first chunk was read.
     read: usize,
     /// Bytes that wait.
@@ -61,10 +61,10 @@ impl Lane {
     }
 
     /// Takes what has arrived by `now` from the first chunk.
-    fn take(&mut self, now: Time, buffer: &mut [u8]) -> Option<(usize, Time)> {
-        let (due, chunk) = self.chunks.front()?;
-        let due = *due;
-        if due > now {
+    fn take(&mut self, now: Time, buffer: &mut [u8]) -> Option<(usize, Stamp)> {
+        let (stamp, chunk) = self.chunks.front()?;
+        let stamp = *stamp;
+        if stamp.latest() > now {
             return None;
         }
         let rest = &chunk[self.read..];
@@ -76,7 +76,7 @@ impl Lane {
             self.chunks.pop_front();
             self.read = 0;
         }
-        Some((count, due))
+        Some((count, stamp))
     }
 }
 
@@ -116,13 +116,13 @@ impl Port for Pipe {
     fn read(&mut self, look: Look<'_>) -> Read {
         let mut lane = self.incoming();
         let full = lane.size >= CAPACITY;
-        if let Some((count, due)) = lane.take(look.clock.now(), look.buffer) {
+        if let Some((count, stamp)) = lane.take(look.clock.now(), look.buffer) {
             drop(lane);
             if full {
                 // The writer may be waiting for room: its own reader's kick wakes it.
                 self.outgoing().tell_reader();
             }
-            return Read::Bytes(count, Arrival::Together(Stamp::exact(due)));
+            return Read::Bytes(count, Arrival::Together(stamp));
         }
         match lane.ended.as_ref().filter(|_| lane.chunks.is_empty()) {
             None => Read::Nothing,
@@ -132,6 +132,10 @@ impl Port for Pipe {
     }
 
     fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize> {
+        self.forward(now, bytes, None)
+    }
+
+    fn forward(&mut self, now: Time, bytes: &[u8], came: Option<Time>) -> io::Result<usize> {
         let mut lane = self.outgoing();
         if lane.reader_gone || self.over {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -141,7 +145,8 @@ impl Port for Pipe {
         if count > 0 {
             lane.last = due;
             lane.size += count;
-            lane.chunks.push_back((due, bytes[..count].to_vec()));
+            let stamp = Stamp::between(came.unwrap_or(due).min(due), due);
+            lane.chunks.push_back((stamp, bytes[..count].to_vec()));
             lane.tell_reader();
         }
         drop(lane);
@@ -159,7 +164,7 @@ impl Port for Pipe {
 
     fn next_arrival(&self) -> Option<Time> {
         let lane = self.incoming();
-        let first = lane.chunks.front().map(|(due, _)| *due);
+        let first = lane.chunks.front().map(|(stamp, _)| stamp.latest());
         first.or_else(|| lane.ended.as_ref().map(|_| lane.last))
     }
 

@@ -3,6 +3,8 @@
 //! Rules of this file:
 //! - Data-terminal-ready is left as it is unless asked for: driving it resets many boards.
 //! - The port is locked for the life of the descriptor. A port that is taken names who has it, as far as can be seen.
+//! - No adapter is calibrated: a byte may have waited in a USB adapter for [`USB_ADAPTER`], and in a UART for as long as
+//!   its buffer takes to fill. A pty hands over at once.
 //! - Bytes that arrived before a hang-up are read before it is reported.
 
 use super::{Arrival, Look, Port, Read, open_error, termios, usb};
@@ -14,11 +16,46 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+/// What an adapter on USB holds back, until somebody measures it: more than the 16 ms that common ones collect for.
+const USB_ADAPTER: Duration = Duration::from_millis(20);
+/// How many characters a UART collects before it tells.
+const UART_BUFFER: u32 = 16;
+
 /// An open serial line.
 #[derive(Debug)]
 pub(crate) struct Serial {
     fd: OwnedFd,
     settings: LineSettings,
+    machinery: Machinery,
+}
+
+/// What is between the line and us.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Machinery {
+    Uart,
+    Usb,
+    Pty,
+}
+
+impl Machinery {
+    /// By the name of the device node behind all links.
+    fn of(path: &Path) -> Machinery {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match name.as_str() {
+            _ if path.starts_with("/dev/pts") => Machinery::Pty,
+            name if name.starts_with("ttyS") || name.starts_with("ttyAMA") => Machinery::Uart,
+            _ => Machinery::Usb,
+        }
+    }
+
+    fn resolution(self, settings: &LineSettings) -> Duration {
+        match self {
+            Machinery::Uart => settings.character_time() * UART_BUFFER,
+            Machinery::Usb => USB_ADAPTER,
+            Machinery::Pty => Duration::ZERO,
+        }
+    }
 }
 
 impl Serial {
@@ -55,7 +92,7 @@ impl Serial {
         set_nonblocking(fd.as_raw_fd()).map_err(|error| open_error(&url, &error))?;
         // What arrived before we opened it, with whatever settings, is not for us.
         termios::flush_input(fd.as_raw_fd());
-        Ok(Serial { fd, settings })
+        Ok(Serial { fd, settings, machinery: Machinery::of(path) })
     }
 }
 
@@ -100,6 +137,10 @@ impl Port for Serial {
             // SAFETY: takes no pointers.
             LineCommand::Break(_) => check(unsafe { libc::ioctl(fd, libc::TIOCSBRK) }).map(|_| ()),
         }
+    }
+
+    fn resolution(&self) -> Duration {
+        self.machinery.resolution(&self.settings)
     }
 
     fn wire_time(&self, bytes: usize) -> Duration {
@@ -180,4 +221,20 @@ fn group_of(found: &std::fs::Metadata) -> String {
         (number.parse() == Ok(gid)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| gid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_between_the_line_and_us_holds_bytes_back() {
+        let line: LineSettings = "9600 8N1".parse().expect("valid");
+        let held = |path: &str| Machinery::of(Path::new(path)).resolution(&line);
+        assert_eq!(held("/dev/pts/no-such"), Duration::ZERO);
+        assert_eq!(held("/dev/no-such/ttyS7"), line.character_time() * 16);
+        for usb in ["/dev/no-such/ttyUSB0", "/dev/no-such/ttyACM0", "/dev/no-such/some-name"] {
+            assert_eq!(held(usb), Duration::from_millis(20), "{usb}");
+        }
+    }
 }

@@ -8,6 +8,10 @@
 //!   everybody, and the run log has one `wire.collision` for it.
 //! - What arrives is known as soon as it is written ([`Port::next_arrival`]), so both real and virtual time deliver it at the
 //!   instant it is due.
+//! - Bytes that were forwarded from elsewhere came no later than they are forwarded, and no more exactly than they were
+//!   stamped there: they are stamped from then until now.
+//! - If a tap passes on what it reads to a real wire, the others hear a byte only once it was passed on, stamped from when
+//!   it was put on this wire until it has left on the real one. Only on a wire without speed: the real one has it.
 //! - A tap that does not read loses bytes beyond [`CAPACITY`], and is told ([`LineEvent::Overrun`]).
 
 use super::{Arrival, Look, Port, Read};
@@ -46,6 +50,12 @@ struct State {
     heard: Time,
     /// The end of the last collision: what goes on until then is part of it.
     collision_until: Time,
+    /// The tap that passes on what it hears to a real wire.
+    relay: Option<u32>,
+    /// What the relay has not passed on yet, in the order in which it hears it.
+    held: VecDeque<Item>,
+    /// The relay has read everything up to this.
+    relayed: Time,
 }
 
 struct Tap {
@@ -55,6 +65,8 @@ struct Tap {
     lane: VecDeque<Item>,
     /// Until when it sends.
     busy_until: Time,
+    /// When what it sent had left on the real wire.
+    left: Time,
     overrun: bool,
     kick: Option<Arc<Kick>>,
 }
@@ -64,6 +76,8 @@ struct Item {
     starts: Time,
     due: Time,
     from: u32,
+    /// When it was on the wire.
+    stamp: Stamp,
     what: What,
 }
 
@@ -86,6 +100,13 @@ impl Item {
     }
 }
 
+/// Keeps them in the order in which they arrive.
+fn insert(lane: &mut VecDeque<Item>, item: Item) {
+    // Mostly the last one; not if two send at the same time.
+    let place = lane.iter().rposition(|known| known.due <= item.due).map_or(0, |index| index + 1);
+    lane.insert(place, item);
+}
+
 impl Tap {
     fn hear(&mut self, item: Item) {
         if self.lane.len() >= CAPACITY {
@@ -96,9 +117,7 @@ impl Tap {
             return;
         }
         self.overrun = false;
-        // Mostly the last one; not if two send at the same time.
-        let place = self.lane.iter().rposition(|known| known.due <= item.due).map_or(0, |index| index + 1);
-        self.lane.insert(place, item);
+        insert(&mut self.lane, item);
     }
 
     fn told(&self) {
@@ -128,6 +147,7 @@ impl Wire {
             name: name.to_owned(),
             lane: VecDeque::new(),
             busy_until: Time::ZERO,
+            left: Time::ZERO,
             overrun: false,
             kick: None,
         };
@@ -159,6 +179,13 @@ impl State {
         self.taps.iter_mut().find(|tap| tap.id == id)
     }
 
+    fn heard_by(&mut self, id: u32, heard: Time) {
+        self.heard = self.heard.max(heard);
+        if self.relay == Some(id) {
+            self.relayed = self.relayed.max(heard);
+        }
+    }
+
     /// When tap `id` can begin to send.
     fn start(&self, id: u32, now: Time) -> Time {
         self.tap(id).map_or(now, |tap| tap.busy_until).max(now).max(self.heard)
@@ -182,11 +209,46 @@ impl State {
         }
     }
 
-    /// Puts an item on the wire for everybody but its sender.
+    /// Puts an item on the wire for everybody but its sender; for the relay alone, if somebody else sends.
     fn spread(&mut self, item: &Item) {
-        for tap in self.taps.iter_mut().filter(|tap| tap.id != item.from) {
+        let first = self.relay.filter(|relay| *relay != item.from);
+        if first.is_some() {
+            insert(&mut self.held, item.clone());
+        }
+        let hears = |tap: &&mut Tap| tap.id != item.from && first.is_none_or(|first| tap.id == first);
+        for tap in self.taps.iter_mut().filter(hears) {
             tap.hear(item.clone());
         }
+    }
+
+    /// Gives everybody what the relay has read and passed on by `now`, and what has left by `until`.
+    fn release(&mut self, now: Time, until: Time) -> bool {
+        let Some(relay) = self.relay else { return false };
+        let unread = self.tap(relay).and_then(|tap| tap.lane.front()).map(|item| item.due);
+        let ready = |item: &Item| item.due <= self.relayed && unread.is_none_or(|unread| item.due < unread);
+        let count = self.held.iter().take_while(|item| ready(item)).count();
+        let ready: Vec<Item> = self.held.drain(..count).collect();
+        for item in ready {
+            let due = item.due.max(now);
+            let stamp = Stamp::between(item.stamp.earliest(), until.max(due));
+            if let Some(sender) = self.tap_mut(item.from) {
+                sender.left = sender.left.max(stamp.latest());
+            }
+            for tap in self.taps.iter_mut().filter(|tap| tap.id != item.from && tap.id != relay) {
+                tap.hear(Item { due, stamp, ..item.clone() });
+            }
+        }
+        count > 0
+    }
+
+    /// Nobody passes on anything any more.
+    fn end_relay(&mut self) {
+        self.relayed = Time::FAR;
+        if let Some(tap) = self.relay.and_then(|relay| self.tap_mut(relay)) {
+            tap.lane.clear();
+        }
+        self.release(Time::ZERO, Time::ZERO);
+        (self.relay, self.relayed) = (None, Time::ZERO);
     }
 
     fn tell_others(&self, id: u32) {
@@ -215,25 +277,30 @@ impl Port for TapPort {
         let mut heard = Time::ZERO;
         while count < look.buffer.len() {
             match tap.lane.front() {
-                Some(Item { due, what: What::Byte { value, .. }, .. }) if *due <= now => {
+                Some(Item { due, stamp, what: What::Byte { value, .. }, .. }) if *due <= now => {
                     look.buffer[count] = *value;
-                    look.stamps.push(Stamp::exact(*due));
+                    look.stamps.push(*stamp);
                     heard = *due;
                     count += 1;
                     tap.lane.pop_front();
                 }
                 Some(Item { due, what: What::Line(_), .. }) if *due <= now && count == 0 => {
-                    let Some(Item { what: What::Line(event), .. }) = tap.lane.pop_front() else { break };
+                    let Some(Item { due, what: What::Line(event), .. }) = tap.lane.pop_front() else { break };
+                    state.heard_by(self.id, due);
                     return Read::Line(event);
                 }
                 _ => break,
             }
         }
-        state.heard = state.heard.max(heard);
+        state.heard_by(self.id, heard);
         if count > 0 { Read::Bytes(count, Arrival::PerByte) } else { Read::Nothing }
     }
 
     fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize> {
+        self.forward(now, bytes, None)
+    }
+
+    fn forward(&mut self, now: Time, bytes: &[u8], came: Option<Time>) -> io::Result<usize> {
         let step = self.wire.character_time();
         let mut state = self.wire.state();
         let starts = state.start(self.id, now);
@@ -253,8 +320,9 @@ impl Port for TapPort {
         let mut from = starts;
         for value in &bytes[..count] {
             let due = if step.is_zero() { ends } else { from + step };
-            let mut item =
-                Item { starts: from, due, from: self.id, what: What::Byte { value: *value, spoiled: false } };
+            let stamp = Stamp::between(came.unwrap_or(due).min(due), due);
+            let what = What::Byte { value: *value, spoiled: false };
+            let mut item = Item { starts: from, due, from: self.id, stamp, what };
             if others.iter().any(|(starts, ends, _)| item.overlaps(*starts, *ends)) {
                 item.spoil();
             }
@@ -301,9 +369,28 @@ impl Port for TapPort {
             tap.busy_until = due;
         }
         state.spoil(self.id, starts, due);
-        state.spread(&Item { starts, due, from: self.id, what: What::Line(event) });
+        state.spread(&Item { starts, due, from: self.id, stamp: Stamp::exact(due), what: What::Line(event) });
         state.tell_others(self.id);
         Ok(())
+    }
+
+    fn pass_on(&mut self) {
+        if self.wire.settings.is_none() {
+            self.wire.state().relay.get_or_insert(self.id);
+        }
+    }
+
+    fn passed_on(&mut self, now: Time, until: Time) {
+        let mut state = self.wire.state();
+        if state.relay == Some(self.id) && !state.held.is_empty() && state.release(now, until) {
+            state.tell_others(self.id);
+        }
+    }
+
+    fn left_by(&self) -> Time {
+        let state = self.wire.state();
+        let waits = state.held.iter().any(|item| item.from == self.id);
+        if waits { Time::FAR } else { state.tap(self.id).map_or(Time::ZERO, |tap| tap.left) }
     }
 
     fn next_arrival(&self) -> Option<Time> {
@@ -329,6 +416,97 @@ impl Port for TapPort {
 impl Drop for TapPort {
     fn drop(&mut self) {
         let id = self.id;
-        self.wire.state().taps.retain(|tap| tap.id != id);
+        let mut state = self.wire.state();
+        if state.relay == Some(id) {
+            state.end_relay();
+            state.tell_others(id);
+        }
+        state.taps.retain(|tap| tap.id != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ClockKind};
+    use fieldrig_proto::time::Limit;
+    use fieldrig_proto::verdict::Verdict;
+
+    /// Three taps on a wire without speed, the first of which passes on to a real wire; and the clock.
+    fn joined() -> (Clock, [TapPort; 3]) {
+        let wire = Arc::new(Wire::new("bus", None, RunLog::start(None).expect("no file is needed")));
+        let mut taps = ["bridge", "device", "monitor"].map(|name| wire.tap(name));
+        taps[0].pass_on();
+        (Clock::new(ClockKind::Virtual), taps)
+    }
+
+    fn at(micros: u64) -> Time {
+        Time::from_nanos(micros * 1000)
+    }
+
+    fn read(tap: &mut TapPort, clock: &Clock, micros: u64) -> (Vec<u8>, Vec<Stamp>) {
+        clock.advance(at(micros));
+        let (mut buffer, mut stamps) = ([0; 64], Vec::new());
+        let look = Look { clock, since: Time::ZERO, wait: false, buffer: &mut buffer, stamps: &mut stamps };
+        match tap.read(look) {
+            Read::Bytes(count, Arrival::PerByte) => (buffer[..count].to_vec(), stamps),
+            _ => (Vec::new(), stamps),
+        }
+    }
+
+    #[test]
+    fn what_was_forwarded_came_between_then_and_now() {
+        let (clock, [mut bridge, mut device, mut monitor]) = joined();
+        bridge.forward(at(5000), b"ab", Some(at(1000))).expect("room");
+        for tap in [&mut device, &mut monitor] {
+            assert!(tap.next_arrival().is_some_and(|due| due > at(5000)));
+            let (bytes, stamps) = read(tap, &clock, 5001);
+            assert_eq!(bytes, b"ab");
+            let wide = Stamp::between(at(1000), at(5000) + AT_ONCE);
+            assert_eq!(stamps, [wide, wide]);
+        }
+    }
+
+    #[test]
+    fn a_limit_that_only_the_forwarding_would_decide_is_left_open() {
+        let (clock, [mut bridge, _device, mut monitor]) = joined();
+        let asked = Stamp::exact(Time::ZERO);
+        bridge.forward(at(5000), b"a", Some(at(1000))).expect("room");
+        let took = asked.until(read(&mut monitor, &clock, 5001).1[0]);
+        let within = |micros: i64| took.judge(Limit { min: None, max: Some(micros * 1000) });
+        assert_eq!([within(999), within(3000), within(5001)], [Verdict::Fail, Verdict::Inconclusive, Verdict::Pass]);
+    }
+
+    #[test]
+    fn what_is_passed_on_is_heard_once_it_was_and_stamped_until_it_has_left() {
+        let (clock, [mut bridge, mut device, mut monitor]) = joined();
+        device.write(at(1000), b"ab").expect("room");
+        assert_eq!(device.left_by(), Time::FAR);
+        // Nobody hears what the bridge has not read.
+        bridge.passed_on(at(1500), at(1500));
+        assert_eq!(monitor.next_arrival(), None);
+        assert_eq!(read(&mut bridge, &clock, 2000).0, b"ab");
+        // What comes meanwhile waits for its own turn.
+        device.write(at(2500), b"c").expect("room");
+        bridge.passed_on(at(3000), at(4000));
+        let (bytes, stamps) = read(&mut monitor, &clock, 3000);
+        assert_eq!(bytes, b"ab");
+        let wide = Stamp::between(at(1000) + AT_ONCE, at(4000));
+        assert_eq!(stamps, [wide, wide]);
+        assert_eq!(device.left_by(), Time::FAR);
+        assert_eq!(read(&mut bridge, &clock, 5000).0, b"c");
+        bridge.passed_on(at(6000), at(7000));
+        assert_eq!(read(&mut monitor, &clock, 6000).1, [Stamp::between(at(2500) + AT_ONCE, at(7000))]);
+        assert_eq!(device.left_by(), at(7000));
+    }
+
+    #[test]
+    fn who_passes_on_takes_nothing_along_when_it_goes() {
+        let (clock, [bridge, mut device, mut monitor]) = joined();
+        device.write(at(1000), b"a").expect("room");
+        drop(bridge);
+        assert_eq!(read(&mut monitor, &clock, 2000).0, b"a");
+        device.write(at(3000), b"b").expect("room");
+        assert_eq!(read(&mut monitor, &clock, 4000), (b"b".to_vec(), vec![Stamp::exact(at(3000) + AT_ONCE)]));
     }
 }

@@ -439,6 +439,11 @@ impl Inner {
             Action::Send { conn, range, not_before, gap_before } => {
                 (conn, Out::Bytes { bytes: out[range].to_vec(), not_before, gap_before })
             }
+            Action::Forward { conn, range, not_before, .. } => {
+                (conn, Out::Bytes { bytes: out[range].to_vec(), not_before, gap_before: None })
+            }
+            // Every link here is as exact as every other.
+            Action::Join(..) => return,
             Action::SetLine(conn, command) => (conn, Out::Line(command)),
             Action::Close(conn, How::HalfOpen) => (conn, Out::Finish { both: false }),
             Action::Close(conn, How::Fin) => (conn, Out::Finish { both: true }),

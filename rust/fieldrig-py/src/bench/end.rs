@@ -96,6 +96,11 @@ impl LinkEnd {
         let controls = &self.end(py)?.controls;
         crate::life::detached(py, || controls.fault(ways, &fault)).map_err(|problem| control_error(py, &problem))
     }
+    fn look(&self, py: Python<'_>) -> PyResult<()> {
+        let controls = &self.end(py)?.controls;
+        crate::life::detached(py, || controls.look());
+        Ok(())
+    }
     fn clear_faults(&self, py: Python<'_>) -> PyResult<()> {
         let controls = &self.end(py)?.controls;
         crate::life::detached(py, || controls.clear_faults()).map_err(|problem| control_error(py, &problem))
