@@ -12,6 +12,8 @@ from fieldrig.errors import (
     BenchFileError,
     ExpectationFailed,
     InconclusiveError,
+    NoAnswer,
+    ProtocolError,
     Unanswered,
     UnexpectedEvent,
     UsageError,
@@ -204,6 +206,21 @@ def test_a_connection_that_one_test_had_reset_is_there_again_in_the_next(tmp_pat
             bench.restart(test)
             assert pump.service.read("speed").value == 0
             bench.service.down(how="refused")  # and the test ends without a further request
+
+
+def test_a_late_answer_of_one_device_does_not_accuse_the_next_on_the_wire(bench: Bench) -> None:
+    """Both talk at once: what comes is broken, and it is not the fault of the one that answered in time."""
+    pump1, pump2 = bench.device("pump1"), bench.device("pump2")
+    assert pump1.service.read("speed").value == 0
+    pump1.habit("service", "delay_answer", "200ms")  # just when the answer of the other one comes
+    with pytest.raises(NoAnswer):
+        pump1.service.read("speed", timeout="100ms")
+    with pytest.raises(InconclusiveError, match="unit 11 did not answer in time before: its late answer may have run"):
+        pump2.service.read("speed", timeout="250ms")
+    bench.restart("next")
+    pump2.habit("service", "wrong_crc", True)
+    with pytest.raises(ProtocolError):
+        pump2.service.read("speed")
 
 
 def test_minutes_of_polling_are_heard_whole(bench: Bench) -> None:
