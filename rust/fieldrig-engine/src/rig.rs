@@ -172,12 +172,20 @@ impl Rig {
     }
 
     /// Adds a multi-drop wire in memory, whose taps are `wire://NAME`. With settings, bytes take the time they would take
-    /// on a line. Adding it again with the same settings does nothing.
+    /// on a line, and who sends while another does garbles both. Adding it again with the same settings does nothing.
     ///
     /// # Errors
     /// There is a wire of this name with other settings.
     pub fn add_wire(&self, name: &str, line: Option<LineSettings>) -> Result<(), EngineError> {
-        self.shared.switchboard.add_wire(name, line, &self.shared.log)
+        self.shared.switchboard.add_wire(name, line, true, &self.shared.log)
+    }
+
+    /// [`Rig::add_wire`] with a conductor for each direction, as a console has: both sides may send at a time.
+    ///
+    /// # Errors
+    /// There is a wire of this name with other settings.
+    pub fn add_full_duplex_wire(&self, name: &str, line: Option<LineSettings>) -> Result<(), EngineError> {
+        self.shared.switchboard.add_wire(name, line, false, &self.shared.log)
     }
 
     /// Forgets a wire in memory, so that its name can be used again. Taps that are open stay joined.

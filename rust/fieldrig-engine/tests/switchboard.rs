@@ -121,6 +121,20 @@ fn two_that_send_at_the_same_time_spoil_each_other_and_the_log_says_so_once() {
 }
 
 #[test]
+fn on_a_full_duplex_wire_both_sides_send_at_a_time() {
+    let rig = Rig::start(RigOptions { clock: ClockKind::Virtual, ..RigOptions::default() }).expect("a rig");
+    rig.add_full_duplex_wire("bus", Some(line())).expect("a wire");
+    let [a, b, _] = bus(&rig, Some(line()));
+    a.with(|probe, _| probe.send(Conn(0), b"AAAA")).expect("works");
+    pass_time(&rig, line().character_time() * 3 / 2);
+    b.with(|probe, _| probe.send(Conn(0), b"BBBB")).expect("works");
+    pass_time(&rig, Duration::from_millis(20));
+    assert_eq!(heard(&b).0, b"AAAA");
+    assert_eq!(heard(&a).0, b"BBBB");
+    rig.stop();
+}
+
+#[test]
 fn a_wire_without_speed_delivers_at_once_but_surely_later() {
     let rig = sim();
     let [a, b, _] = bus(&rig, None);

@@ -77,6 +77,8 @@ pub struct Protocol {
     /// Messages come unasked, several in one segment: the instants of all of them matter, not only of the last. The
     /// driver then finds out, at the price of a system call a read, whether bytes came in one segment.
     pub unasked: bool,
+    /// On a line only one side may send at a time (RS-485 with two wires): who sends while another does garbles both.
+    pub half_duplex: bool,
     /// Name of the dissector in Wireshark, for exported PDUs: `mbtcp`.
     pub capture_tag: &'static str,
     /// Ways to use it.

@@ -20,6 +20,7 @@ pub static TOY: Protocol = Protocol {
     dissect: frame::dissect,
     message_length: frame::length,
     unasked: false,
+    half_duplex: false,
     capture_tag: "data",
     constructors: &[
         Constructor { role: Role::Client, keys: &[], build: client },

@@ -197,7 +197,11 @@ impl Running {
         }
         for link in &plan.links {
             for wire in &link.wires {
-                rig.add_wire(&wire.name, wire.pace).map_err(|error| failed_link(link, error))?;
+                let added = match link.protocol.half_duplex {
+                    true => rig.add_wire(&wire.name, wire.pace),
+                    false => rig.add_full_duplex_wire(&wire.name, wire.pace),
+                };
+                added.map_err(|error| failed_link(link, error))?;
                 self.wires.push((rig.clone(), wire.name.clone()));
             }
             let bridges = joints::start(rig, link)?;

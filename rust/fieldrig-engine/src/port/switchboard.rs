@@ -33,7 +33,13 @@ impl Waiting {
 
 impl Switchboard {
     /// Adds a wire. One that is there already stays if it has the same speed and format.
-    pub(crate) fn add_wire(&self, name: &str, settings: Option<LineSettings>, log: &RunLog) -> Result<(), EngineError> {
+    pub(crate) fn add_wire(
+        &self,
+        name: &str,
+        settings: Option<LineSettings>,
+        half_duplex: bool,
+        log: &RunLog,
+    ) -> Result<(), EngineError> {
         let mut wires = lock(&self.wires);
         match wires.get(name).map(|wire| wire.settings()) {
             Some(known) if known == settings => return Ok(()),
@@ -44,7 +50,7 @@ impl Switchboard {
             }
             None => {}
         }
-        wires.insert(name.to_owned(), Arc::new(Wire::new(name, settings, log.clone())));
+        wires.insert(name.to_owned(), Arc::new(Wire::new(name, settings, half_duplex, log.clone())));
         Ok(())
     }
 

@@ -38,6 +38,7 @@ const GARBLE: u8 = 0xa5;
 pub(crate) struct Wire {
     name: String,
     settings: Option<LineSettings>,
+    half_duplex: bool,
     log: RunLog,
     state: Mutex<State>,
 }
@@ -128,8 +129,8 @@ impl Tap {
 }
 
 impl Wire {
-    pub(crate) fn new(name: &str, settings: Option<LineSettings>, log: RunLog) -> Wire {
-        Wire { name: name.to_owned(), settings, log, state: Mutex::default() }
+    pub(crate) fn new(name: &str, settings: Option<LineSettings>, half_duplex: bool, log: RunLog) -> Wire {
+        Wire { name: name.to_owned(), settings, half_duplex, log, state: Mutex::default() }
     }
 
     /// Speed and format, if it has a speed.
@@ -313,7 +314,8 @@ impl Port for TapPort {
         let count = if step.is_zero() { bytes.len() } else { bytes.len().min(AHEAD as usize) };
         let length = if step.is_zero() { AT_ONCE } else { step * u32::try_from(count).unwrap_or(u32::MAX) };
         let ends = starts + length;
-        let others = if step.is_zero() { Vec::new() } else { state.others(self.id, starts, ends) };
+        let apart = step.is_zero() || !self.wire.half_duplex;
+        let others = if apart { Vec::new() } else { state.others(self.id, starts, ends) };
         if !others.is_empty() {
             state.spoil(self.id, starts, ends);
         }
@@ -368,7 +370,9 @@ impl Port for TapPort {
         if let Some(tap) = state.tap_mut(self.id) {
             tap.busy_until = due;
         }
-        state.spoil(self.id, starts, due);
+        if self.wire.half_duplex {
+            state.spoil(self.id, starts, due);
+        }
         state.spread(&Item { starts, due, from: self.id, stamp: Stamp::exact(due), what: What::Line(event) });
         state.tell_others(self.id);
         Ok(())

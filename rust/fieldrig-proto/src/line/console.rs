@@ -17,6 +17,7 @@ pub static CONSOLE: Protocol = Protocol {
     message_length,
     // Text needs no dissector of its own.
     unasked: false,
+    half_duplex: false,
     capture_tag: "data-text-lines",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build }],
 };

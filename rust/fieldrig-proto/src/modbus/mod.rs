@@ -44,6 +44,7 @@ pub static TCP: Protocol = Protocol {
     dissect: dissect_tcp,
     message_length: |bytes, _| tcp_message_length(bytes),
     unasked: false,
+    half_duplex: false,
     capture_tag: "mbtcp",
     constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT],
 };
@@ -55,6 +56,7 @@ pub static RTU: Protocol = Protocol {
     dissect: |bytes, sender| dissect_rtu(bytes, heard_from(bytes, sender)),
     message_length: |bytes, sender| rtu::adu_length(bytes, traffic(sender)),
     unasked: false,
+    half_duplex: true,
     capture_tag: "mbrtu",
     constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT, monitor::RTU_LISTENER],
 };

@@ -26,6 +26,7 @@ pub static V311: Protocol = Protocol {
     dissect: dissect_v311,
     message_length,
     unasked: true,
+    half_duplex: false,
     capture_tag: "mqtt",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v311 }, BROKER],
 };
@@ -37,6 +38,7 @@ pub static V5: Protocol = Protocol {
     dissect: dissect_v5,
     message_length,
     unasked: true,
+    half_duplex: false,
     capture_tag: "mqtt",
     constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v5 }, BROKER],
 };
