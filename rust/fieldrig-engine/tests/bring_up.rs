@@ -117,6 +117,7 @@ static GOSSIP: Protocol = Protocol {
     dissect: |_, _| Dissection::new("gossip"),
     message_length: |bytes, _| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
     unasked: false,
+    half_duplex: false,
     capture_tag: "data",
     constructors: &[
         Constructor {

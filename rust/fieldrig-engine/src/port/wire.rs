@@ -438,7 +438,7 @@ mod tests {
 
     /// Three taps on a wire without speed, the first of which passes on to a real wire; and the clock.
     fn joined() -> (Clock, [TapPort; 3]) {
-        let wire = Arc::new(Wire::new("bus", None, RunLog::start(None).expect("no file is needed")));
+        let wire = Arc::new(Wire::new("bus", None, true, RunLog::start(None).expect("no file is needed")));
         let mut taps = ["bridge", "device", "monitor"].map(|name| wire.tap(name));
         taps[0].pass_on();
         (Clock::new(ClockKind::Virtual), taps)

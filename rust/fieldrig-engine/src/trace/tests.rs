@@ -26,6 +26,7 @@ const fn toy(name: &'static str, capture_tag: &'static str) -> Protocol {
         dissect,
         message_length: length_prefixed,
         unasked: false,
+        half_duplex: false,
         capture_tag,
         constructors: &[],
     }
