@@ -516,7 +516,7 @@ def test_a_model_that_breaks_is_the_fault_of_the_bench_whatever_the_test_says(tm
     assert "FAILED test_it.py::test_measures_on_a_broken_bench - BENCH" in summary, out
     assert "FAILED test_it.py::test_had_proven_a_fail - DUT: measurements failed: before" in summary, out
     assert f"then: {why}" in out, out
-    assert summary.count("DUT:") == 1, out
+    assert summary.count(" - DUT:") == 1, out
 
 
 def test_a_model_that_breaks_at_power_on_says_so(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ def test_it(pump):
 """
 
 
+def _as_at_a_terminal() -> None:
+    """Ctrl-C raises, and a terminal that goes away ends the program: programs inherit what is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Run:
     """A pytest run in a session of its own whose test waits to be killed."""
 
@@ -38,14 +44,14 @@ class Run:
         self._pipe = lab.fifo("waits")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "test_waits.py"]
         command += ["--bench", "bench.toml", "--fieldrig-out", "run"]
-        # As at a terminal: Ctrl-C raises, whatever the caller of this test has made of SIGINT.
+        # As at a terminal, whatever the caller of this test ignores.
         self.process = subprocess.Popen(
             command,
             cwd=lab.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=_as_at_a_terminal,
         )
 
     def wait_until_it_waits(self) -> None:
