@@ -256,14 +256,16 @@ impl Planner<'_> {
         let on_side = |(device, used): &(&DeviceEntry, &Use)| !proxy || self.role(device, used, link) == side;
         let is_real = |(device, _): &(&DeviceEntry, &Use)| self.profile(device) == Profile::Real;
         let user = user.or_else(|| self.users(link).filter(is_real).find(on_side));
-        let Some((device, used)) = user else {
-            // Only the power of a real device is switched through it.
-            let only_power = self.is_real(link) && !self.users(link).any(|user| is_real(&user));
-            let port = link.real.as_ref().and_then(|real| real.port.as_ref()).filter(|_| only_power);
-            return port.map(|port| located_url(port, link.line)).transpose();
-        };
         let (client_side, real) = (proxy && side == UseRole::Client, link.real.as_ref());
         let of_link = real.and_then(|real| if client_side { real.other.as_ref() } else { real.port.as_ref() });
+        let Some((device, used)) = user else {
+            // Only the power of a real device is switched through it, or who is at this end of a proxy is no device of
+            // the bench.
+            let only_power = !self.users(link).any(|user| is_real(&user));
+            let stranger = proxy && !self.users(link).any(|user| on_side(&user));
+            let port = of_link.filter(|_| self.is_real(link) && (only_power || stranger));
+            return port.map(|port| located_url(port, link.line)).transpose();
+        };
         let Some(port) = used.port.as_ref().or(of_link) else {
             let (what, key) = if client_side { ("second real port", "other") } else { ("real port", "port") };
             let message =

@@ -392,6 +392,31 @@ links = { bus = {}, net = { face = "bus" } }
 }
 
 #[test]
+fn who_is_no_device_of_the_bench_is_found_at_the_other_end_of_a_proxy() {
+    let bench = r#"
+[bench]
+name = "between"
+profile = "real"
+[link.bus]
+protocol = "modbus-rtu"
+line = "9600 8E1"
+role = "proxy"
+real = { port = "/dev/ttyS1", other = "/dev/ttyS2" }
+[dut.device]
+unit = 1
+links = { bus = "ROLE" }
+"#;
+    for role in ["devices", "client"] {
+        let folder = folder(&format!("plan-stranger-{role}"), &[("bench.toml", &bench.replace("ROLE", role))]);
+        let path = folder.0.join("bench.toml");
+        let plan = load(&path, &Profiles::default(), &|_| None, &PROTOCOLS, &Programs).unwrap();
+        let wires = &plan.link("bus").unwrap().wires;
+        let real: Vec<_> = wires.iter().filter_map(|wire| wire.real.as_deref()).collect();
+        assert_eq!(real, ["serial:///dev/ttyS1?line=9600+8E1", "serial:///dev/ttyS2?line=9600+8E1"], "{role}");
+    }
+}
+
+#[test]
 fn the_schemas_of_the_package_are_those_of_the_reader() {
     let folder = fixtures().join("../python/fieldrig/schema");
     for (name, schema) in [("bench", bench_schema(&PROTOCOLS)), ("model", model_schema(&PROTOCOLS))] {
