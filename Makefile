@@ -59,6 +59,9 @@ lint-python: $(STAMPS)/build ## ruff, mypy --strict, stubtest
 lint-rust: $(STAMPS)/venv $(STAMPS)/rust ## rustfmt, clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
+	@# A second cryptography library beside ring would double the build.
+	@tree=$$($(CARGO) tree --locked --workspace --prefix none); if grep -q '^aws-lc-sys ' <<<"$$tree"; then \
+		echo 'make lint-rust: aws-lc-sys is in the dependency tree; rustls is used with ring only' >&2; exit 1; fi
 
 format: $(STAMPS)/venv ## Lay out Rust and Python sources
 	$(CARGO) fmt --all

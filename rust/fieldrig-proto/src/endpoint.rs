@@ -19,6 +19,7 @@
 //!    peers (a broker) hands out no more than that to a slow one and keeps the rest in its own bounded queues; others
 //!    may ignore it: the driver stops reading a connection while more than [`HIGH_WATER`] bytes of its output wait.
 
+use crate::certificate::Certificate;
 use crate::line::{LineCommand, LineEvent};
 use crate::record::Record;
 use crate::time::{Duration, Stamp, Time};
@@ -40,6 +41,8 @@ pub struct Peer {
     pub address: String,
     /// A wire (serial line, pty) has no beginning and no end; a connection (TCP) has both.
     pub wire: bool,
+    /// The certificate by which the other side proved who it is, if the connection has a layer that asks for one (TLS).
+    pub certificate: Option<Certificate>,
 }
 
 /// When the bytes of one input arrived.

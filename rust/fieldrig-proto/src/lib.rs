@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod checksum;
 pub mod device;
 pub mod dissect;

@@ -64,7 +64,12 @@ impl Wires {
             }
             Ok(PortSpec::Serial { path, settings, dtr }) => match Serial::open(&path, settings, dtr) {
                 Ok(port) => {
-                    let peer = Peer { via: wanted.via.clone(), address: path.display().to_string(), wire: true };
+                    let peer = Peer {
+                        via: wanted.via.clone(),
+                        address: path.display().to_string(),
+                        wire: true,
+                        ..Peer::default()
+                    };
                     if let Err(error) = self.attach(Box::new(port), peer, true) {
                         self.refuse(&wanted.via, error.to_string());
                     }
@@ -95,7 +100,7 @@ impl Wires {
                 return Err(EngineError::Port { url: other.to_string(), what, hint: None });
             }
         };
-        let peer = Peer { via: via.to_owned(), address, wire };
+        let peer = Peer { via: via.to_owned(), address, wire, ..Peer::default() };
         self.attach(port, peer, true).map_err(|error| open_error(&spec.to_string(), &error))
     }
 
@@ -150,7 +155,7 @@ impl Wires {
         let Attempt { fd, what } = attempt;
         let stream = if what.unix { Stream::unix(fd) } else { Stream::tcp(fd) };
         let address = what.url.split_once("://").map_or(what.url.as_str(), |(_, address)| address).to_owned();
-        let peer = Peer { via: what.via.clone(), address, wire: false };
+        let peer = Peer { via: what.via.clone(), address, wire: false, ..Peer::default() };
         if let Err(error) = self.attach(Box::new(stream), peer, true) {
             self.refuse(&what.via, error.to_string());
         }

@@ -261,7 +261,7 @@ impl Wires {
             match listening.listener.accept() {
                 Ok(Some((mut stream, _))) if self.gate_of(&listening.via) == Gate::Refused => stream.reset(),
                 Ok(Some((stream, address))) => {
-                    let peer = Peer { via: listening.via.clone(), address, wire: false };
+                    let peer = Peer { via: listening.via.clone(), address, wire: false, ..Peer::default() };
                     if let Err(error) = self.attach(Box::new(stream), peer, false) {
                         self.trouble("accept", &error);
                     }
@@ -290,7 +290,7 @@ impl Wires {
                     pipe.reset();
                     continue;
                 }
-                let peer = Peer { via: via.clone(), address, wire: false };
+                let peer = Peer { via: via.clone(), address, wire: false, ..Peer::default() };
                 if let Err(error) = self.attach(Box::new(pipe), peer, false) {
                     self.trouble("accept", &error);
                 }

@@ -70,7 +70,7 @@ pub(crate) fn open(
             return Ok(url);
         }
     };
-    let peer = Peer { via: via.to_owned(), address: address.clone(), wire };
+    let peer = Peer { via: via.to_owned(), address: address.clone(), wire, ..Peer::default() };
     wires.attach(port, peer, true).map_err(failed)?;
     Ok(address)
 }

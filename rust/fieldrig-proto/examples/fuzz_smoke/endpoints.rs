@@ -56,7 +56,12 @@ impl<E: Endpoint + 'static> Driver<E> {
     }
 
     fn new(links: &[Link], make: fn() -> E, poke: Poke<E>) -> Driver<E> {
-        let peer = |link: &Link| Peer { via: link.via.to_owned(), address: "fuzz".to_owned(), wire: link.wire };
+        let peer = |link: &Link| Peer {
+            via: link.via.to_owned(),
+            address: "fuzz".to_owned(),
+            wire: link.wire,
+            ..Peer::default()
+        };
         Driver {
             make,
             poke,

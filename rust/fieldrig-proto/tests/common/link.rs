@@ -85,7 +85,12 @@ pub(super) enum Arrival {
 
 impl Arrival {
     pub(super) fn opened(via: &str, address: &str, path: &Path) -> Arrival {
-        Arrival::Opened(Peer { via: via.to_owned(), address: address.to_owned(), wire: path.line.is_some() })
+        Arrival::Opened(Peer {
+            via: via.to_owned(),
+            address: address.to_owned(),
+            wire: path.line.is_some(),
+            ..Peer::default()
+        })
     }
 }
 

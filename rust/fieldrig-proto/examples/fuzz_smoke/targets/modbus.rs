@@ -131,7 +131,7 @@ fn monitor_exact() -> Eater {
     let config = monitor::Config { inbox: 50, ..monitor::Config::rtu(LineRules::exact(&line())) };
     let mut monitor = Monitor::new(config);
     let conn = Conn(0);
-    let peer = Peer { via: "modbus".to_owned(), address: "fuzz".to_owned(), wire: true };
+    let peer = Peer { via: "modbus".to_owned(), address: "fuzz".to_owned(), wire: true, ..Peer::default() };
     Endpoint::handle(&mut monitor, Time::default(), Input::Opened(conn, &peer));
     let mut now = Time::default();
     Box::new(move |bytes, chance: &mut Chance| {

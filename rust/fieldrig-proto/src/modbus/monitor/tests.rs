@@ -43,7 +43,7 @@ struct Wire {
 impl Wire {
     fn new(rules: LineRules) -> Wire {
         let mut monitor = Monitor::new(Config::rtu(rules));
-        let peer = Peer { via: "bus".into(), address: "wire".into(), wire: true };
+        let peer = Peer { via: "bus".into(), address: "wire".into(), wire: true, ..Peer::default() };
         monitor.handle(Time::ZERO, Input::Opened(CONN, &peer));
         Wire { monitor, now: Time::ZERO + MS * 100, lump: None }
     }
@@ -385,7 +385,7 @@ fn a_wire_that_goes_away_leaves_the_monitor_deaf_and_says_so() {
     let told = wire.told();
     assert_eq!(told[1], "noise, 3 bytes: 01 04 02 (the frame has 3 bytes, 4 to 256 are allowed)");
     assert_eq!(told[2], "no answer of unit 1 to 04 Read Input Registers, 0 (the port went away)");
-    let peer = Peer { via: "bus".into(), address: "wire".into(), wire: true };
+    let peer = Peer { via: "bus".into(), address: "wire".into(), wire: true, ..Peer::default() };
     wire.monitor.handle(wire.now, Input::Opened(CONN, &peer));
     assert_eq!(wire.monitor.deaf(), None);
 }

@@ -92,7 +92,7 @@ impl Bench {
     pub(super) fn open_from(&mut self, address: &str, wire: bool) -> Conn {
         let conn = Conn(self.next);
         self.next += 1;
-        let peer = Peer { via: "modbus".into(), address: address.into(), wire };
+        let peer = Peer { via: "modbus".into(), address: address.into(), wire, ..Peer::default() };
         self.input(Input::Opened(conn, &peer));
         conn
     }
