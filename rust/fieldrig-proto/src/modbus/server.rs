@@ -1,7 +1,9 @@
 //! The server: tables, execution and the face through which a device shows its points.
 //!
 //! ```text
-//!   ServerFace   connections, framing, units, counters           face, connection
+//!   ServerFace   connections, framing, units, counters           face, connection, *_side
+//!       |
+//!     answer     serve -> frame -> send, alike on every framing   answer
 //!       |
 //!      Core      function -> value -> address -> execution        execute
 //!       |
@@ -9,6 +11,7 @@
 //! ```
 //! [`HABITS`] lists the ways in which it can be made to depart from the standard; without them it does not.
 
+mod answer;
 mod bank;
 mod connection;
 mod execute;

@@ -5,9 +5,8 @@
 //! - Power-off forgets connections, waiting answers and counts; raw tables keep their values, habits stay.
 //! - What is discarded is a record with the reason and the first bytes.
 
-use super::bank::Writer;
 use super::connection::{Connection, Malformed};
-use super::execute::{Core, Scene};
+use super::execute::Core;
 use super::habits::{BeyondMaximum, Habits};
 use super::{Counters, ServerConfig, Transport};
 use crate::device::{Emission, Face, Heard, PointStore};
@@ -18,8 +17,6 @@ use crate::record::{Record, Value};
 use crate::time::{Duration, Stamp, Time};
 use std::collections::VecDeque;
 
-/// How long a client may half-close before its answers are lost, with the habit for that.
-const HALF_CLOSE_HABIT_DELAY: Duration = Duration::from_millis(5);
 /// Bytes of a discarded message that a record shows.
 const SHOWN: usize = 64;
 
@@ -34,6 +31,8 @@ pub struct ServerFace {
     /// Answers that wait for their time, in order of it.
     pub(super) delayed: VecDeque<Delayed>,
     pub(super) out: Vec<u8>,
+    /// The response PDU that is being made; empty between requests.
+    pub(super) response: Vec<u8>,
     pub(super) steps: VecDeque<Step>,
     pub(super) events: VecDeque<Record>,
     pub(super) counters: Counters,
@@ -69,6 +68,7 @@ impl ServerFace {
             connections: Vec::new(),
             delayed: VecDeque::new(),
             out: Vec::new(),
+            response: Vec::new(),
             steps: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -191,14 +191,6 @@ impl ServerFace {
         }
     }
 
-    pub(super) fn run(&mut self, now: Time, pdu: &[u8], store: &mut PointStore, out: &mut Vec<u8>) -> bool {
-        self.counters.for_us += 1;
-        let mut scene = Scene { store, writer: Writer { now, face: &self.name } };
-        let answered = self.core.execute(pdu, &mut scene, out);
-        self.counters.exceptions += u64::from(answered && out.first().is_some_and(|code| code & 0x80 != 0));
-        answered
-    }
-
     pub(super) fn delay(&mut self, delayed: Delayed) {
         let place = self.delayed.partition_point(|other| other.due <= delayed.due);
         self.delayed.insert(place, delayed);
@@ -207,11 +199,7 @@ impl ServerFace {
     pub(super) fn send(&mut self, conn: Conn, bytes: &[u8]) {
         let start = self.out.len();
         self.out.extend_from_slice(bytes);
-        let gap = match &self.transport {
-            Transport::Tcp => None,
-            Transport::Rtu(rules) => rules.gap_before(),
-        };
-        self.steps.push_back(Step::Send { conn, start, end: self.out.len(), gap });
+        self.steps.push_back(Step::Send { conn, start, end: self.out.len(), gap: self.gap() });
     }
 
     pub(super) fn discard(&mut self, now: Time, conn: Conn, bytes: &[u8], problem: &str, malformed: Malformed) {
@@ -250,18 +238,6 @@ impl ServerFace {
         for victim in victims {
             self.drop_connection(victim, How::Fin);
         }
-    }
-}
-
-impl Habits {
-    /// When the nth answer to one read is due, if not at once.
-    pub(super) fn answer_delay(&self, nth: u32) -> Option<Duration> {
-        let half_close = self.close_on_half_close.then_some(HALF_CLOSE_HABIT_DELAY);
-        let apart = self.answers_apart.filter(|_| nth > 0).map(|apart| apart.saturating_mul(nth));
-        [self.delay_answer, self.deaf_while_busy, half_close, apart]
-            .into_iter()
-            .flatten()
-            .reduce(Duration::saturating_add)
     }
 }
 

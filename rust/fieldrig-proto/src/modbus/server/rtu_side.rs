@@ -5,9 +5,9 @@
 //! - It answers to its own unit, does what broadcasts say without answering, and is silent to all others (SL 2.1, 2.2).
 //! - Answers wait for t3.5 of silence (SL 2.5.1.1).
 
+use super::answer::{Ask, Service};
 use super::connection::Malformed;
-use super::face::{Delayed, ServerFace};
-use crate::checksum::crc16_modbus;
+use super::face::ServerFace;
 use crate::device::PointStore;
 use crate::line::silence::Frame;
 use crate::modbus::pdu::Request;
@@ -43,20 +43,9 @@ impl ServerFace {
             self.counters.unanswered += 1;
             return;
         }
-        let mut response = vec![unit];
-        let mut pdu = Vec::with_capacity(rtu::MAX_ADU);
-        let answered = self.run(now, view.pdu(), store, &mut pdu);
-        if !answered || self.core.habits.no_answer || (broadcast && !self.core.habits.answer_broadcast) {
-            self.counters.unanswered += 1;
-            return;
-        }
-        response.append(&mut pdu);
-        let crc = crc16_modbus(&response) ^ u16::from(self.core.habits.wrong_crc);
-        response.extend_from_slice(&crc.to_le_bytes());
-        match self.core.habits.answer_delay(0) {
-            None => self.send(conn, &response),
-            Some(delay) => self.delay(Delayed { due: now + delay, conn, bytes: response }),
-        }
+        let quiet = broadcast && !self.core.habits.answer_broadcast;
+        let service = if quiet { Service::Silent } else { Service::Answer };
+        self.answer(now, &Ask { conn, transaction: 0, unit, nth: 0, pdu: view.pdu(), service }, store);
     }
 }
 

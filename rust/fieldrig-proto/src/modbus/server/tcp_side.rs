@@ -6,20 +6,15 @@
 //!   the connection is closed, for nobody knows where the next ADU begins.
 //! - A server with a unit answers to it, to 255 and to 0 (MG 4.4.2.2); without one, to all.
 
+use super::answer::{Ask, Service};
 use super::connection::Malformed;
-use super::face::{Delayed, ServerFace, Step};
-use super::habits::{OtherUnits, TransactionIds};
+use super::face::ServerFace;
+use super::habits::OtherUnits;
 use crate::device::PointStore;
 use crate::endpoint::{Conn, How};
 use crate::modbus::pdu::Exception;
 use crate::modbus::tcp;
 use crate::time::Time;
-
-/// An answer under way.
-struct Reply {
-    transaction: u16,
-    unit: u8,
-}
 
 impl ServerFace {
     pub(super) fn tcp_bytes(&mut self, now: Time, index: usize, before: Time, bytes: &[u8], store: &mut PointStore) {
@@ -65,7 +60,6 @@ impl ServerFace {
     fn take_adu(&mut self, now: Time, conn: Conn, adu: &[u8], nth: u32, store: &mut PointStore) {
         let view = tcp::View(adu);
         let (transaction, unit) = (view.transaction().unwrap_or_default(), view.unit().unwrap_or_default());
-        let reply = Reply { transaction, unit };
         self.counters.messages += 1;
         let foreign = view.protocol() != Some(tcp::PROTOCOL);
         if foreign && !self.core.habits.answer_foreign_protocol {
@@ -74,7 +68,8 @@ impl ServerFace {
         }
         if view.pdu().is_empty() {
             if self.core.habits.answer_empty_pdu {
-                self.answer(now, conn, &reply, nth, &[0x80, Exception::ILLEGAL_FUNCTION]);
+                let service = Service::Refuse(Exception::ILLEGAL_FUNCTION);
+                self.answer(now, &Ask { conn, transaction, unit, nth, pdu: &[], service }, store);
             }
             self.discard(now, conn, adu, "there is no PDU", Malformed::Length);
             return;
@@ -88,9 +83,8 @@ impl ServerFace {
             }
             self.after_malformed(conn, malformed);
         }
-        let mut response = Vec::with_capacity(260);
-        if self.serve_tcp(now, unit, pdu, store, &mut response) {
-            self.answer(now, conn, &reply, nth, &response);
+        if let Some(service) = self.service_for(unit) {
+            self.answer(now, &Ask { conn, transaction, unit, nth, pdu, service }, store);
         }
     }
 
@@ -103,62 +97,20 @@ impl ServerFace {
         own
     }
 
-    /// Serves a PDU that came for this unit; false if nothing is answered.
-    fn serve_tcp(&mut self, now: Time, unit: u8, pdu: &[u8], store: &mut PointStore, out: &mut Vec<u8>) -> bool {
+    /// What becomes of requests for this unit; `None`: nothing.
+    fn service_for(&self, unit: u8) -> Option<Service> {
         let habits = &self.core.habits;
         if unit == 255 && habits.ignore_unit_255 {
-            return false;
+            return None;
         }
-        let quiet = unit == 0 && habits.unit_zero_is_broadcast;
         let ours = self.unit.is_none_or(|own| own == unit || unit == 255 || unit == 0);
-        if !ours {
-            let code = match habits.other_units {
-                OtherUnits::Silent => return false,
-                OtherUnits::Answer => None,
-                OtherUnits::PathUnavailable => Some(Exception::GATEWAY_PATH_UNAVAILABLE),
-                OtherUnits::TargetFailed => Some(Exception::GATEWAY_TARGET_FAILED_TO_RESPOND),
-            };
-            if let Some(code) = code {
-                Exception { function: pdu[0], code }.encode(out);
-                return true;
-            }
-        }
-        self.run(now, pdu, store, out) && !quiet
-    }
-
-    /// Puts the header before a response PDU and sends it, at its time.
-    fn answer(&mut self, now: Time, conn: Conn, reply: &Reply, nth: u32, pdu: &[u8]) {
-        let habits = &self.core.habits;
-        if habits.no_answer {
-            self.counters.unanswered += 1;
-            return;
-        }
-        let transaction = match habits.transaction_ids {
-            TransactionIds::Echo => reply.transaction,
-            TransactionIds::FifteenBits => reply.transaction & 0x7fff,
-            TransactionIds::Counter => {
-                self.own_transaction = self.own_transaction.wrapping_add(1);
-                self.own_transaction
-            }
-        };
-        let length = ((pdu.len() + 1) as i64).wrapping_add(habits.length_delta) as u16;
-        let unit = habits.answer_unit.map_or(reply.unit, |unit| unit as u8);
-        let delay = self.core.habits.answer_delay(nth);
-        let protocol = self.core.habits.protocol_id as u16;
-        match delay {
-            None => {
-                let start = self.out.len();
-                tcp::put_header(&mut self.out, transaction, protocol, length, unit);
-                self.out.extend_from_slice(pdu);
-                let end = self.out.len();
-                self.steps.push_back(Step::Send { conn, start, end, gap: None });
-            }
-            Some(delay) => {
-                let mut bytes = Vec::new();
-                tcp::put_header(&mut bytes, transaction, protocol, length, unit);
-                bytes.extend_from_slice(pdu);
-                self.delay(Delayed { due: now + delay, conn, bytes });
-            }
+        match habits.other_units {
+            _ if unit == 0 && habits.unit_zero_is_broadcast => Some(Service::Silent),
+            _ if ours => Some(Service::Answer),
+            OtherUnits::Silent => None,
+            OtherUnits::Answer => Some(Service::Answer),
+            OtherUnits::PathUnavailable => Some(Service::Refuse(Exception::GATEWAY_PATH_UNAVAILABLE)),
+            OtherUnits::TargetFailed => Some(Service::Refuse(Exception::GATEWAY_TARGET_FAILED_TO_RESPOND)),
         }
     }
 
@@ -169,13 +121,10 @@ impl ServerFace {
         let problem = format!("the length field says {length}, 1 to {} are allowed", tcp::MAX_LENGTH);
         self.discard(now, conn, rest, &problem, Malformed::Length);
         if length == 0 && self.core.habits.answer_length_zero {
-            let reply =
-                Reply { transaction: view.transaction().unwrap_or_default(), unit: view.unit().unwrap_or_default() };
-            let mut response = Vec::new();
-            if !self.run(now, view.pdu(), store, &mut response) {
-                response = vec![0x80, Exception::ILLEGAL_FUNCTION];
-            }
-            self.answer(now, conn, &reply, 0, &response);
+            let (transaction, unit) = (view.transaction().unwrap_or_default(), view.unit().unwrap_or_default());
+            let pdu = view.pdu();
+            let service = if pdu.is_empty() { Service::Refuse(Exception::ILLEGAL_FUNCTION) } else { Service::Answer };
+            self.answer(now, &Ask { conn, transaction, unit, nth: 0, pdu, service }, store);
             if let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn) {
                 connection.framer.clear();
             }
