@@ -18,6 +18,12 @@ pub fn crc16_modbus_more(crc: u16, bytes: &[u8]) -> u16 {
     })
 }
 
+/// The longitudinal redundancy check of Modbus ASCII: two's complement of the 8-bit sum (SL 2.5.2.2, appendix B).
+#[must_use]
+pub fn lrc(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
+}
+
 const TABLE: [u16; 256] = table();
 
 const fn table() -> [u16; 256] {

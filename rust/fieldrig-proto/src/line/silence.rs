@@ -77,7 +77,7 @@ pub enum Fault {
         allowed: Duration,
     },
     /// The frame is longer than any frame may be; bytes beyond the limit were dropped.
-    #[error("{length} bytes without a silence, at most {limit} are allowed")]
+    #[error("{length} bytes in one frame, at most {limit} are allowed")]
     TooLong {
         /// How many bytes came.
         length: usize,

@@ -22,6 +22,7 @@
 //! println!("{}", fieldrig_proto::modbus::dissect_tcp(&adu, fieldrig_proto::dissect::Sender::Client).render(&adu));
 //! ```
 
+pub mod ascii;
 pub mod client;
 pub mod client_face;
 mod dissect;
@@ -29,6 +30,7 @@ pub mod monitor;
 pub mod pdu;
 pub mod point;
 pub mod rtu;
+pub mod serial;
 pub mod server;
 pub mod tcp;
 
