@@ -2,9 +2,11 @@
 //!
 //! What the bytes should be is taken from the function's diagram in AP 6.x; bytes that fit nowhere become a field too.
 
+mod special;
+
 use super::pdu::{
-    Exception, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_REGISTERS, MAX_WRITE_COILS, MAX_WRITE_REGISTERS,
-    exception_name, function as f, function_name, unpack, word,
+    Exception, Length, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_REGISTERS, MAX_WRITE_COILS,
+    MAX_WRITE_REGISTERS, exception_name, function as f, function_name, request_length, unpack, word,
 };
 use super::{rtu, tcp};
 use crate::dissect::{Dissection, Sender, hex};
@@ -164,7 +166,7 @@ impl<'a> Cursor<'a> {
         if self.at < end {
             let rest = end - self.at;
             self.dissection.field(self.at..end, "data", hex(&self.bytes[self.at..end]));
-            if is_known(code) {
+            if is_known(code, &self.bytes[start..end]) {
                 self.note(format!("{rest} bytes follow the end of the function's data"));
             }
             self.at = end;
@@ -205,7 +207,7 @@ impl<'a> Cursor<'a> {
                 let quantity = self.counted_range(MAX_READ_WRITE_REGISTERS);
                 self.counted(quantity.map(|quantity| usize::from(quantity) * 2), registers);
             }
-            _ => {}
+            _ => self.special_request(code),
         }
     }
 
@@ -220,7 +222,7 @@ impl<'a> Cursor<'a> {
             f::WRITE_MULTIPLE_COILS => self.range(MAX_WRITE_COILS),
             f::WRITE_MULTIPLE_REGISTERS => self.range(MAX_WRITE_REGISTERS),
             f::MASK_WRITE_REGISTER => self.mask(),
-            _ => {}
+            _ => self.special_response(code),
         }
     }
 
@@ -293,17 +295,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn is_known(code: u8) -> bool {
-    code & f::EXCEPTION_BIT != 0
-        || matches!(
-            code,
-            f::READ_COILS
-                ..=f::WRITE_SINGLE_REGISTER
-                    | f::WRITE_MULTIPLE_COILS
-                    | f::WRITE_MULTIPLE_REGISTERS
-                    | f::MASK_WRITE_REGISTER
-                    | f::READ_WRITE_MULTIPLE_REGISTERS
-        )
+/// Where its data ends is known.
+fn is_known(code: u8, pdu: &[u8]) -> bool {
+    code & f::EXCEPTION_BIT != 0 || request_length(pdu) != Length::Unknown
 }
 
 fn registers(bytes: &[u8]) -> String {

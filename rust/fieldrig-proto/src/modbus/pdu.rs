@@ -2,18 +2,25 @@
 //!
 //! Rules of this file:
 //! - Multi-byte fields are big-endian (AP 4.2). A PDU has at most [`MAX_PDU`] bytes (AP 4.1).
-//! - [`Request`] and [`Response`] know functions 1-6, 15, 16, 22 and 23; anything else is `Raw` and kept as it is.
+//! - [`Request`] and [`Response`] know every public function (AP 5.1); user-defined and unknown ones are `Raw` and kept as
+//!   they are, as are reserved sub-functions of 08 and MEI types of 43.
 //! - [`Request::parse`] and [`Response::parse`] check the structure: lengths and counts that must agree.
 //!   [`Request::check`] checks what the standard allows to ask for. Encoding never fails: what may not be sent is
 //!   refused by `check`, and sent on purpose as `Raw`.
 //! - An error names the place, what was there and what was expected.
 
+mod diagnostics;
 mod exception;
+mod file;
+mod identification;
 mod length;
 mod request;
 mod response;
 
+pub use diagnostics::{sub_function, sub_function_name};
 pub use exception::{Exception, exception_name};
+pub use file::{FileRange, FileRecord, LAST_RECORD, MAX_READ_FILE_BYTES, MAX_WRITE_FILE_BYTES, REFERENCE_TYPE};
+pub use identification::{DeviceIdentification, MAX_OBJECT, MEI_CANOPEN, MEI_DEVICE_IDENTIFICATION, object_name};
 pub use length::{Length, request_length, response_length};
 pub use request::Request;
 pub use response::Response;
@@ -35,14 +42,32 @@ pub mod function {
     pub const WRITE_SINGLE_COIL: u8 = 0x05;
     /// 06 (0x06) Write Single Register
     pub const WRITE_SINGLE_REGISTER: u8 = 0x06;
+    /// 07 (0x07) Read Exception Status
+    pub const READ_EXCEPTION_STATUS: u8 = 0x07;
+    /// 08 (0x08) Diagnostics
+    pub const DIAGNOSTICS: u8 = 0x08;
+    /// 11 (0x0B) Get Comm Event Counter
+    pub const COMM_EVENT_COUNTER: u8 = 0x0b;
+    /// 12 (0x0C) Get Comm Event Log
+    pub const COMM_EVENT_LOG: u8 = 0x0c;
     /// 15 (0x0F) Write Multiple Coils
     pub const WRITE_MULTIPLE_COILS: u8 = 0x0f;
     /// 16 (0x10) Write Multiple Registers
     pub const WRITE_MULTIPLE_REGISTERS: u8 = 0x10;
+    /// 17 (0x11) Report Server ID
+    pub const REPORT_SERVER_ID: u8 = 0x11;
+    /// 20 (0x14) Read File Record
+    pub const READ_FILE_RECORD: u8 = 0x14;
+    /// 21 (0x15) Write File Record
+    pub const WRITE_FILE_RECORD: u8 = 0x15;
     /// 22 (0x16) Mask Write Register
     pub const MASK_WRITE_REGISTER: u8 = 0x16;
     /// 23 (0x17) Read/Write Multiple Registers
     pub const READ_WRITE_MULTIPLE_REGISTERS: u8 = 0x17;
+    /// 24 (0x18) Read FIFO Queue
+    pub const READ_FIFO_QUEUE: u8 = 0x18;
+    /// 43 (0x2B) Encapsulated Interface Transport
+    pub const ENCAPSULATED_INTERFACE: u8 = 0x2b;
     /// Set in the function code of an exception response (AP 4.1).
     pub const EXCEPTION_BIT: u8 = 0x80;
 }
@@ -57,6 +82,10 @@ pub const MAX_WRITE_COILS: u16 = 1968;
 pub const MAX_WRITE_REGISTERS: u16 = 123;
 /// Most registers written by one function 23 (AP 6.17).
 pub const MAX_READ_WRITE_REGISTERS: u16 = 121;
+/// Most registers of a FIFO queue that can be read (AP 6.18).
+pub const MAX_FIFO: u16 = 31;
+/// Most events of a communication event log (AP 6.10).
+pub const MAX_EVENTS: usize = 64;
 
 /// Name of a function code, as the standard gives it.
 #[must_use]
@@ -68,19 +97,19 @@ pub fn function_name(code: u8) -> &'static str {
         function::READ_INPUT_REGISTERS => "Read Input Registers",
         function::WRITE_SINGLE_COIL => "Write Single Coil",
         function::WRITE_SINGLE_REGISTER => "Write Single Register",
-        0x07 => "Read Exception Status",
-        0x08 => "Diagnostics",
-        0x0b => "Get Comm Event Counter",
-        0x0c => "Get Comm Event Log",
+        function::READ_EXCEPTION_STATUS => "Read Exception Status",
+        function::DIAGNOSTICS => "Diagnostics",
+        function::COMM_EVENT_COUNTER => "Get Comm Event Counter",
+        function::COMM_EVENT_LOG => "Get Comm Event Log",
         function::WRITE_MULTIPLE_COILS => "Write Multiple Coils",
         function::WRITE_MULTIPLE_REGISTERS => "Write Multiple Registers",
-        0x11 => "Report Server ID",
-        0x14 => "Read File Record",
-        0x15 => "Write File Record",
+        function::REPORT_SERVER_ID => "Report Server ID",
+        function::READ_FILE_RECORD => "Read File Record",
+        function::WRITE_FILE_RECORD => "Write File Record",
         function::MASK_WRITE_REGISTER => "Mask Write Register",
         function::READ_WRITE_MULTIPLE_REGISTERS => "Read/Write Multiple Registers",
-        0x18 => "Read FIFO Queue",
-        0x2b => "Encapsulated Interface Transport",
+        function::READ_FIFO_QUEUE => "Read FIFO Queue",
+        function::ENCAPSULATED_INTERFACE => "Encapsulated Interface Transport",
         _ => "unknown function",
     }
 }
@@ -193,6 +222,56 @@ pub enum PduError {
         /// Bytes they take.
         takes: usize,
     },
+    /// A count or length says one thing, and there is another.
+    #[error("{what} at offset {offset} has {says} items or bytes, {is} are expected")]
+    Count {
+        /// Which.
+        what: &'static str,
+        /// Where it stands.
+        offset: usize,
+        /// What it says.
+        says: usize,
+        /// What there is, or must be.
+        is: usize,
+    },
+    /// A field has a value that it may not have.
+    #[error("{what} at offset {offset} is {}, {allowed} is allowed", shown(*.is))]
+    Value {
+        /// Which field.
+        what: &'static str,
+        /// Where it stands.
+        offset: usize,
+        /// What it is, if it is there.
+        is: Option<u16>,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// Something that is to be sent is too little or too much.
+    #[error("{what} is {is}, {least} to {most} are allowed")]
+    Limit {
+        /// What.
+        what: &'static str,
+        /// How much it is.
+        is: usize,
+        /// Least allowed.
+        least: usize,
+        /// Most allowed.
+        most: usize,
+    },
+    /// Data of whole registers ends in the middle of one.
+    #[error("half a register stands at offset {offset}: registers take two bytes each")]
+    HalfRegister {
+        /// Where.
+        offset: usize,
+    },
+    /// A part of a file has another reference type than 6 (AP 6.14, 6.15).
+    #[error("reference type at offset {offset} is {is}, 6 is the only one")]
+    ReferenceType {
+        /// Where it stands.
+        offset: usize,
+        /// What it is.
+        is: u8,
+    },
     /// A field that must be the request's differs.
     #[error("{field} at offset {offset} is {is:#06x}, {asked:#06x} was sent")]
     Echo {
@@ -205,6 +284,10 @@ pub enum PduError {
         /// Value in the request.
         asked: u16,
     },
+}
+
+fn shown(value: Option<u16>) -> String {
+    value.map_or_else(|| "missing".to_owned(), |value| format!("{value:#04x}"))
 }
 
 /// The 16-bit field at `offset`; callers have checked the length, missing bytes read as zero.

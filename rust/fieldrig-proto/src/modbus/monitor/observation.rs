@@ -136,7 +136,9 @@ impl Observation {
             None => Response::parse(pdu),
         };
         match read {
-            Ok(Response::Registers { values, .. }) => self.values = Values::Registers(values),
+            Ok(Response::Registers { values, .. } | Response::FifoQueue { values }) => {
+                self.values = Values::Registers(values)
+            }
             Ok(Response::Bits { values, .. }) => self.values = Values::Bits(values),
             Ok(Response::Exception(exception)) => self.exception = Some(exception.code),
             Ok(_) => {}
@@ -202,7 +204,8 @@ fn range(request: &Request) -> (Option<u16>, Option<u16>) {
         Request::WriteMultipleCoils { address, values } => (*address, values.len() as u16),
         Request::WriteMultipleRegisters { address, values } => (*address, values.len() as u16),
         Request::ReadWriteMultipleRegisters { read_address, read_quantity, .. } => (*read_address, *read_quantity),
-        Request::Raw { .. } => return (None, None),
+        Request::ReadFifoQueue { address } => return (Some(*address), None),
+        _ => return (None, None),
     };
     (Some(address), Some(quantity))
 }

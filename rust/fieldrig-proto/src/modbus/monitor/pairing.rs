@@ -4,7 +4,7 @@ use super::cutter::Piece;
 use super::observation::{Kind, Observation};
 use super::{Config, Inbox};
 use crate::dissect::Sender;
-use crate::modbus::pdu::{Length, Request, Response, function as f, request_length, response_length};
+use crate::modbus::pdu::{Length, Request, Response, function as f, request_length, response_length, sub_function};
 use crate::modbus::rtu::{BROADCAST, View};
 use crate::time::{Duration, Stamp, Time};
 
@@ -39,11 +39,15 @@ impl Open {
                 counted(usize::from(*quantity) * 2)
             }
             Request::MaskWriteRegister { .. } => Some(7),
-            Request::Raw { .. } => match response_length(pdu) {
-                Length::Known(length) => Some(length),
+            Request::WriteSingleCoil { .. }
+            | Request::WriteSingleRegister { .. }
+            | Request::WriteMultipleCoils { .. }
+            | Request::WriteMultipleRegisters { .. } => Some(5),
+            Request::Diagnostics { sub: sub_function::RETURN_QUERY_DATA, data } => Some(3 + data.len() * 2),
+            _ => match response_length(pdu) {
+                Length::Known(length) | Length::Usually(length) => Some(length),
                 Length::Needs(_) | Length::Unknown => None,
             },
-            _ => Some(5),
         }
     }
 }
@@ -79,7 +83,7 @@ impl Pairing {
             View(frame).problem().is_none().then_some(length + 3)
         };
         let by = |length: Length| match length {
-            Length::Known(length) => whole(length),
+            Length::Known(length) | Length::Usually(length) => whole(length),
             Length::Needs(_) | Length::Unknown => None,
         };
         let awaited = || self.open.as_ref().filter(|open| open.unit == *unit)?.answer_length(pdu);
@@ -90,7 +94,7 @@ impl Pairing {
                 let request = request_length(pdu);
                 // What nobody awaits is a response only once it can be no request any more.
                 let undecided = match request {
-                    Length::Known(length) => bytes.len() < length + 3,
+                    Length::Known(length) | Length::Usually(length) => bytes.len() < length + 3,
                     Length::Needs(_) => true,
                     Length::Unknown => false,
                 };
@@ -196,13 +200,16 @@ impl Pairing {
     }
 }
 
-/// The answer repeats the request (AP 6.5, 6.6, 6.16); of functions that are not known, it may.
+/// The answer repeats the request (AP 6.5, 6.6, 6.8, 6.15, 6.16); of functions that are not known, it may.
 fn is_echoed(request: &Request) -> bool {
     matches!(
         request,
         Request::WriteSingleCoil { .. }
             | Request::WriteSingleRegister { .. }
             | Request::MaskWriteRegister { .. }
+            | Request::Diagnostics { .. }
+            | Request::WriteFileRecord { .. }
+            | Request::Encapsulated { .. }
             | Request::Raw { .. }
     )
 }

@@ -21,6 +21,14 @@ impl Exception {
     pub const ILLEGAL_DATA_VALUE: u8 = 0x03;
     /// 04 SERVER DEVICE FAILURE
     pub const SERVER_DEVICE_FAILURE: u8 = 0x04;
+    /// 05 ACKNOWLEDGE
+    pub const ACKNOWLEDGE: u8 = 0x05;
+    /// 06 SERVER DEVICE BUSY
+    pub const SERVER_DEVICE_BUSY: u8 = 0x06;
+    /// 07 NEGATIVE ACKNOWLEDGE: of older devices
+    pub const NEGATIVE_ACKNOWLEDGE: u8 = 0x07;
+    /// 08 MEMORY PARITY ERROR
+    pub const MEMORY_PARITY_ERROR: u8 = 0x08;
     /// 0B GATEWAY TARGET DEVICE FAILED TO RESPOND
     pub const GATEWAY_TARGET_FAILED_TO_RESPOND: u8 = 0x0b;
     /// 0A GATEWAY PATH UNAVAILABLE

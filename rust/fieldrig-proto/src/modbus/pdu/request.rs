@@ -1,8 +1,9 @@
 //! Requests.
 
 use super::{
-    MAX_PDU, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_REGISTERS, MAX_WRITE_COILS, MAX_WRITE_REGISTERS,
-    PduError, at_least, counted, exactly, function as f, pack, put, unpack, word, words,
+    FileRange, FileRecord, MAX_PDU, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_REGISTERS, MAX_WRITE_COILS,
+    MAX_WRITE_REGISTERS, MEI_DEVICE_IDENTIFICATION, PduError, at_least, counted, diagnostics, exactly, file,
+    function as f, identification, pack, put, sub_function, unpack, word, words,
 };
 
 /// A request. Coils and registers are numbered as on the wire: address 0 is the first (AP 4.4).
@@ -50,6 +51,19 @@ pub enum Request {
         /// Value.
         value: u16,
     },
+    /// 07 (0x07) Read Exception Status
+    ReadExceptionStatus,
+    /// 08 (0x08) Diagnostics
+    Diagnostics {
+        /// Sub-function; see [`sub_function`].
+        sub: u16,
+        /// Words behind it.
+        data: Vec<u16>,
+    },
+    /// 11 (0x0B) Get Comm Event Counter
+    CommEventCounter,
+    /// 12 (0x0C) Get Comm Event Log
+    CommEventLog,
     /// 15 (0x0F) Write Multiple Coils
     WriteMultipleCoils {
         /// First address.
@@ -63,6 +77,18 @@ pub enum Request {
         address: u16,
         /// Values.
         values: Vec<u16>,
+    },
+    /// 17 (0x11) Report Server ID
+    ReportServerId,
+    /// 20 (0x14) Read File Record
+    ReadFileRecord {
+        /// What is read, in this order.
+        parts: Vec<FileRange>,
+    },
+    /// 21 (0x15) Write File Record
+    WriteFileRecord {
+        /// What is written.
+        parts: Vec<FileRecord>,
     },
     /// 22 (0x16) Mask Write Register: value = (value AND and) OR (or AND NOT and)
     MaskWriteRegister {
@@ -83,6 +109,25 @@ pub enum Request {
         write_address: u16,
         /// Values to write.
         values: Vec<u16>,
+    },
+    /// 24 (0x18) Read FIFO Queue
+    ReadFifoQueue {
+        /// Address of the queue's count.
+        address: u16,
+    },
+    /// 43 / 14 (0x2B / 0x0E) Read Device Identification
+    ReadDeviceIdentification {
+        /// 1 basic, 2 regular, 3 extended, 4 one object.
+        code: u8,
+        /// The object to begin with, or the one asked for.
+        object: u8,
+    },
+    /// 43 (0x2B) Encapsulated Interface Transport of another MEI type
+    Encapsulated {
+        /// MEI type; 13 is CANopen.
+        mei: u8,
+        /// What follows it.
+        data: Vec<u8>,
     },
     /// Any function code and any data.
     Raw {
@@ -115,6 +160,15 @@ impl Request {
             Request::WriteMultipleRegisters { .. } => f::WRITE_MULTIPLE_REGISTERS,
             Request::MaskWriteRegister { .. } => f::MASK_WRITE_REGISTER,
             Request::ReadWriteMultipleRegisters { .. } => f::READ_WRITE_MULTIPLE_REGISTERS,
+            Request::ReadExceptionStatus => f::READ_EXCEPTION_STATUS,
+            Request::Diagnostics { .. } => f::DIAGNOSTICS,
+            Request::CommEventCounter => f::COMM_EVENT_COUNTER,
+            Request::CommEventLog => f::COMM_EVENT_LOG,
+            Request::ReportServerId => f::REPORT_SERVER_ID,
+            Request::ReadFileRecord { .. } => f::READ_FILE_RECORD,
+            Request::WriteFileRecord { .. } => f::WRITE_FILE_RECORD,
+            Request::ReadFifoQueue { .. } => f::READ_FIFO_QUEUE,
+            Request::ReadDeviceIdentification { .. } | Request::Encapsulated { .. } => f::ENCAPSULATED_INTERFACE,
             Request::Raw { function, .. } => *function,
         }
     }
@@ -129,10 +183,18 @@ impl Request {
                 | f::WRITE_MULTIPLE_COILS
                 | f::WRITE_MULTIPLE_REGISTERS
                 | f::MASK_WRITE_REGISTER
+                | f::WRITE_FILE_RECORD
         )
     }
 
-    /// What it writes: `"coils"` or `"holding"`, the first address, how many. `None` if it writes nothing or nobody knows.
+    /// It gets an answer, if it is sent to one unit. Force Listen Only Mode never does (AP 6.8.1, 0004).
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        !matches!(self, Request::Diagnostics { sub: sub_function::FORCE_LISTEN_ONLY, .. })
+    }
+
+    /// What it writes: `"coils"`, `"holding"` or, by number, `"files"`; the first address, how many. `None` if it writes
+    /// nothing or nobody knows.
     #[must_use]
     pub fn written(&self) -> Option<(&'static str, u16, u16)> {
         let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
@@ -146,14 +208,40 @@ impl Request {
             Request::ReadWriteMultipleRegisters { write_address, values, .. } => {
                 Some(("holding", *write_address, count(values.len())))
             }
+            Request::WriteFileRecord { parts } => {
+                let first = parts.iter().map(|part| part.file).min()?;
+                let last = parts.iter().map(|part| part.file).max()?;
+                Some(("files", first, (last - first).saturating_add(1)))
+            }
             _ => None,
         }
     }
 
-    /// It can cause behaviour: everything but the plain reads (functions 01 to 04).
+    /// It can cause behaviour: everything but what only asks. What restarts, silences, clears or writes does, and so does
+    /// what nobody knows; raw bytes are judged by what they say.
     #[must_use]
     pub fn is_stimulus(&self) -> bool {
-        !(f::READ_COILS..=f::READ_INPUT_REGISTERS).contains(&self.function())
+        match self {
+            Request::ReadCoils { .. }
+            | Request::ReadDiscreteInputs { .. }
+            | Request::ReadHoldingRegisters { .. }
+            | Request::ReadInputRegisters { .. }
+            | Request::ReadExceptionStatus
+            | Request::CommEventCounter
+            | Request::CommEventLog
+            | Request::ReportServerId
+            | Request::ReadFileRecord { .. }
+            | Request::ReadFifoQueue { .. }
+            | Request::ReadDeviceIdentification { .. } => false,
+            Request::Diagnostics { sub, .. } => !diagnostics::only_asks(*sub),
+            Request::Raw { function: f::READ_COILS..=f::READ_INPUT_REGISTERS, .. } => false,
+            Request::Raw { function, data } => {
+                let mut pdu = vec![*function];
+                pdu.extend_from_slice(data);
+                !matches!(Request::parse(&pdu), Ok(read) if !matches!(read, Request::Raw { .. }) && !read.is_stimulus())
+            }
+            _ => true,
+        }
     }
 
     /// Appends the PDU. Counts are cut to their fields; what [`Request::check`] accepts is encoded without loss.
@@ -192,7 +280,22 @@ impl Request {
                 put(out, *read_quantity);
                 put_registers(out, *write_address, values);
             }
+            Request::Diagnostics { sub, data } => diagnostics::encode(*sub, data, out),
+            Request::ReadFileRecord { parts } => file::encode_read(parts, out),
+            Request::WriteFileRecord { parts } => file::encode_written(parts, out),
+            Request::ReadFifoQueue { address } => put(out, *address),
+            Request::ReadDeviceIdentification { code, object } => {
+                out.extend_from_slice(&[MEI_DEVICE_IDENTIFICATION, *code, *object]);
+            }
+            Request::Encapsulated { mei, data } => {
+                out.push(*mei);
+                out.extend_from_slice(data);
+            }
             Request::Raw { data, .. } => out.extend_from_slice(data),
+            Request::ReadExceptionStatus
+            | Request::CommEventCounter
+            | Request::CommEventLog
+            | Request::ReportServerId => {}
         }
     }
 
@@ -233,12 +336,24 @@ impl Request {
                     values: words(bytes),
                 })
             }
+            f::READ_EXCEPTION_STATUS | f::COMM_EVENT_COUNTER | f::COMM_EVENT_LOG | f::REPORT_SERVER_ID => {
+                exactly(pdu, 1)?;
+                Ok(parse_bare(code))
+            }
+            f::DIAGNOSTICS => diagnostics::parse_request(pdu),
+            f::READ_FILE_RECORD => file::parse_read(pdu),
+            f::WRITE_FILE_RECORD => file::parse_written(pdu).map(|parts| Request::WriteFileRecord { parts }),
+            f::READ_FIFO_QUEUE => {
+                exactly(pdu, 3)?;
+                Ok(Request::ReadFifoQueue { address: word(pdu, 1) })
+            }
+            f::ENCAPSULATED_INTERFACE => identification::parse_request(pdu),
             _ => Ok(Request::raw(pdu)),
         }
     }
 
-    /// Says whether the standard allows to ask this: quantities of the function (AP 6.x). `Raw` may be anything that
-    /// fits into a PDU.
+    /// Says whether the standard allows to ask this: quantities, sub-functions' data and codes of the function (AP 6.x).
+    /// `Raw` may be anything that fits into a PDU.
     ///
     /// # Errors
     /// A quantity outside the function's range; a raw PDU that is too long.
@@ -265,17 +380,25 @@ impl Request {
                 within("the write quantity", values.len(), MAX_READ_WRITE_REGISTERS)
             }
             Request::Raw { data, .. } if data.len() >= MAX_PDU => Err(PduError::TooLong { length: data.len() + 1 }),
-            Request::WriteSingleCoil { .. }
-            | Request::WriteSingleRegister { .. }
-            | Request::MaskWriteRegister { .. }
-            | Request::Raw { .. } => Ok(()),
+            Request::Encapsulated { data, .. } if data.len() + 2 > MAX_PDU => {
+                Err(PduError::TooLong { length: data.len() + 2 })
+            }
+            Request::Diagnostics { sub, data } => diagnostics::check(*sub, data),
+            Request::ReadFileRecord { parts } => file::check_read(parts),
+            Request::WriteFileRecord { parts } => file::check_write(parts),
+            Request::ReadDeviceIdentification { code, .. } if !(1..=4).contains(code) => {
+                let is = Some(u16::from(*code));
+                Err(PduError::Value { what: "the code", offset: 2, is, allowed: "1 to 4" })
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Says whether the addresses asked for exist at all: the last one is at most 0xFFFF (AP 4.4).
+    /// Says whether the addresses asked for exist at all: the last one is at most 0xFFFF (AP 4.4); of files, the number is
+    /// not 0 and the last record at most 0x270F (AP 6.14).
     ///
     /// # Errors
-    /// A range that ends beyond 0xFFFF.
+    /// A range that ends beyond 0xFFFF; a file or record that cannot be.
     pub fn check_addresses(&self) -> Result<(), PduError> {
         let fits = |address: u16, quantity: usize| {
             if usize::from(address) + quantity <= 0x1_0000 {
@@ -294,6 +417,12 @@ impl Request {
             Request::ReadWriteMultipleRegisters { read_address, read_quantity, write_address, values } => {
                 fits(*read_address, usize::from(*read_quantity))?;
                 fits(*write_address, values.len())
+            }
+            Request::ReadFileRecord { parts } => {
+                parts.iter().try_for_each(|part| file::check_place(part.file, part.record, part.length.into()))
+            }
+            Request::WriteFileRecord { parts } => {
+                parts.iter().try_for_each(|part| file::check_place(part.file, part.record, part.values.len()))
             }
             _ => Ok(()),
         }
@@ -321,6 +450,16 @@ fn counted_for(pdu: &[u8], offset: usize, quantity: u16, takes: usize) -> Result
         return Err(PduError::ByteCountForQuantity { offset, says: pdu[offset], quantity, takes });
     }
     Ok(bytes)
+}
+
+/// Functions without any data.
+fn parse_bare(code: u8) -> Request {
+    match code {
+        f::READ_EXCEPTION_STATUS => Request::ReadExceptionStatus,
+        f::COMM_EVENT_COUNTER => Request::CommEventCounter,
+        f::COMM_EVENT_LOG => Request::CommEventLog,
+        _ => Request::ReportServerId,
+    }
 }
 
 fn put_registers(out: &mut Vec<u8>, address: u16, values: &[u16]) {

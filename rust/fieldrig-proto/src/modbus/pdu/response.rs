@@ -1,6 +1,9 @@
 //! Responses, and whether one answers a request.
 
-use super::{Exception, PduError, Request, counted, exactly, function as f, pack, put, unpack, word, words};
+use super::{
+    DeviceIdentification, Exception, FileRecord, MAX_EVENTS, MAX_FIFO, PduError, Request, at_least, counted,
+    diagnostics, exactly, file, function as f, identification, pack, put, unpack, word, words,
+};
 
 /// A response.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +36,62 @@ pub enum Response {
         address: u16,
         /// New value.
         value: u16,
+    },
+    /// 07 (0x07) Read Exception Status
+    ExceptionStatus(u8),
+    /// 08 (0x08) Diagnostics
+    Diagnostics {
+        /// Sub-function.
+        sub: u16,
+        /// Words behind it.
+        data: Vec<u16>,
+    },
+    /// 11 (0x0B) Get Comm Event Counter
+    CommEventCounter {
+        /// FFFF while a program command is still being done, else 0000.
+        status: u16,
+        /// Messages completed.
+        events: u16,
+    },
+    /// 12 (0x0C) Get Comm Event Log
+    CommEventLog {
+        /// FFFF while a program command is still being done, else 0000.
+        status: u16,
+        /// Messages completed.
+        events: u16,
+        /// Messages on the line.
+        messages: u16,
+        /// Events, the newest first, 64 at most.
+        log: Vec<u8>,
+    },
+    /// 17 (0x11) Report Server ID: the id, the run indicator and what else there is, as the device has them
+    ServerId {
+        /// What follows the byte count.
+        data: Vec<u8>,
+    },
+    /// 20 (0x14) Read File Record
+    FileRecords {
+        /// What was read, one for each part asked for.
+        parts: Vec<Vec<u16>>,
+    },
+    /// 21 (0x15) Write File Record
+    WriteFileRecord {
+        /// What was written.
+        parts: Vec<FileRecord>,
+    },
+    /// 24 (0x18) Read FIFO Queue
+    FifoQueue {
+        /// What stands in the queue, 31 at most.
+        values: Vec<u16>,
+    },
+    /// 43 / 14 (0x2B / 0x0E) Read Device Identification
+    DeviceIdentification(DeviceIdentification),
+    /// 43 (0x2B) Encapsulated Interface Transport of another MEI type
+    Encapsulated {
+        /// MEI type.
+        mei: u8,
+        /// What follows it.
+        data: Vec<u8>,
     },
     /// 15 (0x0F) Write Multiple Coils, 16 (0x10) Write Multiple Registers
     Written {
@@ -75,6 +134,15 @@ impl Response {
             Response::WriteSingleCoil { .. } => f::WRITE_SINGLE_COIL,
             Response::WriteSingleRegister { .. } => f::WRITE_SINGLE_REGISTER,
             Response::MaskWriteRegister { .. } => f::MASK_WRITE_REGISTER,
+            Response::ExceptionStatus(_) => f::READ_EXCEPTION_STATUS,
+            Response::Diagnostics { .. } => f::DIAGNOSTICS,
+            Response::CommEventCounter { .. } => f::COMM_EVENT_COUNTER,
+            Response::CommEventLog { .. } => f::COMM_EVENT_LOG,
+            Response::ServerId { .. } => f::REPORT_SERVER_ID,
+            Response::FileRecords { .. } => f::READ_FILE_RECORD,
+            Response::WriteFileRecord { .. } => f::WRITE_FILE_RECORD,
+            Response::FifoQueue { .. } => f::READ_FIFO_QUEUE,
+            Response::DeviceIdentification(_) | Response::Encapsulated { .. } => f::ENCAPSULATED_INTERFACE,
             Response::Exception(exception) => exception.function,
         }
     }
@@ -107,6 +175,33 @@ impl Response {
                 put(out, *address);
                 put(out, *and);
                 put(out, *or);
+            }
+            Response::ExceptionStatus(status) => out.push(*status),
+            Response::Diagnostics { sub, data } => diagnostics::encode(*sub, data, out),
+            Response::CommEventCounter { status, events } => {
+                put(out, *status);
+                put(out, *events);
+            }
+            Response::CommEventLog { status, events, messages, log } => {
+                out.push((6 + log.len()) as u8);
+                [status, events, messages].into_iter().for_each(|value| put(out, *value));
+                out.extend_from_slice(log);
+            }
+            Response::ServerId { data } => {
+                out.push(data.len() as u8);
+                out.extend_from_slice(data);
+            }
+            Response::FileRecords { parts } => file::encode_records(parts, out),
+            Response::WriteFileRecord { parts } => file::encode_written(parts, out),
+            Response::FifoQueue { values } => {
+                put(out, (2 + values.len() * 2) as u16);
+                put(out, values.len() as u16);
+                values.iter().for_each(|value| put(out, *value));
+            }
+            Response::DeviceIdentification(identification) => identification.encode(out),
+            Response::Encapsulated { mei, data } => {
+                out.push(*mei);
+                out.extend_from_slice(data);
             }
             Response::Raw { data, .. } => out.extend_from_slice(data),
             Response::Exception(_) => {}
@@ -142,7 +237,7 @@ impl Response {
                 exactly(pdu, 7)?;
                 Ok(Response::MaskWriteRegister { address: word(pdu, 1), and: word(pdu, 3), or: word(pdu, 5) })
             }
-            _ => Ok(Response::Raw { function, data: pdu[1..].to_vec() }),
+            _ => parse_special(pdu, function),
         }
     }
 
@@ -180,8 +275,99 @@ impl Response {
                 amount(values.len() * 2, *quantity, usize::from(*quantity) * 2)?;
                 Ok(Response::Registers { function, values })
             }
-            (request, response) => echo(request, pdu).map(|()| response),
+            (request, response) => {
+                special_answers(request, &response)?;
+                echo(request, pdu).map(|()| response)
+            }
         }
+    }
+}
+
+/// The functions that touch none of the four tables.
+fn parse_special(pdu: &[u8], function: u8) -> Result<Response, PduError> {
+    match function {
+        f::READ_EXCEPTION_STATUS => {
+            exactly(pdu, 2)?;
+            Ok(Response::ExceptionStatus(pdu[1]))
+        }
+        f::DIAGNOSTICS => diagnostics::parse_response(pdu),
+        f::COMM_EVENT_COUNTER => {
+            exactly(pdu, 5)?;
+            Ok(Response::CommEventCounter { status: word(pdu, 1), events: word(pdu, 3) })
+        }
+        f::COMM_EVENT_LOG => {
+            let log = counted(pdu, 1)?.get(6..);
+            let log = log.filter(|log| log.len() <= MAX_EVENTS).ok_or_else(|| {
+                let is = Some(u16::from(pdu[1]));
+                PduError::Value { what: "the byte count", offset: 1, is, allowed: "6 to 70" }
+            })?;
+            let (status, events, messages) = (word(pdu, 2), word(pdu, 4), word(pdu, 6));
+            Ok(Response::CommEventLog { status, events, messages, log: log.to_vec() })
+        }
+        f::REPORT_SERVER_ID => Ok(Response::ServerId { data: counted(pdu, 1)?.to_vec() }),
+        f::READ_FILE_RECORD => file::parse_records(pdu),
+        f::WRITE_FILE_RECORD => file::parse_written(pdu).map(|parts| Response::WriteFileRecord { parts }),
+        f::READ_FIFO_QUEUE => parse_fifo(pdu),
+        f::ENCAPSULATED_INTERFACE => identification::parse_response(pdu),
+        _ => Ok(Response::Raw { function, data: pdu[1..].to_vec() }),
+    }
+}
+
+/// The byte count has 16 bits and counts the FIFO count as well; there are 31 registers at most (AP 6.18).
+fn parse_fifo(pdu: &[u8]) -> Result<Response, PduError> {
+    at_least(pdu, 5)?;
+    let (bytes, count) = (usize::from(word(pdu, 1)), word(pdu, 3));
+    if count > MAX_FIFO {
+        return Err(PduError::Value { what: "the FIFO count", offset: 3, is: Some(count), allowed: "0 to 31" });
+    }
+    if bytes != pdu.len() - 3 {
+        return Err(PduError::Count { what: "the byte count", offset: 1, says: bytes, is: pdu.len() - 3 });
+    }
+    if bytes != 2 + usize::from(count) * 2 {
+        return Err(PduError::Count { what: "the byte count", offset: 1, says: bytes, is: 2 + usize::from(count) * 2 });
+    }
+    Ok(Response::FifoQueue { values: words(&pdu[5..]) })
+}
+
+/// What an answer of these functions must repeat or contain (AP 6.8, 6.14, 6.15, 6.19 to 6.21).
+fn special_answers(request: &Request, response: &Response) -> Result<(), PduError> {
+    match (request, response) {
+        (Request::Diagnostics { sub, data }, Response::Diagnostics { sub: is, data: got }) => {
+            diagnostics::answers((*sub, data), (*is, got))
+        }
+        (Request::ReadFileRecord { parts: asked }, Response::FileRecords { parts }) => file::answers(asked, parts),
+        (Request::WriteFileRecord { parts: asked }, Response::WriteFileRecord { parts }) => same_parts(asked, parts),
+        (Request::ReadDeviceIdentification { code, object }, Response::DeviceIdentification(identification)) => {
+            identification.answers(*code, *object)
+        }
+        (Request::ReadDeviceIdentification { .. }, Response::Encapsulated { mei, .. }) => {
+            mei_echo(identification::MEI_DEVICE_IDENTIFICATION, *mei)
+        }
+        (Request::Encapsulated { mei, .. }, Response::Encapsulated { mei: is, .. }) => mei_echo(*mei, *is),
+        (Request::Encapsulated { mei, .. }, Response::DeviceIdentification(_)) => {
+            mei_echo(*mei, identification::MEI_DEVICE_IDENTIFICATION)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mei_echo(asked: u8, is: u8) -> Result<(), PduError> {
+    let error = || PduError::Echo { field: "MEI type", offset: 1, is: is.into(), asked: asked.into() };
+    if asked == is { Ok(()) } else { Err(error()) }
+}
+
+/// The answer of function 21 is its request again (AP 6.15).
+fn same_parts(asked: &[FileRecord], is: &[FileRecord]) -> Result<(), PduError> {
+    let mut pdus = [Vec::new(), Vec::new()];
+    for (pdu, parts) in pdus.iter_mut().zip([asked, is]) {
+        pdu.push(f::WRITE_FILE_RECORD);
+        file::encode_written(parts, pdu);
+    }
+    let [asked, is] = pdus;
+    let different = asked.iter().zip(&is).position(|(asked, is)| asked != is);
+    match different {
+        Some(at) => Err(PduError::Echo { field: "byte", offset: at, is: is[at].into(), asked: asked[at].into() }),
+        None => Ok(()),
     }
 }
 

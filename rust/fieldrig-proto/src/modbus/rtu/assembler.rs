@@ -233,7 +233,7 @@ impl Tolerant {
 fn whole_frame(bytes: &[u8], traffic: Traffic) -> Option<usize> {
     let (unit, pdu) = bytes.split_first()?;
     let ends_here = |length: Length| match length {
-        Length::Known(length) => {
+        Length::Known(length) | Length::Usually(length) => {
             let frame = bytes.get(..length + 3)?;
             View(frame).problem().is_none().then_some(length + 3)
         }
@@ -252,7 +252,7 @@ fn whole_frame(bytes: &[u8], traffic: Traffic) -> Option<usize> {
 fn under_way(bytes: &[u8], traffic: Traffic) -> bool {
     let Some((_, pdu)) = bytes.split_first() else { return true };
     let incomplete = |length: Length| match length {
-        Length::Known(length) => bytes.len() < length + 3,
+        Length::Known(length) | Length::Usually(length) => bytes.len() < length + 3,
         Length::Needs(_) => true,
         Length::Unknown => false,
     };
