@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from fieldrig.suites.modbus_server.outcome import requirements
+from fieldrig.suites.modbus_server.saboteurs.device import judged_rows
 
 from .foreign import COMMANDS, running
 
@@ -59,8 +60,8 @@ def test_foreign_server_is_judged_as_confirmed_by_hand(name: str, reports: Repor
     done = report.done
     records = [json.loads(line) for line in done.stdout.splitlines()]
     rows = {record["id"]: record for record in records if record["kind"] == "row"}
-    assert list(rows) == list(requirements()), done.stderr
-    verdicts = {row: record["verdict"] for row, record in rows.items()}
+    assert list(rows) == judged_rows(), done.stderr
+    verdicts = {row: record["verdict"] for row, record in rows.items() if "tcp" in requirements()[row].carriers}
     expected = pinned(name, verdicts)
     assert verdicts == expected, {row: rows[row]["says"] for row in rows if verdicts[row] != expected.get(row)}
     failed = {row for row, verdict in expected.items() if verdict == "fail"}

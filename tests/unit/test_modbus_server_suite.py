@@ -14,7 +14,8 @@ import pytest
 from fieldrig.suites import modbus_server
 from fieldrig.suites.modbus_server import report
 from fieldrig.suites.modbus_server.capabilities import Capabilities, CapabilityError, load, parse
-from fieldrig.suites.modbus_server.frames import Adu, adu, is_normal, messages, read_pdu, split
+from fieldrig.suites.modbus_server.carriers.tcp import adu, messages, split, taken_apart
+from fieldrig.suites.modbus_server.frames import is_normal, read_pdu
 from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import Missed, Requirement, Undecided, requirements
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
@@ -190,7 +191,8 @@ def test_exit_codes_count_musts() -> None:
 
 def test_coverage_counts_every_requirement_once() -> None:
     counts = report.coverage([])
-    assert {name: section["not tested"] for name, section in counts.items()} == {"MBAP": 31, "PDU": 10, "FC03": 5}
+    assert {name: section["not tested"] for name, section in counts.items()}["MBAP"] == 31
+    assert sum(sum(section.values()) for section in counts.values()) == len(requirements())
     assert report.coverage_table([])[-1][0] == "all"
 
 
@@ -276,9 +278,9 @@ def test_any_bytes_can_be_cut(data: bytes) -> None:
 
 
 def test_a_normal_answer_is_known_by_function_and_size() -> None:
-    assert is_normal(Adu(ANSWER), 3, 1)
-    assert not is_normal(Adu(ANSWER), 4, 1)
-    assert not is_normal(Adu(ANSWER), 3, 2)
+    assert is_normal(taken_apart(ANSWER), 3, 1)
+    assert not is_normal(taken_apart(ANSWER), 4, 1)
+    assert not is_normal(taken_apart(ANSWER), 3, 2)
     assert adu(read_pdu(3, 0, 1), transaction=1, unit=2, length=9).hex(" ") == "00 01 00 00 00 09 02 03 00 00 00 01"
 
 

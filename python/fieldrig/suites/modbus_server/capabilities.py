@@ -60,7 +60,7 @@ class Capabilities:
         return self.tables.get("holding", Table())
 
     def has(self, name: str) -> bool:
-        """Whether a capability named in requirements.toml (`max_connections`, `holding.last`) is declared."""
+        """Whether a capability named in requirements (`max_connections`, `holding.last`) is declared."""
         if name == "access":
             return self.outside is not None
         table, _, key = name.rpartition(".")

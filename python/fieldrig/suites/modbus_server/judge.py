@@ -1,7 +1,7 @@
 """Runs one row and says what it came to.
 
 The rules, in the order in which they are applied:
-1. A row that needs a capability that is not declared is `not applicable`.
+1. A row that needs a capability that is not declared, or is not for the carrier at hand, is `not applicable`.
 2. A row is judged only if a plain read on a new connection is answered before it; otherwise it is `not tested`.
 3. Bytes that the row forbids fail it. A `should` row that is missed is `advice`: it is shown in its own column and does
    not fail the run. A row of kind `report` is `reported`, whatever it saw.
@@ -15,7 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .outcome import Absent, Inapplicable, Missed, Requirement, Row, Undecided, Verdict
+from .outcome import (
+    Absent,
+    Excluded,
+    Inapplicable,
+    Missed,
+    NotRun,
+    Requirement,
+    Row,
+    Undecided,
+    Verdict,
+)
 from .server import Health, Server
 from .wire import WireError
 
@@ -25,19 +35,24 @@ RowTest = Callable[[Server], None]
 def judge(requirement: Requirement, test: RowTest, server: Server) -> Row:
     """Judges one row."""
     server.begin()
+    carrier = server.carrier.name
+    if carrier not in requirement.carriers:
+        return Row(requirement, "not applicable", f"a row for {', '.join(requirement.carriers)}", carrier=carrier)
     lacking = [name for name in requirement.needs if not server.capabilities.has(name)]
     if lacking:
-        return Row(requirement, "not applicable", f"not declared: {', '.join(lacking)}")
+        return Row(requirement, "not applicable", f"not declared: {', '.join(lacking)}", carrier=carrier)
     health = _health(server, 1 if server.lost else 3)
     server.lost = health != "answers"
     if server.lost:
-        return Row(requirement, "not tested", f"before this row a plain read was not answered ({health})")
+        return Row(
+            requirement, "not tested", f"before this row a plain read was not answered ({health})", carrier=carrier
+        )
     verdict, says = _judged(test, server)
     if verdict == "fail" and requirement.level != "must":
         verdict = "advice"
     if requirement.kind == "report" and verdict in ("pass", "fail", "advice"):
         verdict = "reported"
-    return Row(requirement, verdict, says, tuple(server.exchanges))
+    return Row(requirement, verdict, says, tuple(server.exchanges), carrier)
 
 
 def _judged(test: RowTest, server: Server) -> tuple[Verdict, str]:
@@ -78,6 +93,10 @@ def _attempt(test: RowTest, server: Server) -> tuple[Verdict | None, str, bool]:
         return "inconclusive", str(undecided), True
     except Inapplicable as inapplicable:
         return "not applicable", str(inapplicable), True
+    except Excluded as excluded:
+        return "excluded by probe", str(excluded), True
+    except NotRun as unrun:
+        return "not run", str(unrun), True
     except WireError as error:
         return None, f"a connection could not be made: {error}", False
     finally:

@@ -33,7 +33,7 @@ class Conformance:
         return self._server
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Rows run in the order of requirements.toml; `only` selects them by the beginning of their id."""
+        """Rows run in the order of the requirements; `only` selects them by the beginning of their id."""
         order = list(self._requirements)
         items.sort(key=lambda item: order.index(self._requirement(item).id))
         if self._only:
@@ -54,7 +54,7 @@ class Conformance:
                 raise InconclusiveError(text)
             case "advice":
                 pytest.xfail(f"advice: {text}")
-            case "not applicable" | "not tested":
+            case "not applicable" | "excluded by probe" | "not run" | "not tested":
                 pytest.skip(f"{row.verdict}: {text}")
         return True
 

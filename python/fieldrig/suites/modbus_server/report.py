@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from .frames import messages
+from .carriers import CARRIERS, Carrier
 from .outcome import VERDICTS, Exchange, Row, requirements, sections
 
 _SHOWN_OF_PASS = 2
@@ -21,38 +21,36 @@ def lines(row: Row) -> list[str]:
     shown = [f"{requirement.id:<8} {row.verdict:<14} {requirement.text} (see {requirement.spec}, {requirement.level})"]
     shown.append(f"         {row.says}")
     attention = row.verdict in _ATTENTION
+    carrier = CARRIERS[row.carrier]
     decisive = row.exchanges[-_SHOWN_OF_REST:] if attention else row.exchanges[:_SHOWN_OF_PASS]
     if len(decisive) < len(row.exchanges):
         shown.append(f"         {len(decisive)} of {len(row.exchanges)} exchanges:")
     for exchange in decisive:
-        shown.append("         " + line_of(exchange))
+        shown.append("         " + line_of(exchange, carrier))
     if attention:
         received = [exchange for exchange in decisive if exchange.what == "received"]
         for exchange in received[-1:]:
-            shown += ["           " + line for line in _dissections(exchange)[-1].splitlines()[1:]]
+            shown += ["           " + line for line in _dissections(exchange, carrier)[-1].splitlines()[1:]]
     return shown
 
 
-def line_of(exchange: Exchange) -> str:
+def line_of(exchange: Exchange, carrier: Carrier) -> str:
     """One exchange: connection, direction, bytes, meaning."""
     if exchange.what == "note":
         return f"[{exchange.connection}] - {exchange.text}"
     arrow = ">" if exchange.what == "sent" else "<"
     data = exchange.data[:_BYTES_SHOWN].hex(" ")
     more = f" .. ({len(exchange.data)} bytes)" if len(exchange.data) > _BYTES_SHOWN else ""
-    meanings = [text.partition("\n")[0] for text in _dissections(exchange)]
+    meanings = [text.partition("\n")[0] for text in _dissections(exchange, carrier)]
     if len(meanings) > _MEANINGS_SHOWN:
         meanings[_MEANINGS_SHOWN:] = [f".. {len(meanings) - _MEANINGS_SHOWN} more"]
     meaning = "; ".join(filter(None, (" | ".join(meanings), exchange.text)))
     return f"[{exchange.connection}] {arrow} {data}{more}  {meaning}"
 
 
-def _dissections(exchange: Exchange) -> list[str]:
+def _dissections(exchange: Exchange, carrier: Carrier) -> list[str]:
     """What each message in the bytes means."""
-    from fieldrig import modbus
-
-    sender: Literal["client", "server"] = "client" if exchange.what == "sent" else "server"
-    return [modbus.dissect_tcp(data, sender).render() for data in messages(exchange.data)]
+    return carrier.dissect(exchange.data, "client" if exchange.what == "sent" else "server")
 
 
 def record(row: Row) -> dict[str, Any]:
@@ -64,28 +62,30 @@ def record(row: Row) -> dict[str, Any]:
         "level": requirement.level,
         "spec": f"see {requirement.spec}",
         "text": requirement.text,
+        "carrier": row.carrier,
         "verdict": row.verdict,
         "says": row.says,
-        "exchanges": [_exchange(exchange) for exchange in row.exchanges],
+        "exchanges": [_exchange(exchange, CARRIERS[row.carrier]) for exchange in row.exchanges],
     }
 
 
-def _exchange(exchange: Exchange) -> dict[str, Any]:
+def _exchange(exchange: Exchange, carrier: Carrier) -> dict[str, Any]:
     shown: dict[str, Any] = {"connection": exchange.connection, "what": exchange.what, "at": exchange.at}
     if exchange.data:
-        shown |= {"bytes": exchange.data.hex(" "), "dissected": "\n".join(_dissections(exchange))}
+        shown |= {"bytes": exchange.data.hex(" "), "dissected": "\n".join(_dissections(exchange, carrier))}
     if exchange.text:
         shown["text"] = exchange.text
     return shown
 
 
 def coverage(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
-    """How many requirements of each section came to what; those without a row are not tested."""
+    """How many requirements of each section came to what; those without a row were not tested, or have no test."""
     verdicts = {row.requirement.id: row.verdict for row in rows}
     words: tuple[str, ...] = VERDICTS
     table = {section: dict.fromkeys(words, 0) for section in sections()}
     for requirement in requirements().values():
-        table[requirement.section][verdicts.get(requirement.id, "not tested")] += 1
+        absent = "untestable" if requirement.kind == "untestable" else "not tested"
+        table[requirement.section][verdicts.get(requirement.id, absent)] += 1
     return table
 
 

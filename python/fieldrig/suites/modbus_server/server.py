@@ -8,11 +8,24 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .capabilities import Capabilities
-from .frames import Adu, adu, disputed, is_normal, read_pdu, split
+from .carriers import CARRIERS, Carrier
+from .frames import Adu, is_normal, read_pdu
 from .outcome import Absent, Exchange, Missed, Undecided
 from .wire import Opener, Wire, WireError
 
 Health = Literal["answers", "silent", "refused", "unreachable"]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Whose time the suite keeps: that of the machine, or the virtual one of a rig."""
+
+    now: Callable[[], float]
+    """Seconds since anything."""
+    sleep: Callable[[float], None]
+
+
+REAL = Clock(time.monotonic, time.sleep)
 
 
 @dataclass(frozen=True)
@@ -52,10 +65,12 @@ class Facts:
 class Talk:
     """One connection: requests out, answers in; everything is kept for the report."""
 
-    def __init__(self, wire: Wire, number: int, log: list[Exchange], timing: Callable[[], Timing]) -> None:
+    def __init__(self, wire: Wire, number: int, log: list[Exchange], server: Server) -> None:
         self._wire = wire
+        self._carrier = server.carrier
+        self._clock = server.clock
         self._log = log
-        self._timing = timing
+        self._server = server
         self._buffer = b""
         self._answers: list[Adu] = []
         self.number = number
@@ -83,19 +98,19 @@ class Talk:
 
         They are fewer if the server ended the connection, or if nothing came for the time an answer may take.
         """
-        patience_for_each = self._timing().answer if within is None else within
-        deadline = time.monotonic() + patience_for_each
+        patience_for_each = self._server.timing.answer if within is None else within
+        deadline = self._clock.now() + patience_for_each
         while len(self._answers) < count:
             cut = len(self._answers)
-            undecided = disputed(self._buffer)
-            left = deadline - time.monotonic()
+            undecided = self._carrier.disputed(self._buffer)
+            left = deadline - self._clock.now()
             before = len(self._buffer)
-            patience = min(left, self._timing().settle) if undecided else left
+            patience = min(left, self._server.timing.settle) if undecided else left
             self._take(lambda new: self._enough(new, count), max(patience, 0.0))
             quiet = len(self._buffer) == before
             self._cut(complete=(quiet and undecided) or self.ended is not None or left <= 0)
             if len(self._answers) > cut:
-                deadline = time.monotonic() + patience_for_each
+                deadline = self._clock.now() + patience_for_each
             elif self.ended is not None or left <= 0:
                 break
         given, self._answers = self._answers[:count], self._answers[count:]
@@ -107,7 +122,7 @@ class Talk:
 
     def anything(self, within: float | None = None) -> bytes:
         """Gives whatever comes before silence lasts `within` (the silence of the timing if not given)."""
-        window = self._timing().silence if within is None else within
+        window = self._server.timing.silence if within is None else within
         self._take(lambda new: False, window)
         given = b"".join(answer.raw for answer in self._answers) + self._buffer
         self._answers, self._buffer = [], b""
@@ -115,13 +130,13 @@ class Talk:
 
     def skip(self, count: int) -> None:
         """Waits for that many bytes and forgets them: what a server says to everyone who connects."""
-        self._take(lambda new: len(self._buffer + new) >= count, self._timing().answer)
+        self._take(lambda new: len(self._buffer + new) >= count, self._server.timing.answer)
         self._buffer = self._buffer[count:]
 
     def ends(self, within: float | None = None) -> bool:
         """Waits for the server to end the connection; bytes that come meanwhile are kept."""
         if self.ended is None:
-            self._take(lambda new: False, self._timing().answer if within is None else within)
+            self._take(lambda new: False, self._server.timing.answer if within is None else within)
         return self.ended is not None
 
     def close(self, how: Literal["fin", "rst", "half"] = "fin") -> None:
@@ -145,12 +160,14 @@ class Talk:
     def _enough(self, new: bytes, count: int) -> bool:
         """Enough came for `count` answers, or something whose end only time can tell."""
         data = self._buffer + new
-        cut = split(data, complete=False)
+        cut = self._carrier.split(data, complete=False)
         rest = data[sum(len(answer.raw) for answer in cut) :]
-        return len(self._answers) + len(cut) >= count or (disputed(rest) and not disputed(self._buffer))
+        return len(self._answers) + len(cut) >= count or (
+            self._carrier.disputed(rest) and not self._carrier.disputed(self._buffer)
+        )
 
     def _cut(self, *, complete: bool) -> None:
-        cut = split(self._buffer, complete=complete)
+        cut = self._carrier.split(self._buffer, complete=complete)
         self._answers += cut
         self._buffer = self._buffer[sum(len(answer.raw) for answer in cut) :]
 
@@ -169,9 +186,14 @@ class Server:
         capabilities: Capabilities,
         timing: Timing,
         stalls: Callable[[], int] = lambda: 0,
+        *,
+        carrier: Carrier = CARRIERS["tcp"],
+        clock: Clock = REAL,
     ) -> None:
         self._open = opener
         self._stalls = stalls
+        self.carrier = carrier
+        self.clock = clock
         self.unit = unit
         self.capabilities = capabilities
         self.timing = timing
@@ -214,21 +236,21 @@ class Server:
         counts only after the time of an answer, unless `patient` is false.
         """
         wire = self._opened() if patient and source is None else self._open(source)
-        talk = Talk(wire, len(self._talks) + 1, self.exchanges, lambda: self.timing)
+        talk = Talk(wire, len(self._talks) + 1, self.exchanges, self)
         self._talks.append(talk)
         if greeted and self.facts.greeting:
             talk.skip(len(self.facts.greeting))
         return talk
 
     def _opened(self) -> Wire:
-        deadline = time.monotonic() + self.timing.answer
+        deadline = self.clock.now() + self.timing.answer
         while True:
             try:
                 return self._open(None)
             except WireError:
-                if self.facts.parallel or time.monotonic() > deadline:
+                if self.facts.parallel or self.clock.now() > deadline:
                     raise
-                time.sleep(self.timing.settle)
+                self.clock.sleep(self.timing.settle)
 
     def next_transaction(self) -> int:
         self._transaction = 0x1000 + (self._transaction + 1) % 0x1000
@@ -248,7 +270,7 @@ class Server:
         length: int | None = None,
     ) -> bytes:
         """A request with a transaction id of its own, to the unit under test."""
-        return adu(
+        return self.carrier.request(
             pdu,
             transaction=self.next_transaction() if transaction is None else transaction,
             unit=self.unit if unit is None else unit,
@@ -287,7 +309,7 @@ class Server:
             data = talk.anything(0.0)  # what the server did before it answered the control request is here by now
         if not data:
             return f"closed ({talk.ended})" if talk.ended else "no answer"
-        answer = next(iter(split(data, complete=True)), None)
+        answer = next(iter(self.carrier.split(data, complete=True)), None)
         if answer is not None and exception and answer.function & 0x80:
             return answer.says()
         seen = answer.says() if answer else f"{len(data)} bytes: {data[:12].hex(' ')}"
@@ -298,7 +320,7 @@ class Server:
         log, self.exchanges = self.exchanges, []
         talk = None
         try:
-            talk = Talk(self._opened(), 0, self.exchanges, lambda: self.timing)
+            talk = Talk(self._opened(), 0, self.exchanges, self)
             if self.facts.greeting:
                 talk.skip(len(self.facts.greeting))
             talk.send(self.request(self.read()))

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from .frames import LONGEST_PDU, adu
+from .carriers.tcp import adu
+from .frames import LONGEST_PDU
 from .outcome import Absent, Missed
 from .server import Server, Talk
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from fieldrig import Stamp
 
 Ending = Literal["finished", "reset"]
 """How the server ended a connection: FIN or RST."""
@@ -31,6 +34,8 @@ class Arrival:
     last: float
     reads: int = 1
     """In how many pieces the port gave them."""
+    stamps: Sequence[tuple[int, Stamp]] = ()
+    """Where each piece begins, and when it arrived; empty if only `first` and `last` are known."""
 
 
 class Wire(Protocol):

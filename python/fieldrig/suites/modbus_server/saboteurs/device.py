@@ -1,0 +1,184 @@
+"""The device that saboteurs are made of: fieldrig's own emulated one, which passes every row."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..capabilities import Capabilities, Idle, Table
+from ..carriers import CARRIERS
+from ..judge import judge
+from ..outcome import Row, requirements
+from ..probe import probe
+from ..rows import tests
+from ..server import Server, Timing
+from ..silences import silences
+from ..wire import Ending, Opener, Wire
+from .base import UNSABOTAGED, Saboteur
+
+if TYPE_CHECKING:
+    from fieldrig import Rig
+    from fieldrig.modbus import Device
+
+LAST = 2499
+FAILING = 2450  # behind the last coil: the habit knows addresses, not tables
+CHANGING = 2460
+MAX_CONNECTIONS = 8
+INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
+
+CAPABILITIES = Capabilities(
+    unit_ids=(1, 247, 255, 0),
+    max_connections=MAX_CONNECTIONS,
+    max_transactions=16,
+    idle=Idle(after=0.6, then="keep"),
+    outside=OUTSIDE,
+    tables={
+        "holding": Table(first=0, last=LAST, known=(1, 0x1234), failing=FAILING, changing=CHANGING),
+        "input": Table(first=0, last=LAST),
+        "coils": Table(first=0, last=2399),
+        "discrete": Table(first=0, last=2399),
+    },
+)
+"""What the device declares: everything a row can ask for."""
+
+LOOPBACK = Timing(answer=0.6, silence=0.12, settle=0.03)
+"""How long to wait for a device in the same process."""
+
+HABITS: tuple[tuple[str, object], ...] = (
+    ("max_connections", MAX_CONNECTIONS),
+    ("fail_at", FAILING),
+)
+"""What the device needs to do what it declares; nothing of it breaks a requirement."""
+
+PLACES = {
+    "tcp": ("tcp://127.0.0.1:0", None, "tcp"),
+    "memory": ("memory://device", None, "tcp"),
+    "rtu": ("wire://line", 1, "rtu"),
+    # "ascii": ("ascii+wire://line", 1, "ascii"),
+}
+"""Where a device can run: URL, the unit id it answers to, carrier."""
+
+REAL_TIME = ("tcp",)
+
+
+ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp"}
+"""Where the saboteurs of a section run, if not in `memory`."""
+
+RELATED: dict[str, tuple[str, ...]] = {
+    "MBAP": ("PDU", "FC03"),
+    "PDU": ("EXC", "FC01", "FC02", "FC03", "FC04"),
+    "EXC": ("PDU",),
+    "RTU": ("PDU",),
+    "ASC": ("PDU",),
+    "ROB": ("PDU",),
+}
+"""Besides its own section, by which a saboteur is judged, too: rows that may look at the same thing. Sections of
+functions are related to PDU and EXC."""
+
+LINE = "19200 8E1"
+"""Speed and format of the line in memory."""
+
+
+def place(requirement: str, saboteur: Saboteur) -> str:
+    """Where a saboteur runs: `tcp` (on the loopback interface), or on virtual time, where waiting costs nothing:
+    `memory` (Modbus/TCP), `rtu`, `ascii` (on a line)."""
+    return saboteur.on or ON.get(requirement.rpartition("-")[0], "memory")
+
+
+@contextlib.contextmanager
+def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Server]:
+    """Our device, sabotaged or not, and the suite's view of it, probed."""
+    from fieldrig import Rig, modbus
+
+    from ..stream_wire import clock_of
+    from .wire import patched
+
+    registers = list(range(LAST + 1))
+    registers[1] = 0x1234
+    bits = [index % 3 == 0 for index in range(2400)]
+    words, flags = {0: registers}, {0: bits}
+    url, unit, carrier = PLACES[on]
+    with Rig(trace="counts", name="saboteur", clock="real" if on in REAL_TIME else "virtual") as rig:
+        rig.add_wire("line", LINE)
+        with modbus.Device(url, unit=unit, holding=words, input=words, coils=flags, discrete=flags, rig=rig) as device:
+            access = [("access_list", INSIDE)] if on == "tcp" else []
+            for name, value in (*HABITS, *access, *saboteur.habits):
+                device.habit(name, value)
+            device.set("holding", CHANGING, [0, 0])
+            clock = clock_of(rig)
+            opens = _opener(on, device.url, rig)
+            if saboteur.patch is not None:
+                opens = patched(opens, CARRIERS[carrier], saboteur.patch(), clock)
+            server = Server(
+                lambda source: ChangingWire(opens(source), device),
+                1,
+                CAPABILITIES,
+                LOOPBACK,
+                carrier=CARRIERS[carrier],
+                clock=clock,
+            )
+            probe(server, device.url)
+            yield server
+
+
+def _opener(on: str, url: str, rig: Rig) -> Opener:
+    from ..stream_wire import line_opener, opener
+
+    if CARRIERS[PLACES[on][2]].line:
+        return line_opener("wire://line", rig, silences(LINE), lambda: LOOPBACK.settle)
+    return opener(url, rig)
+
+
+class ChangingWire:
+    """A connection on which the two registers of `CHANGING` change, together, before everything that is sent."""
+
+    def __init__(self, inner: Wire, device: Device) -> None:
+        self._inner = inner
+        self._device = device
+        self.receive = inner.receive
+        self.close = inner.close
+
+    @property
+    def ended(self) -> Ending | None:
+        return self._inner.ended
+
+    def send(self, parts: Sequence[tuple[float, bytes]]) -> float | None:
+        value = (self._device.get("holding", CHANGING)[0] + 0x0101) % 0x10000
+        self._device.set("holding", CHANGING, [value, value])
+        return self._inner.send(parts)
+
+
+def run(saboteur: Saboteur, on: str, rows: Iterable[str], stop: str | None = None) -> dict[str, Row]:
+    """Judges our device, sabotaged, by some rows; the last one is `stop` if that is given."""
+    judged: dict[str, Row] = {}
+    functions = tests()
+    with emulated(saboteur, on) as server:
+        for name in rows:
+            requirement = requirements()[name]
+            row = judge(requirement, functions[name], server)
+            if row.verdict == "inconclusive":  # this machine was busy: judged once more
+                row = judge(requirement, functions[name], server)
+            judged[name] = replace(row, exchanges=row.exchanges[-8:])
+            if name == stop:
+                break
+    return judged
+
+
+def rows_for(requirement: str) -> list[str]:
+    """The rows by which the saboteur of a requirement is judged: those of its section and of related sections."""
+    section = requirement.rpartition("-")[0]
+    related = {section, *RELATED.get(section, ("PDU", "EXC") if section.startswith("FC") else ())}
+    return [name for name in judged_rows() if requirements()[name].section in related]
+
+
+def rows_at(on: str) -> list[str]:
+    """The rows by which our device is judged at a place: all, but those of TCP itself not on virtual time."""
+    real = on in REAL_TIME
+    return [name for name in judged_rows() if real or ON.get(requirements()[name].section, on) not in REAL_TIME]
+
+
+def judged_rows() -> list[str]:
+    """The rows that have a test, in order."""
+    return [name for name, requirement in requirements().items() if requirement.kind != "untestable"]

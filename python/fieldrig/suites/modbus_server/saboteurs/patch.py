@@ -1,0 +1,39 @@
+"""Patches: what stands between the suite and a server and makes it break a requirement.
+
+A patch sees PDUs, so the same patch works on every carrier and in front of every server. One that breaks framing itself
+changes whole frames. Whoever applies it (`wire.PatchedWire`, `proxy.Proxy`) sets `server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Patch:
+    """Changes nothing. A patch overrides what it changes; it may keep state, and is made anew for each run."""
+
+    unit = 0
+    """To which unit the request at hand goes."""
+    keeps_pauses = True
+    """On a line, pauses inside a frame go on to the server; else it gets the frame whole."""
+    server: Callable[[bytes], bytes | None]
+    """Asks the real server something of the patch's own; gives the PDU of its answer."""
+
+    def request(self, pdu: bytes) -> bytes | None:
+        """The PDU that the server gets instead of that of the client; `None`: it gets nothing."""
+        return pdu
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        """The PDU that the client gets instead of that of the server (`None`: it kept silent); `None`: nothing.
+
+        `pdu` is what the client sent.
+        """
+        return answer
+
+    def request_frame(self, frame: bytes) -> bytes | None:
+        """Bytes that the server gets instead of a burst of the client that is no frame; `None`: nothing."""
+        return frame
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        """Bytes that the client gets instead of a whole frame of an answer; `request` is the frame of the request."""
+        return frame

@@ -1,0 +1,88 @@
+"""Every testable statement of the list that the suites for Modbus were written from stands in one of them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+
+import pytest
+
+from fieldrig.suites.modbus_server.outcome import CARRIERS, FILES, requirements, sections
+
+SERVER_ROWS = {
+    "MBAP": range(1, 32),
+    "PDU": range(1, 11),
+    "EXC": range(1, 11),
+    "FC01": range(1, 6),
+    "FC02": range(1, 6),
+    "FC03": range(1, 6),
+    "FC04": range(1, 5),
+    "FC05": range(1, 5),
+    "FC06": range(1, 4),
+    "FC07": range(1, 3),
+    "FC08": range(20),
+    "FC11": range(1, 4),
+    "FC12": range(1, 5),
+    "FC15": range(1, 6),
+    "FC16": range(1, 7),
+    "FC17": range(1, 3),
+    "FC20": range(1, 6),
+    "FC21": range(1, 4),
+    "FC22": range(1, 4),
+    "FC23": range(1, 5),
+    "FC24": range(1, 5),
+    "FC43": range(1, 12),
+    "RTU": range(1, 29),
+    "ASC": range(1, 15),
+    "GW": range(1, 10),
+    "SEC": range(1, 29),
+    "ROB": range(1, 8),
+}
+"""Sections of the list about servers, and the numbers of their rows."""
+
+CLIENT_ROWS = range(1, 37)
+
+UNWRITTEN = {
+    *("EXC", "FC01", "FC02", "FC04", "FC05", "FC06", "FC07", "FC08", "FC11", "FC12", "FC15", "FC16", "FC17"),
+    *("FC20", "FC21", "FC22", "FC23", "FC24", "FC43", "RTU", "ASC", "GW", "SEC", "ROB", "CLI"),
+}
+"""Sections that are being written. To be empty in the end."""
+
+
+def ids(section: str) -> list[str]:
+    return [f"{section}-{number:02}" for number in SERVER_ROWS[section]]
+
+
+@pytest.mark.parametrize("section", SERVER_ROWS)
+def test_every_row_about_servers_stands_in_the_suite_in_order(section: str) -> None:
+    standing = [name for name, requirement in requirements().items() if requirement.section == section]
+    if section in UNWRITTEN:
+        assert standing != ids(section), f"{section} is complete: take it out of UNWRITTEN"
+        assert set(standing) <= set(ids(section))
+    else:
+        assert standing == ids(section)
+
+
+def test_every_row_about_clients_stands_in_their_suite() -> None:
+    file = resources.files("fieldrig.suites").joinpath("modbus_client", "requirements.toml")
+    rows = tomllib.loads(file.read_text("utf-8"))["requirement"] if file.is_file() else []
+    complete = [row["id"] for row in rows] == [f"CLI-{number:02}" for number in CLIENT_ROWS]
+    assert complete == ("CLI" not in UNWRITTEN)
+
+
+def test_no_row_is_made_up() -> None:
+    listed = {name for section in SERVER_ROWS for name in ids(section)}
+    assert set(requirements()) <= listed
+    assert set(sections()) <= set(SERVER_ROWS)
+
+
+def test_every_row_says_what_it_is() -> None:
+    for requirement in requirements().values():
+        assert requirement.level in ("must", "should", "may")
+        assert requirement.kind in ("tested", "report", "untestable")
+        assert (requirement.reason is None) == (requirement.kind == "tested"), requirement.id
+        assert requirement.carriers and set(requirement.carriers) <= set(CARRIERS), requirement.id
+        assert re.fullmatch(r"((AP|SL|MG|SEC) [\w.,/ -]+)|-", requirement.spec), requirement.id
+        assert requirement.text.endswith("."), requirement.id
+    assert len(FILES) == len(set(FILES))
