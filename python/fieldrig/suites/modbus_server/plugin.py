@@ -1,8 +1,4 @@
-"""How pytest runs this suite: every test is one row; what it came to is judged by `judge` and told to a listener.
-
-In pytest's own words a row that fails or is inconclusive raises (`DutError`, `InconclusiveError`), advice is an
-expected failure (xfail), a row that is not applicable or not tested is skipped.
-"""
+"""How pytest runs this suite: see `common.plugin`."""
 
 from __future__ import annotations
 
@@ -10,55 +6,21 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from fieldrig.errors import ExpectationFailed, InconclusiveError
+from fieldrig.suites.common import plugin as common
 
-from .judge import judge
-from .outcome import Requirement, Row, requirements
+from .outcome import Row, requirements
 from .report import lines
 from .server import Server
 
 
-class Conformance:
+class Conformance(common.Conformance):
     """The plug-in of one run against one server."""
 
     def __init__(self, server: Server, listener: Callable[[Row], None], only: Sequence[str] = ()) -> None:
+        super().__init__(server, requirements(), lines, listener, only)
         self._server = server
-        self._listener = listener
-        self._only = only
-        self._requirements = requirements()
 
     @pytest.fixture(name="server")
     def provide_server(self) -> Server:
         """The server under test."""
         return self._server
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Rows run in the order of the requirements; `only` selects them by the beginning of their id."""
-        order = list(self._requirements)
-        items.sort(key=lambda item: order.index(self._requirement(item).id))
-        if self._only:
-            items[:] = [item for item in items if self._requirement(item).id.startswith(tuple(self._only))]
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object:
-        """Judges the row."""
-        row = judge(self._requirement(pyfuncitem), pyfuncitem.obj, self._server)
-        self._listener(row)
-        pyfuncitem.user_properties += [("conformance", row.verdict), ("level", row.requirement.level)]
-        pyfuncitem.add_report_section("call", "stdout", "\n".join(lines(row)) + "\n")
-        text = f"{row.requirement.id}: {row.says}"
-        match row.verdict:
-            case "fail":
-                raise ExpectationFailed(text)
-            case "inconclusive":
-                raise InconclusiveError(text)
-            case "advice":
-                pytest.xfail(f"advice: {text}")
-            case "not applicable" | "excluded by probe" | "not run" | "not tested":
-                pytest.skip(f"{row.verdict}: {text}")
-        return True
-
-    def _requirement(self, item: pytest.Item) -> Requirement:
-        mark = item.get_closest_marker("requirement")
-        assert mark is not None, f"{item.nodeid} cites no requirement"
-        return self._requirements[mark.args[0]]

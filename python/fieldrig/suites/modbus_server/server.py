@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from fieldrig.suites.common.judge import Health as Health
 
 from .capabilities import Capabilities
 from .carriers import CARRIERS, Carrier
 from .frames import Adu, is_normal, read_pdu
 from .outcome import Absent, Exchange, Missed, Undecided
 from .wire import Opener, Wire, WireError
-
-Health = Literal["answers", "silent", "refused", "unreachable"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,10 @@ class Talk:
 class Server:
     """The server under test."""
 
+    plain = "a plain read was not answered"
+    setbacks = (WireError,)
+    setback = "a connection could not be made"
+
     def __init__(
         self,
         opener: Opener,
@@ -217,6 +222,25 @@ class Server:
         for talk in self._talks:
             talk.close()
         self._talks = []
+
+    @property
+    def over(self) -> str:
+        """The name of the carrier."""
+        return self.carrier.name
+
+    def declares(self, name: str) -> bool:
+        """Whether a capability is declared."""
+        return self.capabilities.has(name)
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """Twice the time, for the second try of a row that missed an answer."""
+        timing = self.timing
+        self.timing = timing.patient()
+        try:
+            yield
+        finally:
+            self.timing = timing
 
     def note(self, text: str) -> None:
         """Adds to the explanation of the row."""
