@@ -79,6 +79,8 @@ def test_registers_are_big_endian(server: Server) -> None:
     known = server.capabilities.holding.known
     assert known is not None, "the row needs it"
     address, value = known
+    if value >> 8 == value & 0xFF:
+        raise Inapplicable(f"the declared value {value:04X} looks the same with its bytes swapped: declare another")
     answer = exchange(server, read_pdu(3, address, 1), f"a read of register {address}")
     if not is_normal(answer, 3, 1):
         raise Missed(f"a read of register {address} got {answer.says()}")

@@ -37,3 +37,18 @@ class Patch:
     def answer_frame(self, request: bytes, frame: bytes) -> bytes:
         """Bytes that the client gets instead of a whole frame of an answer; `request` is the frame of the request."""
         return frame
+
+
+def exception(pdu: bytes, code: int) -> bytes:
+    """The PDU of an exception to a request."""
+    return bytes([pdu[0] | 0x80, code])
+
+
+def is_exception(answer: bytes, code: int | None = None) -> bool:
+    """Whether a PDU is an exception, with that code if one is given."""
+    return bool(answer[0] & 0x80) and (code is None or answer[1:2] == bytes([code]))
+
+
+def words(pdu: bytes) -> tuple[int, ...]:
+    """The fields of two bytes behind the function code: of a read, address and quantity."""
+    return tuple(int.from_bytes(pdu[at : at + 2], "big") for at in range(1, len(pdu) - 1, 2))

@@ -1,0 +1,92 @@
+"""The patches that prove the suite's rows on our own device, in front of servers nobody here wrote.
+
+A row that a foreign server passes must fail when its patch stands between: the row finds the flaw, not our device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fieldrig import Rig
+from fieldrig.suites.modbus_server import capabilities, rows
+from fieldrig.suites.modbus_server.carriers import CARRIERS
+from fieldrig.suites.modbus_server.judge import judge
+from fieldrig.suites.modbus_server.outcome import Row, requirements
+from fieldrig.suites.modbus_server.probe import probe
+from fieldrig.suites.modbus_server.saboteurs import SABOTEURS, Patch
+from fieldrig.suites.modbus_server.saboteurs.proxy import Proxy
+from fieldrig.suites.modbus_server.server import Server, Timing
+from fieldrig.suites.modbus_server.stream_wire import clock_of, opener
+
+from .foreign import COMMANDS, running
+
+HERE = Path(__file__).parent
+QUICK = Timing(answer=1.5, silence=0.2, settle=0.05)
+GIVE_UP = 0.8  # libmodbus waits for half a second before it says no
+AT_A_TIME = 8
+PATCHED = [name for name, saboteur in SABOTEURS.items() if saboteur.patch is not None and not saboteur.habits]
+
+Judged = dict[tuple[str, str], "Future[tuple[Row, Row]]"]
+
+
+@contextlib.contextmanager
+def behind(url: str, patch: Patch) -> Iterator[Server]:
+    """A server behind a patch, probed."""
+    with Rig(trace="counts") as rig:
+        clock = clock_of(rig)
+        with Proxy(opener(url, rig), CARRIERS["tcp"], patch, clock, GIVE_UP) as proxy:
+            server = Server(
+                opener(proxy.url, rig), 1, capabilities.load(HERE / "capabilities.toml"), QUICK, clock=clock
+            )
+            probe(server, proxy.url)
+            yield server
+
+
+def by_row(url: str, name: str, patch: Patch) -> Row:
+    with behind(url, patch) as server:
+        row = judge(requirements()[name], rows.tests()[name], server)
+        return replace(row, exchanges=row.exchanges[-8:])
+
+
+def both(url: str, name: str) -> tuple[Row, Row]:
+    """What a row says of a server behind a patch that changes nothing, and behind that of the row."""
+    patch = SABOTEURS[name].patch
+    assert patch is not None
+    return by_row(url, name, Patch()), by_row(url, name, patch())
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
+    """Every row that a patch breaks, by every server; under way, several at a time."""
+    with contextlib.ExitStack() as servers, ThreadPoolExecutor(AT_A_TIME) as pool:
+        ports = {
+            server: servers.enter_context(running(COMMANDS[server](tmp_path_factory.mktemp(server))))
+            for server in COMMANDS
+        }
+        yield {
+            (server, name): pool.submit(both, f"tcp://127.0.0.1:{port}", name)
+            for server, port in ports.items()
+            for name in PATCHED
+            if "tcp" in requirements()[name].carriers
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_rows_that_a_foreign_server_passes_find_their_patch(server: str, judged: Judged) -> None:
+    survived, found = [], []
+    for (of, name), pair in judged.items():
+        if of != server:
+            continue
+        clean, patched = pair.result()
+        if clean.verdict != "pass":
+            continue
+        (found if patched.verdict in ("fail", "advice") else survived).append(f"{name}: {patched.says}")
+    assert not survived, "\n".join(survived)
+    assert found, f"{server} passes no row that has a patch"
