@@ -15,6 +15,14 @@ pub enum EngineError {
         /// A known remedy.
         hint: Option<String>,
     },
+    /// The certificate that the other side presented is not one to believe.
+    #[error("{url}: {what}")]
+    Untrusted {
+        /// The place.
+        url: String,
+        /// What was presented, and what is wrong with it.
+        what: String,
+    },
     /// A port that was open went away, and the node is of no use without it.
     #[error("{url}: lost at {at} s: {reason}")]
     Lost {
@@ -68,6 +76,9 @@ impl EngineError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             EngineError::Port { hint, .. } => hint.as_deref(),
+            EngineError::Untrusted { .. } => {
+                Some("`ca` says whose signature is believed, `name` for whom the certificate must be")
+            }
             EngineError::Reentered { .. } => Some("do it after the callback has returned"),
             _ => None,
         }

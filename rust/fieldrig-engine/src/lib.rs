@@ -5,6 +5,7 @@
 //!   +-- Node (one endpoint and its ports)
 //!        +-- lease: who drives it now: its owner thread, or a caller
 //!             +-- drive: step() over ports, endpoint and time; reactor, line thread, simulation
+//!                  +-- layer: TLS on any of these
 //!                  +-- port: TCP, unix sockets, serial lines, ptys, wires in memory
 //! ```
 //!
@@ -15,6 +16,7 @@ mod clock;
 mod drive;
 mod error;
 pub mod json;
+mod layer;
 pub mod lease;
 pub mod link;
 pub mod log;
@@ -29,6 +31,7 @@ pub mod trace;
 pub use clock::{Clock, ClockKind};
 pub use drive::{Gate, LostPort, Sent, Timing, TimingClass};
 pub use error::EngineError;
+pub use layer::tls::{TlsSettings, TlsVersion};
 pub use node::{Called, Faults, Node};
 pub use port::{Holder, MemoryEnd, PortSpec, SerialPort, UrlError, UsbPort, WireLock, memory_pair, ports, ports_in};
 pub use rig::{Binding, Rig, RigOptions, Thread};

@@ -31,6 +31,8 @@ mod tag {
     pub(super) const IA5_STRING: u8 = 0x16;
     pub(super) const SEQUENCE: u8 = 0x30;
     pub(super) const SET: u8 = 0x31;
+    pub(super) const UTC_TIME: u8 = 0x17;
+    pub(super) const GENERALIZED_TIME: u8 = 0x18;
     /// `[0]`, explicit.
     pub(super) const VERSION: u8 = 0xa0;
     /// `[3]`, explicit.
@@ -65,6 +67,14 @@ impl Certificate {
         self.fields().and_then(|fields| name(fields.issuer))
     }
 
+    /// From when until when it is valid, in seconds since 1970-01-01 (UTC). `None` if it is no certificate.
+    #[must_use]
+    pub fn validity(&self) -> Option<(i64, i64)> {
+        let mut dates = Reader(self.fields()?.validity);
+        let (from, until) = (instant(dates.any()?)?, instant(dates.any()?)?);
+        dates.0.is_empty().then_some((from, until))
+    }
+
     /// The values of all extensions with this object identifier (its DER content), in order: what the octet string of
     /// each holds.
     #[must_use]
@@ -93,7 +103,7 @@ impl Certificate {
         signed.take(tag::INTEGER)?;
         signed.take(tag::SEQUENCE)?;
         let issuer = signed.take(tag::SEQUENCE)?;
-        signed.take(tag::SEQUENCE)?;
+        let validity = signed.take(tag::SEQUENCE)?;
         let subject = signed.take(tag::SEQUENCE)?;
         signed.take(tag::SEQUENCE)?;
         while signed.0.first().is_some_and(|first| *first != tag::EXTENSIONS) {
@@ -103,12 +113,13 @@ impl Certificate {
         if let Some(explicit) = signed.take_if(tag::EXTENSIONS) {
             extensions = Reader(explicit).only(tag::SEQUENCE)?;
         }
-        signed.0.is_empty().then_some(Fields { issuer, subject, extensions })
+        signed.0.is_empty().then_some(Fields { issuer, validity, subject, extensions })
     }
 }
 
 struct Fields<'a> {
     issuer: &'a [u8],
+    validity: &'a [u8],
     subject: &'a [u8],
     extensions: &'a [u8],
 }
@@ -125,6 +136,32 @@ fn extension(content: &[u8]) -> Option<(&[u8], &[u8])> {
     let identifier = parts.take(tag::OBJECT_IDENTIFIER)?;
     parts.take_if(tag::BOOLEAN);
     Some((identifier, parts.only(tag::OCTET_STRING)?))
+}
+
+/// RFC 5280 4.1.2.5: `YYMMDDHHMMSSZ` (years 1950 to 2049) or `YYYYMMDDHHMMSSZ`.
+fn instant((kind, text): (u8, &[u8])) -> Option<i64> {
+    let digits = text.strip_suffix(b"Z").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let (year, rest) = match kind {
+        tag::UTC_TIME if digits.len() == 12 => {
+            let short = number(&digits[..2]);
+            (if short < 50 { 2000 + short } else { 1900 + short }, &digits[2..])
+        }
+        tag::GENERALIZED_TIME if digits.len() == 14 => (number(&digits[..4]), &digits[4..]),
+        _ => return None,
+    };
+    let part = |index: usize| number(&rest[index * 2..index * 2 + 2]);
+    Some(days_to(year, part(0), part(1)) * 86_400 + part(2) * 3600 + part(3) * 60 + part(4))
+}
+
+fn number(digits: &[u8]) -> i64 {
+    digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar, counting years from March so that the leap day comes last.
+fn days_to(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month = (month + 9) % 12;
+    year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
 /// RFC 5280 4.1.2.4: a sequence of sets of attributes.
@@ -194,6 +231,7 @@ mod tests {
         let mut out = vec![tag];
         match content.len() {
             short @ 0..0x80 => out.push(short as u8),
+            middle @ 0x80..0x100 => out.extend([0x81, middle as u8]),
             long => out.extend([0x82, (long >> 8) as u8, long as u8]),
         }
         out.extend_from_slice(content);
@@ -212,12 +250,13 @@ mod tests {
             der(tag::SEQUENCE, &content)
         };
         let all: Vec<u8> = extensions.iter().flat_map(one).collect();
+        let dates = [der(tag::UTC_TIME, b"000229120001Z"), der(tag::GENERALIZED_TIME, b"20500101000000Z")].concat();
         let parts = [
             der(tag::VERSION, &der(tag::INTEGER, &[2])),
             der(tag::INTEGER, &[9]),
             empty.clone(),
             named("the works"),
-            empty.clone(),
+            der(tag::SEQUENCE, &dates),
             named("meter 7"),
             empty.clone(),
             der(tag::EXTENSIONS, &der(tag::SEQUENCE, &all)),
@@ -231,6 +270,7 @@ mod tests {
         let certificate = with_extensions(&[(&[0x2a, 3], b"one"), (&[0x2a, 4], b"other"), (&[0x2a, 3], b"two")]);
         assert_eq!(certificate.subject().as_deref(), Some("CN=meter 7"));
         assert_eq!(certificate.issuer().as_deref(), Some("CN=the works"));
+        assert_eq!(certificate.validity(), Some((951_825_601, 2_524_608_000)));
         assert_eq!(certificate.extensions(&[0x2a, 3]), [&b"one"[..], &b"two"[..]]);
         assert!(certificate.extensions(&[0x2a]).is_empty());
     }
@@ -263,7 +303,7 @@ mod tests {
                 let mut changed = whole.der().to_vec();
                 changed[at] = value;
                 let changed = Certificate::new(&changed);
-                let _ = (changed.subject(), changed.issuer(), changed.extensions(&[0x2a, 3]));
+                let _ = (changed.subject(), changed.issuer(), changed.validity(), changed.extensions(&[0x2a, 3]));
             }
         }
     }

@@ -199,6 +199,8 @@ pub(super) struct Channel {
     pub(super) closing: Option<How>,
     /// When to give up on a close that waits for output to drain.
     pub(super) closing_limit: Option<Time>,
+    /// When to give up on a layer's handshake.
+    pub(super) opening_limit: Option<Time>,
     /// When to end a break.
     pub(super) break_until: Option<Time>,
     /// Edge-triggered, and not read until it was empty.
@@ -229,6 +231,7 @@ impl Channel {
             sent_until: now,
             closing: None,
             closing_limit: None,
+            opening_limit: None,
             break_until: None,
             unread: false,
             interest: 0,
@@ -257,7 +260,7 @@ impl Channel {
             return sys::IN | sys::OUT | sys::EDGE;
         }
         let read = if self.inbound == Inbound::Reading { sys::IN } else { 0 };
-        let write = if self.output.blocked { sys::OUT } else { 0 };
+        let write = if self.output.blocked || self.port.holds_output() { sys::OUT } else { 0 };
         read | write
     }
 
@@ -279,7 +282,7 @@ impl Channel {
         let timed = self.output.queue.front().filter(|front| front.is_timed() && !self.output.blocked);
         let timed = timed.map(|front| front.due(self.quiet_since));
         let arrival = self.port.next_arrival().filter(|_| self.inbound == Inbound::Reading);
-        let room = self.port.next_room().filter(|_| self.output.blocked);
-        [timed, arrival, room, self.closing_limit, self.break_until].into_iter().flatten().min()
+        let room = self.port.next_room().filter(|_| self.output.blocked || self.port.holds_output());
+        [timed, arrival, room, self.closing_limit, self.opening_limit, self.break_until].into_iter().flatten().min()
     }
 }

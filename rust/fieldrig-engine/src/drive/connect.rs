@@ -2,6 +2,7 @@
 
 use super::wires::{News, Wires};
 use crate::error::EngineError;
+use crate::layer::tls::TlsSettings;
 use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
 use crate::port::{Port, PortSpec, open_error, serial::Serial};
 use fieldrig_proto::endpoint::{Conn, Peer, Target, Why};
@@ -26,6 +27,8 @@ struct Wanted {
     unix: bool,
     /// The local address, if one was chosen.
     source: Option<IpAddr>,
+    /// The TLS on it.
+    tls: Option<Box<TlsSettings>>,
     /// Addresses still to be tried.
     rest: Vec<SocketAddr>,
     limit: Time,
@@ -48,7 +51,15 @@ impl Wires {
             return self.refuse(&target.via, format!("{}: virtual time has no real ports", target.url));
         }
         let (via, url) = (target.via.clone(), target.url.clone());
-        let mut wanted = Wanted { via, url, unix: false, source: None, rest: Vec::new(), limit: now + CONNECT_LIMIT };
+        let mut wanted =
+            Wanted { via, url, unix: false, source: None, tls: None, rest: Vec::new(), limit: now + CONNECT_LIMIT };
+        let spec = match spec {
+            Ok(PortSpec::Tls { port, settings }) => {
+                wanted.tls = Some(settings);
+                Ok(*port)
+            }
+            other => other,
+        };
         match spec {
             Ok(PortSpec::TcpConnect(address)) => self.resolve_and_try(wanted, &address),
             Ok(PortSpec::TcpConnectFrom { address, source }) => {
@@ -77,7 +88,7 @@ impl Wires {
                 Err(error) => self.refuse(&wanted.via, error.to_string()),
             },
             Ok(spec @ (PortSpec::Tap(_) | PortSpec::MemoryConnect(_))) => {
-                if let Err(error) = self.join(&wanted.via, &spec) {
+                if let Err(error) = self.join(&wanted.via, &spec, wanted.tls.as_deref()) {
                     self.refuse(&wanted.via, error.to_string());
                 }
             }
@@ -90,7 +101,7 @@ impl Wires {
     ///
     /// # Errors
     /// Nobody is there.
-    pub(crate) fn join(&mut self, via: &str, spec: &PortSpec) -> Result<Conn, EngineError> {
+    pub(crate) fn join(&mut self, via: &str, spec: &PortSpec, tls: Option<&TlsSettings>) -> Result<Conn, EngineError> {
         let who = self.full_name(via);
         let (port, address, wire): (Box<dyn Port>, _, _) = match spec {
             PortSpec::Tap(name) => (Box::new(self.switchboard.tap(name, &who)?), spec.to_string(), true),
@@ -99,6 +110,10 @@ impl Wires {
                 let what = "this is nothing in memory to connect to".to_owned();
                 return Err(EngineError::Port { url: other.to_string(), what, hint: None });
             }
+        };
+        let port = match tls {
+            None => port,
+            Some(settings) => Box::new(self.secure(port, via, (&spec.to_string(), &address), settings)?),
         };
         let peer = Peer { via: via.to_owned(), address, wire, ..Peer::default() };
         self.attach(port, peer, true).map_err(|error| open_error(&spec.to_string(), &error))
@@ -153,10 +168,21 @@ impl Wires {
 
     fn established(&mut self, attempt: Attempt) {
         let Attempt { fd, what } = attempt;
-        let stream = if what.unix { Stream::unix(fd) } else { Stream::tcp(fd) };
-        let address = what.url.split_once("://").map_or(what.url.as_str(), |(_, address)| address).to_owned();
-        let peer = Peer { via: what.via.clone(), address, wire: false, ..Peer::default() };
-        if let Err(error) = self.attach(Box::new(stream), peer, true) {
+        let stream: Box<dyn Port> = Box::new(if what.unix { Stream::unix(fd) } else { Stream::tcp(fd) });
+        let address = what.url.split_once("://").map_or(what.url.as_str(), |(_, address)| address);
+        let address = address.split_once('?').map_or(address, |(address, _)| address).to_owned();
+        let port = match &what.tls {
+            None => Ok(stream),
+            Some(settings) => self
+                .secure(stream, &what.via, (&what.url, &address), settings)
+                .map(|port| Box::new(port) as Box<dyn Port>),
+        };
+        let port = match port {
+            Ok(port) => port,
+            Err(error) => return self.refuse(&what.via, error.to_string()),
+        };
+        let peer = Peer { via: what.via.clone(), address, ..Peer::default() };
+        if let Err(error) = self.attach(port, peer, true) {
             self.refuse(&what.via, error.to_string());
         }
     }

@@ -6,6 +6,7 @@ use super::connect::Attempt;
 use super::gate::Gate;
 use super::sys::Ready;
 use super::wires::{ListeningInMemory, Wires};
+use crate::layer::tls::Refusal;
 use fieldrig_proto::endpoint::{Conn, Why};
 use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::time::{Duration, Time};
@@ -22,7 +23,11 @@ impl Wires {
         let some = self.clocked || self.in_memory > 0;
         let channels = self.channels.values().filter(|_| some).filter_map(Channel::deadline);
         let wishes = self.wishes.iter().map(|wish| wish.limit);
-        channels.chain(self.attempts.values().map(Attempt::limit)).chain(wishes).min()
+        channels
+            .chain(self.attempts.values().map(Attempt::limit))
+            .chain(wishes)
+            .chain(self.lingering.iter().map(|(until, _)| *until))
+            .min()
     }
 
     /// Whether a timed send waits, which is the business of the line thread.
@@ -46,6 +51,9 @@ impl Wires {
         }
         if !self.attempts.is_empty() {
             self.give_up_attempts(self.clock.now());
+        }
+        if !self.lingering.is_empty() {
+            self.let_go(self.clock.now());
         }
         if !self.wishes.is_empty() {
             self.give_up_wishes(self.clock.now());
@@ -72,7 +80,9 @@ impl Wires {
                 // Ending a break cannot fail on a port that began one, unless it is gone; reading will tell.
                 let _ = channel.port.command(now, &LineCommand::Break(Duration::ZERO));
             }
-            if channel.closing_limit.is_some_and(|at| at <= now) {
+            if channel.opening_limit.is_some_and(|at| at <= now) {
+                self.refused(conn, &Refusal::new("the TLS handshake was not done in time"));
+            } else if channel.closing_limit.is_some_and(|at| at <= now) {
                 channel.port.reset();
                 self.lose(conn, Why::Local, "the other side did not take the last output");
             } else {
@@ -81,6 +91,7 @@ impl Wires {
         }
         let clocked = |channel: &Channel| {
             channel.closing_limit.is_some()
+                || channel.opening_limit.is_some()
                 || channel.break_until.is_some()
                 || channel.output.queue.iter().any(Segment::is_timed)
         };

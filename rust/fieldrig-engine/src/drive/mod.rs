@@ -14,6 +14,7 @@ mod channel;
 mod connect;
 mod due;
 pub(crate) mod gate;
+mod layers;
 pub(crate) mod line;
 mod output;
 pub(crate) mod owner;

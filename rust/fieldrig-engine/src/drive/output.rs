@@ -25,6 +25,11 @@ impl Wires {
             channel.output.settle(&self.out, self.clock.now());
             return self.limit_output(conn);
         }
+        if channel.port.holds_output()
+            && let Err(error) = channel.port.flush(self.clock.now())
+        {
+            return self.write_failed(conn, &error);
+        }
         let failure = if channel.output.queue.is_empty() { self.write_direct(conn) } else { None };
         let failure = failure.or_else(|| self.write_queue(conn));
         if let Some(error) = failure {
@@ -38,7 +43,7 @@ impl Wires {
         self.looked_at |= channel.unread;
         self.limit_output(conn);
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        if channel.output.is_empty() && channel.closing.is_some() {
+        if channel.output.is_empty() && channel.closing.is_some() && !channel.port.holds_output() {
             return self.finish_close(conn);
         }
         self.watch_readiness(conn);

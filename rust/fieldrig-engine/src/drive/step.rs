@@ -364,7 +364,14 @@ impl<E: Endpoint> Driver<E> {
                         wires.lose(conn, Why::Reset, "it takes no output any more");
                         return self.tell_news();
                     }
+                    if channel.wanted() != channel.interest {
+                        wires.watch_readiness(conn);
+                    }
                     return Ok(());
+                }
+                Read::Opened(met) => {
+                    wires.opened(conn, *met);
+                    self.tell_news()?;
                 }
                 Read::Bytes(..) | Read::Line(_) if channel.cut => channel.since = before,
                 Read::Bytes(count, arrival) => {
@@ -406,7 +413,7 @@ impl<E: Endpoint> Driver<E> {
         }
         // More may be there, but others wait too.
         if let Some(channel) = self.wires.channels.get_mut(&conn.0)
-            && (channel.port.edge() || channel.port.fd().is_none())
+            && (channel.port.edge() || channel.port.holds_input() || channel.port.fd().is_none())
         {
             channel.unread = true;
             self.wires.looked_at = true;
@@ -419,7 +426,8 @@ impl<E: Endpoint> Driver<E> {
             Read::Finished => self.wires.finished(conn),
             Read::Reset(reason) => self.wires.lose(conn, Why::Reset, &reason),
             Read::HungUp(reason) => self.wires.lose(conn, Why::HungUp, &reason),
-            Read::Nothing | Read::Bytes(..) | Read::Line(_) => {}
+            Read::Refused(refusal) => self.wires.refused(conn, &refusal),
+            Read::Nothing | Read::Bytes(..) | Read::Line(_) | Read::Opened(_) => {}
         }
     }
 

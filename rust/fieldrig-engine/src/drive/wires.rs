@@ -1,11 +1,12 @@
 //! All ports of one node: what the step looks at and writes to. Knows no endpoint.
 
 use super::channel::{Channel, Inbound, Sent};
-use super::connect::Attempt;
+use super::connect::{Attempt, CONNECT_LIMIT};
 use super::gate::{Gate, Wish};
 use super::sys::{Epoll, Kick, Ready};
 use crate::clock::Clock;
 use crate::error::EngineError;
+use crate::layer::tls::{ClientSide, ServerSide, TlsSettings};
 use crate::log::RunLog;
 use crate::port::Port;
 use crate::port::stream::Listener;
@@ -57,6 +58,8 @@ pub(super) enum News {
 pub(super) struct Listening {
     pub(super) listener: Listener,
     pub(super) via: String,
+    /// The TLS on its connections.
+    pub(super) tls: Option<Arc<ServerSide>>,
     /// Epoll tells of its connections.
     pub(super) watched: bool,
 }
@@ -64,6 +67,8 @@ pub(super) struct Listening {
 pub(super) struct ListeningInMemory {
     pub(super) listener: MemoryListener,
     pub(super) via: String,
+    /// The TLS on its connections.
+    pub(super) tls: Option<Arc<ServerSide>>,
 }
 
 /// The first send of a command.
@@ -107,7 +112,13 @@ pub(crate) struct Wires {
     pub(super) wishes: Vec<Wish>,
     /// Connections that were broken off while their link stalled: the other side learns of it when it goes on.
     pub(super) limbo: Vec<(String, Box<dyn Port>)>,
+    /// Connections that a layer refused: the other side gets to read the alert before they are closed.
+    pub(super) lingering: Vec<(Time, Box<dyn Port>)>,
+    /// The TLS of those that connect, made once, so that sessions can be resumed.
+    pub(super) tls: Vec<(TlsSettings, Arc<ClientSide>)>,
     links: BTreeMap<String, LinkId>,
+    /// Where the cipher text of a name is captured.
+    pub(super) cipher_links: BTreeMap<String, LinkId>,
     pub(super) channels: BTreeMap<u32, Channel>,
     /// Wires in memory, each with the real one that it is joined to.
     pub(super) joined: Vec<(Conn, Conn)>,
@@ -151,7 +162,10 @@ impl Wires {
             gates: BTreeMap::new(),
             wishes: Vec::new(),
             limbo: Vec::new(),
+            lingering: Vec::new(),
+            tls: Vec::new(),
             links: BTreeMap::new(),
+            cipher_links: BTreeMap::new(),
             channels: BTreeMap::new(),
             joined: Vec::new(),
             attempts: BTreeMap::new(),
@@ -178,16 +192,26 @@ impl Wires {
         self.kinds.insert(via.to_owned(), kind);
     }
 
-    pub(crate) fn listen(&mut self, via: &str, listener: Listener) -> std::io::Result<()> {
+    pub(crate) fn listen(
+        &mut self,
+        via: &str,
+        listener: Listener,
+        tls: Option<Arc<ServerSide>>,
+    ) -> std::io::Result<()> {
         self.epoll.add(listener.fd(), super::sys::IN, Wires::listener_token(self.listeners.len()))?;
-        self.listeners.push(Listening { listener, via: via.to_owned(), watched: true });
+        self.listeners.push(Listening { listener, via: via.to_owned(), tls, watched: true });
         Ok(())
     }
 
     /// Listens in the memory of the rig.
-    pub(crate) fn listen_in_memory(&mut self, via: &str, name: &str) -> Result<(), EngineError> {
+    pub(crate) fn listen_in_memory(
+        &mut self,
+        via: &str,
+        name: &str,
+        tls: Option<Arc<ServerSide>>,
+    ) -> Result<(), EngineError> {
         let listener = self.switchboard.listen(name, Arc::clone(&self.kick))?;
-        self.memory_listeners.push(ListeningInMemory { listener, via: via.to_owned() });
+        self.memory_listeners.push(ListeningInMemory { listener, via: via.to_owned(), tls });
         Ok(())
     }
 
@@ -202,7 +226,12 @@ impl Wires {
         let link = self.link(&peer.via);
         let mut channel = Channel::new(port, peer, link, bound, now);
         channel.interest = channel.wanted();
-        channel.unread = channel.port.edge();
+        let opening = channel.port.is_opening();
+        if opening {
+            channel.opening_limit = Some(now + CONNECT_LIMIT);
+            self.clocked = true;
+        }
+        channel.unread = channel.port.edge() || opening || channel.port.holds_input();
         self.looked_at |= channel.unread || channel.port.fd().is_none();
         match channel.port.fd() {
             Some(fd) => self.epoll.add(fd, channel.interest, u64::from(conn.0))?,
@@ -211,7 +240,9 @@ impl Wires {
         self.lost.retain(|lost| lost.via != channel.peer.via);
         let gate = self.gate_of(&channel.peer.via);
         self.channels.insert(conn.0, channel);
-        self.news.push_back(News::Opened(conn));
+        if !opening {
+            self.news.push_back(News::Opened(conn));
+        }
         if gate != Gate::Open {
             self.gate_channel(now, conn, gate);
         }
@@ -230,6 +261,11 @@ impl Wires {
         let conn = Conn(self.next_conn);
         self.next_conn = self.next_conn.wrapping_add(1);
         conn
+    }
+
+    /// The number the next connection gets.
+    pub(super) fn next_conn(&self) -> Conn {
+        Conn(self.next_conn)
     }
 
     /// The name of a port within the rig.
@@ -261,10 +297,9 @@ impl Wires {
             match listening.listener.accept() {
                 Ok(Some((mut stream, _))) if self.gate_of(&listening.via) == Gate::Refused => stream.reset(),
                 Ok(Some((stream, address))) => {
-                    let peer = Peer { via: listening.via.clone(), address, wire: false, ..Peer::default() };
-                    if let Err(error) = self.attach(Box::new(stream), peer, false) {
-                        self.trouble("accept", &error);
-                    }
+                    let peer = Peer { via: listening.via.clone(), address, ..Peer::default() };
+                    let tls = listening.tls.clone();
+                    self.accepted(Box::new(stream), peer, tls.as_deref());
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -279,7 +314,7 @@ impl Wires {
     pub(super) fn accept_in_memory(&mut self) {
         for index in 0..self.memory_listeners.len() {
             let listening = &self.memory_listeners[index];
-            let via = listening.via.clone();
+            let (via, tls) = (listening.via.clone(), listening.tls.clone());
             let gate = self.gate_of(&via);
             if gate == Gate::Stalled {
                 continue;
@@ -290,10 +325,8 @@ impl Wires {
                     pipe.reset();
                     continue;
                 }
-                let peer = Peer { via: via.clone(), address, wire: false, ..Peer::default() };
-                if let Err(error) = self.attach(Box::new(pipe), peer, false) {
-                    self.trouble("accept", &error);
-                }
+                let peer = Peer { via: via.clone(), address, ..Peer::default() };
+                self.accepted(Box::new(pipe), peer, tls.as_deref());
             }
         }
     }
@@ -481,7 +514,7 @@ impl Wires {
                 Some(fd) => self.epoll.remove(fd),
                 None => self.in_memory -= 1,
             }
-            self.news.push_back(News::Closed(conn, why));
+            self.news.extend(Wires::last_word(conn, &channel, why));
         }
     }
 
@@ -503,6 +536,7 @@ impl Wires {
         for (_, mut port) in std::mem::take(&mut self.limbo) {
             port.reset();
         }
+        self.lingering.clear();
         self.news.clear();
     }
 
@@ -532,6 +566,11 @@ impl Wires {
 
     pub(crate) fn lost_ports(&self) -> &[LostPort] {
         &self.lost
+    }
+
+    /// The clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The time now.

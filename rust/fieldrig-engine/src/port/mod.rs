@@ -28,6 +28,8 @@ pub use usb::{SerialPort, UsbPort, ports, ports_in};
 use crate::clock::Clock;
 use crate::drive::sys::Kick;
 use crate::error::EngineError;
+use crate::layer::tls::{Refusal, TlsSettings};
+use fieldrig_proto::certificate::Certificate;
 use fieldrig_proto::endpoint::Why;
 use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
 use fieldrig_proto::time::{Stamp, Time};
@@ -79,6 +81,13 @@ pub enum PortSpec {
     MemoryListen(String),
     /// Connect to who listens in the memory of the rig, under a name.
     MemoryConnect(String),
+    /// TLS on a connection, or on each that comes to a listener.
+    Tls {
+        /// What it stands on.
+        port: Box<PortSpec>,
+        /// Its settings.
+        settings: Box<TlsSettings>,
+    },
     /// Nothing is opened: connections that the endpoint itself begins under this name are of this kind.
     OnDemand,
 }
@@ -109,7 +118,10 @@ impl PortSpec {
     #[must_use]
     pub fn is_in_memory(&self) -> bool {
         use PortSpec::{Memory, MemoryConnect, MemoryListen, OnDemand, Tap};
-        matches!(self, Memory(_) | Tap(_) | MemoryListen(_) | MemoryConnect(_) | OnDemand)
+        match self {
+            PortSpec::Tls { port, .. } => port.is_in_memory(),
+            other => matches!(other, Memory(_) | Tap(_) | MemoryListen(_) | MemoryConnect(_) | OnDemand),
+        }
     }
 
     /// The settings of the line, if it is one. For a tap only its rig knows them: [`crate::Rig::line_of`].
@@ -138,6 +150,11 @@ impl std::fmt::Display for PortSpec {
             PortSpec::Tap(name) => write!(f, "wire://{name}"),
             PortSpec::MemoryListen(name) => write!(f, "memory-listen://{name}"),
             PortSpec::MemoryConnect(name) => write!(f, "memory://{name}"),
+            PortSpec::Tls { port, .. } => {
+                // Files are nobody's business but the user's.
+                let port = port.to_string();
+                write!(f, "{}", port.replacen("tcp", "tls", 1))
+            }
             PortSpec::OnDemand => write!(f, "on demand"),
         }
     }
@@ -150,7 +167,7 @@ pub(crate) enum Arrival {
     Unstamped,
     /// The kernel stamped the last byte.
     Last(Stamp),
-    /// All bytes came in one segment, which the kernel stamped.
+    /// All bytes came within this: in one segment, which the kernel stamped, or in one record.
     Together(Stamp),
     /// The port put one stamp for each byte into the list it was given.
     PerByte,
@@ -171,6 +188,23 @@ pub(crate) enum Read {
     Reset(String),
     /// The port went away.
     HungUp(String),
+    /// The handshake of a layer is done: bytes of the endpoint go through from now on.
+    Opened(Box<Met>),
+    /// A layer refused the connection, or the other side refused it to the layer.
+    Refused(Refusal),
+}
+
+/// Whom a layer met at the other end, and how the connection is secured.
+#[derive(Debug)]
+pub(crate) struct Met {
+    /// The certificate by which the other side proved who it is.
+    pub(crate) certificate: Option<Certificate>,
+    /// `TLS 1.3`.
+    pub(crate) version: String,
+    /// The cipher suite, by its IANA name.
+    pub(crate) suite: String,
+    /// An earlier session goes on.
+    pub(crate) resumed: bool,
 }
 
 /// What a port needs for a look.
@@ -210,6 +244,22 @@ pub(crate) trait Port: Send {
     /// So long may bytes have waited in the machinery before a look could find them.
     fn resolution(&self) -> std::time::Duration {
         std::time::Duration::ZERO
+    }
+    /// A layer has a handshake to finish before bytes of the endpoint go through; [`Read::Opened`] ends it.
+    fn is_opening(&self) -> bool {
+        false
+    }
+    /// Bytes wait inside of which the descriptor does not tell.
+    fn holds_input(&self) -> bool {
+        false
+    }
+    /// Bytes that were taken, or are a layer's own, wait inside for [`Port::flush`].
+    fn holds_output(&self) -> bool {
+        false
+    }
+    /// Writes what waits inside, as far as it can be written now.
+    fn flush(&mut self, _now: Time) -> io::Result<()> {
+        Ok(())
     }
     /// Says that nothing more will be sent.
     fn finish(&mut self) {}

@@ -1,9 +1,10 @@
 //! Opening the ports of a node before its endpoint runs.
 
-use super::stream::{Listener, Stream, await_writable, begin_tcp, begin_unix, connected, resolve};
-use super::{Port, PortSpec, open_error, pty::Pty, serial::Serial};
+use super::stream::{Listener, Stream, await_events, await_writable, begin_tcp, begin_unix, connected, resolve};
+use super::{Look, Met, Port, PortSpec, Read, open_error, pty::Pty, serial::Serial};
 use crate::drive::wires::Wires;
 use crate::error::EngineError;
+use crate::layer::tls::Refusal;
 use fieldrig_proto::endpoint::Peer;
 use fieldrig_proto::time::Duration;
 use std::io;
@@ -27,16 +28,26 @@ pub(crate) fn open(
         return Err(EngineError::Port { url, what: "virtual time has no real ports".to_owned(), hint: Some(hint) });
     }
     let failed = |error: io::Error| open_error(&url, &error);
+    let (spec, tls) = match spec {
+        PortSpec::Tls { port, settings } => (*port, Some(settings)),
+        other => (other, None),
+    };
+    let listens = matches!(spec, PortSpec::TcpListen(_) | PortSpec::UnixListen(_) | PortSpec::MemoryListen(_));
+    let side = tls.as_deref().filter(|_| listens).map(|settings| wires.server_side(&url, settings)).transpose()?;
     let (port, address, wire): (Box<dyn Port>, String, bool) = match spec {
+        PortSpec::Tls { .. } => {
+            let what = "there is TLS on TLS, which nobody needs".to_owned();
+            return Err(EngineError::Port { url, what, hint: None });
+        }
         PortSpec::OnDemand => return Ok(String::new()),
         PortSpec::TcpListen(address) => {
             let listener = resolve(&address).and_then(|found| Listener::tcp(&found[0])).map_err(failed)?;
             let address = listener.address().to_owned();
-            wires.listen(via, listener).map_err(failed)?;
+            wires.listen(via, listener, side).map_err(failed)?;
             return Ok(address);
         }
         PortSpec::UnixListen(path) => {
-            wires.listen(via, Listener::unix(&path).map_err(failed)?).map_err(failed)?;
+            wires.listen(via, Listener::unix(&path).map_err(failed)?, side).map_err(failed)?;
             return Ok(path.display().to_string());
         }
         PortSpec::TcpConnect(address) => {
@@ -62,17 +73,69 @@ pub(crate) fn open(
         }
         PortSpec::Memory(end) => (Box::new(end.open()), "memory".to_owned(), true),
         PortSpec::MemoryListen(name) => {
-            wires.listen_in_memory(via, &name)?;
+            wires.listen_in_memory(via, &name, side)?;
             return Ok(format!("memory://{name}"));
         }
         PortSpec::Tap(_) | PortSpec::MemoryConnect(_) => {
-            wires.join(via, &spec)?;
+            wires.join(via, &spec, tls.as_deref())?;
             return Ok(url);
         }
     };
-    let peer = Peer { via: via.to_owned(), address: address.clone(), wire, ..Peer::default() };
+    let mut peer = Peer { via: via.to_owned(), address: address.clone(), wire, ..Peer::default() };
+    let port = match tls {
+        None => port,
+        Some(settings) => {
+            let mut port = wires.secure(port, via, (&url, &address), &settings)?;
+            let met = shake_hands(wires, &mut port, &url, go_on)?;
+            wires.note_met(&mut peer, met);
+            Box::new(port)
+        }
+    };
     wires.attach(port, peer, true).map_err(failed)?;
     Ok(address)
+}
+
+/// Waits until a layer has done its handshake.
+fn shake_hands(
+    wires: &Wires,
+    port: &mut dyn Port,
+    url: &str,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Met, EngineError> {
+    let limit = Instant::now() + LIMIT;
+    let broken = |what: String| EngineError::Port { url: url.to_owned(), what, hint: None };
+    loop {
+        let clock = wires.clock();
+        // Nothing comes up before the handshake is done.
+        let look = Look { clock, since: clock.now(), wait: false, buffer: &mut [0], stamps: &mut Vec::new() };
+        match port.read(look) {
+            Read::Opened(met) => return Ok(*met),
+            Read::Refused(refusal) => {
+                // The other side is told why before the connection ends.
+                port.finish();
+                let Refusal { reason, untrusted } = refusal;
+                return Err(if untrusted {
+                    EngineError::Untrusted { url: url.to_owned(), what: reason }
+                } else {
+                    broken(reason)
+                });
+            }
+            Read::Nothing => {}
+            _ => return Err(broken("it ended during the TLS handshake".to_owned())),
+        }
+        if Instant::now() >= limit {
+            let hint = Some("does it speak TLS on this port?".to_owned());
+            let what = "no answer to the TLS handshake".to_owned();
+            return Err(EngineError::Port { url: url.to_owned(), what, hint });
+        }
+        if !go_on() {
+            return Err(EngineError::Interrupted);
+        }
+        if let Some(fd) = port.fd() {
+            let events = if port.holds_output() { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
+            await_events(fd, events, crate::lease::SLICE);
+        }
+    }
 }
 
 fn connect_tcp(

@@ -321,6 +321,14 @@ pub(crate) fn await_writable(fd: RawFd, limit: Duration) -> io::Result<()> {
     }
 }
 
+/// Waits until something of `events` is ready, at most `limit`; who calls looks either way.
+pub(crate) fn await_events(fd: RawFd, events: libc::c_short, limit: Duration) {
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&raw mut poll, 1, millis) };
+}
+
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {

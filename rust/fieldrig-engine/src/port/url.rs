@@ -1,6 +1,7 @@
 //! Port URLs.
 
 use super::PortSpec;
+use crate::layer::tls::{KEYS, TlsSettings};
 use fieldrig_proto::line::LineSettings;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub struct UrlError {
 const SCHEMES: &[(&str, &str)] = &[
     ("tcp", "tcp://192.168.1.5:502"),
     ("tcp-listen", "tcp-listen://127.0.0.1:0"),
+    ("tls", "tls://192.168.1.5:802?ca=ca.pem&cert=client.pem&key=client.key"),
+    ("tls-listen", "tls-listen://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key"),
     ("serial", "serial:///dev/ttyUSB0?line=9600+8E1"),
     ("pty", "pty://?line=9600+8E1"),
     ("unix", "unix:///run/device.sock"),
@@ -49,6 +52,14 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
                 None => PortSpec::TcpConnect(address),
                 Some(source) => PortSpec::TcpConnectFrom { address, source },
             })
+        }
+        "tls" | "tls-listen" => {
+            let parts = parts.known(&KEYS)?;
+            let (address, listens) = (parts.address()?, scheme == "tls-listen");
+            let settings =
+                TlsSettings::read(|key| parts.value(key), listens).map_err(|problem| parts.error(problem))?;
+            let port = if listens { PortSpec::TcpListen(address) } else { PortSpec::TcpConnect(address) };
+            Ok(PortSpec::Tls { port: Box::new(port), settings: Box::new(settings) })
         }
         "tcp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpListen),
         "unix" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixConnect),

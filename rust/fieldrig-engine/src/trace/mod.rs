@@ -121,6 +121,8 @@ struct Total {
 
 struct Shared {
     links: RwLock<Vec<Arc<Link>>>,
+    /// Keys of TLS sessions that are not in the file yet, in the NSS key log format.
+    keys: Mutex<String>,
     control: Control,
     lost: AtomicU64,
 }
@@ -160,7 +162,9 @@ impl Capture {
     /// # Errors
     /// Those of [`Capture::start`].
     pub fn start_masked(folder: Option<&Path>, level: Level, secrets: Secrets) -> io::Result<Capture> {
-        let shared = |control| Arc::new(Shared { links: RwLock::default(), control, lost: AtomicU64::new(0) });
+        let shared = |control| {
+            Arc::new(Shared { links: RwLock::default(), keys: Mutex::default(), control, lost: AtomicU64::new(0) })
+        };
         let Some(folder) = folder.filter(|_| level != Level::Counts) else {
             let shared = shared(Control::without_writer());
             let owner = Owner { shared, level: Level::Counts, path: None, thread: Mutex::new(None) };
@@ -241,6 +245,14 @@ impl Capture {
                 shared.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Takes a key of a TLS session: it stands in the file before the records that it reads, so that whoever has the
+    /// file can read them.
+    pub(crate) fn session_key(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        self.owner.shared.keys.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
     }
 
     /// What went through so far.

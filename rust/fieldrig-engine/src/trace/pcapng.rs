@@ -12,6 +12,9 @@ use fieldrig_proto::time::{Duration, Stamp, Time};
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
+const DECRYPTION_SECRETS: u32 = 0x0a;
+/// `TLSK`: lines of the NSS key log.
+const TLS_KEY_LOG: u32 = 0x544c_534b;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 /// LINKTYPE_WIRESHARK_UPPER_PDU: packets that begin with the name of their dissector.
 const UPPER_PDU: u16 = 252;
@@ -82,6 +85,16 @@ pub(super) fn write_interface(out: &mut Vec<u8>, interface: &Interface) {
         option(out, IF_TSOFFSET, &[&interface.offset.to_le_bytes()]);
         option(out, CUSTOM_TEXT, &[&ENTERPRISE.to_le_bytes(), interface.protocol.as_bytes()]);
         option(out, 0, &[]);
+    });
+}
+
+/// Appends keys of TLS sessions.
+pub(super) fn write_session_keys(out: &mut Vec<u8>, lines: &str) {
+    block(out, DECRYPTION_SECRETS, |out| {
+        out.extend_from_slice(&TLS_KEY_LOG.to_le_bytes());
+        out.extend_from_slice(&(lines.len() as u32).to_le_bytes());
+        out.extend_from_slice(lines.as_bytes());
+        pad(out, lines.len());
     });
 }
 

@@ -21,7 +21,7 @@ const PORT_TYPE_TCP: u32 = 2;
 pub(super) const DATA: &str = "data";
 
 /// Where the dissectors of Wireshark expect their server; others do not look at the port.
-const SERVER_PORTS: [(&str, u32); 3] = [("mbtcp", 502), ("mbrtu", 502), ("mqtt", 1883)];
+const SERVER_PORTS: [(&str, u32); 4] = [("mbtcp", 502), ("mbrtu", 502), ("mqtt", 1883), ("tls", 802)];
 /// RFC 863, discard: for dissectors that do not look at the port.
 const OTHER_PORT: u32 = 9;
 

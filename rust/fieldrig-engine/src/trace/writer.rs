@@ -214,6 +214,14 @@ impl Writer {
             buffer.clear();
             self.buffer = buffer;
         }
+        // After the rings: the key of whatever was found in them is known by now.
+        let keys = std::mem::take(&mut *self.shared.keys.lock().unwrap_or_else(PoisonError::into_inner));
+        if !keys.is_empty() {
+            let mut block = Vec::new();
+            pcapng::write_session_keys(&mut block, &keys);
+            let written = self.sink.head(&block);
+            self.report(written, 0);
+        }
         found
     }
 
