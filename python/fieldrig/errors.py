@@ -7,6 +7,7 @@
     |   +-- ProtocolError                           its bytes break the protocol
     |   +-- ExceptionAnswer                         it answered a Modbus request with an exception code
     |   +-- Refused                                 it turned a request down (MQTT reason codes)
+    |   +-- Untrusted                               it presented a certificate that is not one to believe
     |   +-- NoAnswer (TimeoutError)                 it stayed silent on a path that is known to work
     |   +-- ConnectionLost                          it ended a connection that should have stayed
     |   +-- ExpectationFailed (AssertionError)      what a test expected did not come
@@ -58,6 +59,7 @@ __all__ = [
     "Refused",
     "Stopped",
     "Unanswered",
+    "Untrusted",
     "UnexpectedEvent",
     "UsageError",
 ]
@@ -109,6 +111,10 @@ class ExceptionAnswer(DutError):
 
 class Refused(DutError):
     """It turned a request down."""
+
+
+class Untrusted(DutError):
+    """It presented a certificate that is not one to believe: unknown, expired, or for another name."""
 
 
 class NoAnswer(DutError, TimeoutError):

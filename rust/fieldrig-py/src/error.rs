@@ -28,7 +28,7 @@ kinds! {
     Bench = "BenchError", BenchFile = "BenchFileError", ConnectionLost = "ConnectionLost", Stuck = "EndpointStuck",
     ExceptionAnswer = "ExceptionAnswer", Fork = "ForkError", Inconclusive = "InconclusiveError", NoAnswer = "NoAnswer", Port = "PortError",
     PortLost = "PortLost", Protocol = "ProtocolError", Reentered = "Reentered", Refused = "Refused",
-    Stopped = "Stopped", Unanswered = "Unanswered", Usage = "UsageError",
+    Stopped = "Stopped", Unanswered = "Unanswered", Untrusted = "Untrusted", Usage = "UsageError",
 }
 
 /// Whose port it is: decides who is to blame when it goes away.
@@ -66,6 +66,8 @@ impl Owner {
 pub(crate) fn engine_error(py: Python<'_>, problem: &EngineError, owner: Owner) -> PyErr {
     let kind = match problem {
         EngineError::Port { .. } => Kind::Port,
+        // What it presents is its own doing; what was presented, and whom we believe, stands in the text.
+        EngineError::Untrusted { .. } => Kind::Untrusted,
         EngineError::Lost { .. } => owner.loss(),
         EngineError::Stuck { .. } => Kind::Stuck,
         EngineError::Reentered { .. } => Kind::Reentered,

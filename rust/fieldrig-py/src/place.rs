@@ -22,6 +22,9 @@ pub(crate) fn port(py: Python<'_>, url: &str) -> PyResult<PortSpec> {
 /// Opening it means that somebody must be there.
 pub(crate) fn connects(spec: &PortSpec) -> bool {
     use PortSpec::{MemoryConnect, TcpConnect, TcpConnectFrom, UnixConnect};
+    if let PortSpec::Tls { port, .. } = spec {
+        return connects(port);
+    }
     matches!(spec, TcpConnect(_) | TcpConnectFrom { .. } | UnixConnect(_) | MemoryConnect(_))
 }
 
@@ -55,6 +58,7 @@ pub(crate) fn reached(spec: &PortSpec, address: &str) -> String {
         PortSpec::UnixListen(_) | PortSpec::UnixConnect(_) => format!("unix://{address}"),
         PortSpec::Tap(name) => format!("wire://{name}"),
         PortSpec::MemoryListen(name) | PortSpec::MemoryConnect(name) => format!("memory://{name}"),
+        PortSpec::Tls { .. } => format!("tls://{address}"),
         _ => format!("tcp://{address}"),
     }
 }
