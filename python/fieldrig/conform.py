@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from fieldrig import own_pytest
 from fieldrig.errors import FieldrigError, InconclusiveError, PortError, UsageError
-from fieldrig.suites.modbus_server import capabilities, report
+from fieldrig.suites.modbus_server import capabilities, places, report
 from fieldrig.suites.modbus_server.outcome import VERDICTS, Row, requirements
 from fieldrig.suites.modbus_server.plugin import Conformance
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
@@ -46,7 +45,7 @@ class Options:
     """What `fieldrig conform modbus-server` is asked to do."""
 
     url: str
-    """`tcp://HOST:PORT`."""
+    """`tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=19200+8E1`, `ascii://..`, `rtu+tcp://..`."""
     unit: int = 1
     caps: Path | None = None
     """Capabilities file."""
@@ -54,6 +53,8 @@ class Options:
     """How long an answer may take."""
     silence: str = "300ms"
     """How long nothing must come where nothing may come."""
+    resolution: str | None = None
+    """How fine the instants of a serial port are, if it was calibrated; 20 ms if not given."""
     only: tuple[str, ...] = ()
     """Ids, or beginnings of ids, of the rows to judge; empty: all."""
     junit: Path | None = None
@@ -63,7 +64,7 @@ class Options:
 
 
 def run(options: Options, display: Display) -> int:
-    """Judges a Modbus/TCP server.
+    """Judges a Modbus server.
 
     Returns:
         0 every row that was judged passed (advice included), 1 a must row failed, 4 inconclusive, 5 nothing judged.
@@ -74,12 +75,23 @@ def run(options: Options, display: Display) -> int:
         InconclusiveError: the server keeps silent.
     """
     from fieldrig import Rig
-    from fieldrig.suites.modbus_server.stream_wire import opener
+    from fieldrig.suites.modbus_server.stream_wire import clock_of
 
-    address, caps, timing = _checked(options)
+    place, caps, timing = _checked(options)
+    address = place.url
     with Rig(folder=None if options.out is None else str(options.out), name="conform") as rig:
         began = rig.now()
-        server = Server(opener(options.url, rig), options.unit, caps, timing, lambda: len(rig.stalls(began)))
+        server = Server(
+            place.opener(rig, timing),
+            options.unit,
+            caps,
+            timing,
+            lambda: len(rig.stalls(began)),
+            carrier=place.carrier,
+            clock=clock_of(rig),
+            silences=place.silences,
+            resolution=place.resolution,
+        )
         rig.log("conform.begin", url=address, unit=options.unit)
         display.progress(f"probing {address}")
         try:
@@ -98,27 +110,22 @@ def run(options: Options, display: Display) -> int:
     return report.exit_code(rows)
 
 
-def _checked(options: Options) -> tuple[str, capabilities.Capabilities, Timing]:
+def _checked(options: Options) -> tuple[places.Place, capabilities.Capabilities, Timing]:
     from fieldrig import duration
 
-    parts = urlsplit(options.url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "tcp" or not parts.hostname or port is None or parts.path:
-        raise UsageError(f"{options.url!r} is no address of a server", hint="tcp://HOST:PORT, e.g. tcp://192.0.2.7:502")
+    resolution = None if options.resolution is None else duration(options.resolution)
+    place = places.parse(options.url, resolution=resolution)
     if not 0 <= options.unit <= 255:
         raise UsageError(f"--unit is {options.unit}; it is a number from 0 to 255")
     for prefix in options.only:
         if not any(name.startswith(prefix) for name in requirements()):
             raise UsageError(f"no requirement begins with {prefix!r}", hint="for example MBAP, PDU-07, FC03")
-    timing = Timing(answer=duration(options.answer), silence=duration(options.silence))
+    timing = place.timing(Timing(answer=duration(options.answer), silence=duration(options.silence)))
     try:
         caps = capabilities.load(options.caps) if options.caps else capabilities.Capabilities()
     except capabilities.CapabilityError as error:
         raise UsageError(str(error)) from None
-    return options.url, caps, timing
+    return place, caps, timing
 
 
 def _judge_all(server: Server, options: Options, display: Display, rig: Rig) -> list[Row]:

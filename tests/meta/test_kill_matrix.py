@@ -17,7 +17,7 @@ from fieldrig.suites.modbus_server.outcome import Row, requirements
 from fieldrig.suites.modbus_server.report import lines
 from fieldrig.suites.modbus_server.saboteurs import SABOTEURS
 from fieldrig.suites.modbus_server.saboteurs.base import UNSABOTAGED
-from fieldrig.suites.modbus_server.saboteurs.device import PLACES, judged_rows, place, rows_at, rows_for, run
+from fieldrig.suites.modbus_server.saboteurs.device import PLACES, home, judged_rows, rows_at, rows_for, run
 
 AT_A_TIME = 8
 MISSED = ("fail", "advice")
@@ -32,7 +32,7 @@ def matrix() -> Iterator[Results]:
         runs = {on: pool.submit(run, UNSABOTAGED, on, rows_at(on)) for on in PLACES}
         for name, saboteur in SABOTEURS.items():
             stop = name if saboteur.ends else None
-            runs[name] = pool.submit(run, saboteur, place(name, saboteur), rows_for(name), stop)
+            runs[name] = pool.submit(run, saboteur, home(name, saboteur), rows_for(name), stop)
         yield runs
 
 

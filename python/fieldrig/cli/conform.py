@@ -17,7 +17,7 @@ from .output import Output
 def add(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.add_argument("suite", choices=("modbus-server",), metavar="SUITE", help="modbus-server")
-    parser.add_argument("url", metavar="URL", help="the device: tcp://HOST:PORT")
+    parser.add_argument("url", metavar="URL", help="the device: tcp://HOST:PORT, rtu:///dev/ttyUSB0?line=..")
     parser.add_argument("--unit", type=int, default=1, metavar="N", help="unit id (default: 1)")
     parser.add_argument("--caps", type=Path, metavar="FILE", help="what the maker declares, a TOML file")
     parser.add_argument(
@@ -25,6 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", default="1.5s", metavar="TIME", help="for an answer that must come (1.5s)")
     parser.add_argument("--silence", default="300ms", metavar="TIME", help="for one that must not come (300ms)")
+    parser.add_argument("--resolution", metavar="TIME", help="how fine the instants of the serial port are (20ms)")
     parser.add_argument("--junitxml", type=Path, metavar="FILE", help="write JUnit XML here")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write run log and trace here")
 
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         caps=options.caps,
         answer=options.timeout,
         silence=options.silence,
+        resolution=options.resolution,
         only=tuple(options.only),
         junit=options.junitxml,
         out=options.out,

@@ -13,6 +13,16 @@ from .frames import Adu, is_normal, read_pdu
 from .server import Server, Talk
 from .wire import WireError
 
+_CALLED = {
+    "tcp": "Modbus/TCP",
+    "udp": "Modbus over UDP",
+    "tls": "Modbus/TCP Security",
+    "rtu": "Modbus RTU",
+    "ascii": "Modbus ASCII",
+    "rtu+tcp": "RTU over TCP",
+    "ascii+tcp": "ASCII over TCP",
+}
+
 CANDIDATES = (0, 1, 10, 100, 1000, 4096, 10000, 30000, 30001, 40000, 40001, 50000, 0x8000)
 """Where devices that do not begin at address 0 are known to begin."""
 
@@ -34,7 +44,8 @@ def probe(server: Server, address: str) -> None:
     """Sets `server.facts`. Raises `ProbeFailure`."""
     latency = 0.0
     refused: list[str] = []
-    server.facts = replace(server.facts, greeting=_greeting(server, address))
+    if not server.carrier.line:
+        server.facts = replace(server.facts, greeting=_greeting(server, address))
     for function, first in _places(server):
         answer, took = _ask(server, address, function, first, 1)
         latency = max(latency, took)
@@ -75,6 +86,9 @@ def _explore(server: Server, address: str) -> None:
         answer=max(server.timing.answer, 10 * slowest),
         silence=max(server.timing.silence, 5 * slowest),
     )
+    if server.carrier.line:
+        server.facts = replace(server.facts, parallel=False)
+        return
     server.begin()
     first = server.connect()
     first.send(server.request(server.read()))
@@ -109,19 +123,34 @@ def _ask(server: Server, address: str, function: int, first: int, quantity: int)
         hint = "does it run on, and is it up for longer than its first request?"
         raise ProbeFailure("bench", f"{address} went away while it was probed", hint)
     if answer is None and not said:
-        seen = f"closed the connection ({ended})" if ended else "did not answer"
-        raise ProbeFailure(
-            "inconclusive",
-            f"{address} accepts connections but {seen} when asked for one register of unit {server.unit}",
-            "is --unit right, and is this port a Modbus/TCP server (not RTU over TCP, not TLS)?",
-        )
-    if answer is None or answer.protocol > 0x00FF or answer.function & 0x7F != function:
-        raise ProbeFailure(
-            "bench",
-            f"{address} does not speak Modbus/TCP: it sent {_shown(said or (answer.raw if answer else b''))}",
-            "check the port; a Modbus/TCP server listens on 502 unless configured otherwise",
-        )
+        raise _silent(server, address, ended)
+    if answer is None or answer.problem or answer.protocol > 0x00FF or answer.function & 0x7F != function:
+        raise _foreign(server, address, said or (answer.raw if answer else b""))
     return answer, took
+
+
+def _silent(server: Server, address: str, ended: str | None) -> ProbeFailure:
+    asked = f"when asked for one register of unit {server.unit}"
+    if server.carrier.line:
+        return ProbeFailure(
+            "inconclusive",
+            f"{address} did not answer {asked}",
+            "is --unit right, are speed and format of the line those of the device, is it wired and powered?",
+        )
+    seen = f"closed the connection ({ended})" if ended else "did not answer"
+    return ProbeFailure(
+        "inconclusive",
+        f"{address} accepts connections but {seen} {asked}",
+        f"is --unit right, and is this port a server of {_CALLED[server.carrier.name]} and of nothing else?",
+    )
+
+
+def _foreign(server: Server, address: str, said: bytes) -> ProbeFailure:
+    hint = "check the port; a Modbus/TCP server listens on 502 unless configured otherwise"
+    if server.carrier.name != "tcp":
+        hint = "check port, framing (RTU, ASCII), speed and format"
+    called = _CALLED[server.carrier.name]
+    return ProbeFailure("bench", f"{address} does not speak {called}: it sent {_shown(said)}", hint)
 
 
 def _connected(server: Server, address: str) -> Talk:

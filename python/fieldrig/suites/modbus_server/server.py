@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fieldrig.suites.common.judge import Health as Health
 
@@ -14,7 +14,11 @@ from .capabilities import Capabilities
 from .carriers import CARRIERS, Carrier
 from .frames import Adu, is_normal, read_pdu
 from .outcome import Absent, Exchange, Missed, Undecided
+from .silences import Silences
 from .wire import Opener, Wire, WireError
+
+if TYPE_CHECKING:
+    from fieldrig import Stamp
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Clock:
     """Seconds since anything."""
     sleep: Callable[[float], None]
 
+
+LONGEST_FRAME = 513
+"""Characters of the longest frame, that of ASCII."""
 
 REAL = Clock(time.monotonic, time.sleep)
 
@@ -43,6 +50,11 @@ class Timing:
     def patient(self) -> Timing:
         """For the second try of a row that missed an answer."""
         return replace(self, answer=2 * self.answer)
+
+    def on_line(self, silences: Silences) -> Timing:
+        """With the time that the longest request and the longest answer take on a line, and its silences."""
+        frames = 2 * LONGEST_FRAME * silences.character
+        return replace(self, answer=self.answer + frames, settle=self.settle + 2 * silences.between)
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,8 @@ class Talk:
         self.sent_at = 0.0
         self.arrived_at = 0.0
         self.reads = 0
+        self.stamps: list[Stamp] = []
+        """When each piece of the latest answer arrived."""
 
     @property
     def ended(self) -> str | None:
@@ -88,6 +102,7 @@ class Talk:
 
     def send(self, *parts: bytes, gap: float = 0.0, note: str = "") -> None:
         """Sends pieces `gap` seconds apart. That the server has closed meanwhile is kept in `ended`, no error."""
+        self.stamps = []
         at = self._wire.send([(gap if index else 0.0, part) for index, part in enumerate(parts)])
         self.cut_off = self.cut_off or at is None
         self.sent_at = at if at is not None else self.sent_at
@@ -153,6 +168,7 @@ class Talk:
             self._buffer += arrival.data
             self.arrived_at = arrival.last
             self.reads += arrival.reads
+            self.stamps += [stamp for _, stamp in arrival.stamps]
             self._log.append(Exchange(self.number, "received", arrival.last, arrival.data))
         if self._wire.ended is not None and before is None:
             how = {"finished": "the server closed the connection", "reset": "the server reset the connection"}
@@ -194,11 +210,17 @@ class Server:
         *,
         carrier: Carrier = CARRIERS["tcp"],
         clock: Clock = REAL,
+        silences: Silences | None = None,
+        resolution: float = 0.0,
     ) -> None:
         self._open = opener
         self._stalls = stalls
         self.carrier = carrier
         self.clock = clock
+        self.silences = silences
+        """Those of the line, if it has a speed."""
+        self.resolution = resolution
+        """How far apart two instants of the port must be to be told apart (seconds)."""
         self.unit = unit
         self.capabilities = capabilities
         self.timing = timing
@@ -317,6 +339,8 @@ class Server:
             raise Absent(f"{what} was not answered: {ending}")
         if answer.exception in (5, 6):
             raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
+        if answer.problem is not None:  # a line may be disturbed: it must happen again, on a line that works
+            raise Absent(f"{what} got {answer.says()}")
         return answer
 
     def expect_normal(self, talk: Talk, what: str, quantity: int = 1) -> Adu:
@@ -326,12 +350,17 @@ class Server:
             raise Missed(f"{what} got {answer.says()}, not the normal answer")
         return answer
 
-    def expect_silence(self, talk: Talk, what: str, *, exception: bool = False) -> str:
-        """Nothing, or a close, must follow; `exception` tolerates an exception too. Gives what followed, in words."""
+    def expect_silence(self, talk: Talk, what: str, *, exception: bool = False, proven: bool = True) -> str:
+        """Nothing, or a close, must follow; `exception` tolerates an exception too. Gives what followed, in words.
+
+        On a line silence counts only if a plain read is answered afterwards, unless `proven` is false.
+        """
         data = talk.anything()
         if not data and talk.ended is None and self.facts.parallel and self.health() == "answers":
             data = talk.anything(0.0)  # what the server did before it answered the control request is here by now
         if not data:
+            if self.carrier.line and proven and self.health() != "answers":
+                raise Absent(f"{what} was not answered, as it should be, but then neither was a plain read")
             return f"closed ({talk.ended})" if talk.ended else "no answer"
         answer = next(iter(self.carrier.split(data, complete=True)), None)
         if answer is not None and exception and answer.function & 0x80:
@@ -348,7 +377,8 @@ class Server:
             if self.facts.greeting:
                 talk.skip(len(self.facts.greeting))
             talk.send(self.request(self.read()))
-            return "answers" if talk.answer() is not None else "silent"
+            answer = talk.answer()
+            return "answers" if answer is not None and answer.problem is None else "silent"
         except WireError as error:
             return error.kind
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 BITS = 11
@@ -22,11 +23,15 @@ class Silences:
     """t3.5: the shortest silence between frames."""
 
 
+LINE = re.compile(r"([1-9]\d*) ([5-8])([NEOMS])(1|1\.5|2)")
+
+
 def silences(line: str) -> Silences:
-    """Those of a line such as `"9600 8E1"`."""
-    baud, _, form = line.partition(" ")
-    bits = 1 + int(form[0]) + (form[1] != "N") + float(form[2:])
-    speed = int(baud)
+    """Those of a line such as `"9600 8E1"`. Raises `ValueError`."""
+    found = LINE.fullmatch(line)
+    if found is None:
+        raise ValueError(f"{line!r} is no line")
+    speed, bits = int(found[1]), 1 + int(found[2]) + (found[3] != "N") + float(found[4])
     if speed > FIXED_ABOVE:
         return Silences(bits / speed, 750e-6, 1750e-6)
     return Silences(bits / speed, 1.5 * BITS / speed, 3.5 * BITS / speed)

@@ -25,25 +25,25 @@ def clock_of(rig: Rig) -> Clock:
     return Clock(lambda: rig.now().latest, lambda seconds: rig.sleep(_span(seconds)))
 
 
-def opener(url: str, rig: Rig) -> Opener:
-    """Opens connections to `tcp://HOST:PORT` or `memory://NAME` on a rig."""
+def opener(url: str, rig: Rig, protocol: str = "modbus-tcp") -> Opener:
+    """Opens connections to `tcp://HOST:PORT` or `memory://NAME` on a rig; `protocol` is for the trace."""
 
     def connect(source: str | None) -> Wire:
         address = url if source is None else f"{url}?source={source}"
-        return StreamWire(_opened(address, rig, "modbus-tcp"))
+        return StreamWire(_opened(address, rig, protocol))
 
     return connect
 
 
-def line_opener(url: str, rig: Rig, silences: Silences, quiet: Callable[[], float]) -> Opener:
-    """Opens the line at `serial:///dev/ttyUSB0?line=..` or `wire://NAME`, once; `quiet` says for how many seconds
-    nothing may come before a conversation begins."""
+def line_opener(url: str, rig: Rig, silences: Silences, quiet: float, protocol: str) -> Opener:
+    """Opens the line at `serial:///dev/ttyUSB0?line=..` or `wire://NAME`, once; before each conversation on it nothing
+    came for `quiet` seconds."""
     line: list[LineWire] = []
 
     def connect(source: str | None) -> Wire:
         if not line:
-            line.append(LineWire(_opened(url, rig, "modbus-rtu"), rig, silences))
-        line[0].begin(quiet())
+            line.append(LineWire(_opened(url, rig, protocol), rig, silences))
+        line[0].begin(quiet)
         return line[0]
 
     return connect
@@ -109,8 +109,10 @@ class LineWire(StreamWire):
 
     def begin(self, quiet: float) -> None:
         """Waits until nothing came for so long, and forgets what did."""
-        while super().receive(lambda new: True, quiet) is not None and self.ended is None:
+        while self.ended is None and super().receive(lambda new: True, quiet) is not None:
             pass
+        if self.ended is not None:
+            raise WireError("unreachable", "the port went away")
 
     def send(self, parts: Sequence[tuple[float, bytes]]) -> float | None:
         left = self._busy_until + self._silences.between - self._rig.now().latest

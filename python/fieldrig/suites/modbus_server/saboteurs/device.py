@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .. import places
 from ..capabilities import Capabilities, Idle, Table
-from ..carriers import CARRIERS
+from ..carriers import CARRIERS, Carrier
 from ..judge import judge
 from ..outcome import Row, requirements
 from ..probe import probe
 from ..rows import tests
-from ..server import Server, Timing
-from ..silences import silences
+from ..server import Clock, Server, Timing
 from ..wire import Ending, Opener, Wire
 from .base import UNSABOTAGED, Saboteur
+from .wire import patched
 
 if TYPE_CHECKING:
-    from fieldrig import Rig
     from fieldrig.modbus import Device
 
 LAST = 2499
@@ -81,7 +81,7 @@ LINE = "19200 8E1"
 """Speed and format of the line in memory."""
 
 
-def place(requirement: str, saboteur: Saboteur) -> str:
+def home(requirement: str, saboteur: Saboteur) -> str:
     """Where a saboteur runs: `tcp` (on the loopback interface), or on virtual time, where waiting costs nothing:
     `memory` (Modbus/TCP), `rtu`, `ascii` (on a line)."""
     return saboteur.on or ON.get(requirement.rpartition("-")[0], "memory")
@@ -89,46 +89,45 @@ def place(requirement: str, saboteur: Saboteur) -> str:
 
 @contextlib.contextmanager
 def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Server]:
-    """Our device, sabotaged or not, and the suite's view of it, probed."""
+    """Our device, sabotaged or not, as the suite sees it, probed."""
     from fieldrig import Rig, modbus
 
     from ..stream_wire import clock_of
-    from .wire import patched
 
-    registers = list(range(LAST + 1))
-    registers[1] = 0x1234
-    bits = [index % 3 == 0 for index in range(2400)]
-    words, flags = {0: registers}, {0: bits}
     url, unit, carrier = PLACES[on]
     with Rig(trace="counts", name="saboteur", clock="real" if on in REAL_TIME else "virtual") as rig:
         rig.add_wire("line", LINE)
-        with modbus.Device(url, unit=unit, holding=words, input=words, coils=flags, discrete=flags, rig=rig) as device:
+        with modbus.Device(url, unit=unit, rig=rig, **_tables()) as device:
             access = [("access_list", INSIDE)] if on == "tcp" else []
             for name, value in (*HABITS, *access, *saboteur.habits):
                 device.habit(name, value)
             device.set("holding", CHANGING, [0, 0])
-            clock = clock_of(rig)
-            opens = _opener(on, device.url, rig)
-            if saboteur.patch is not None:
-                opens = patched(opens, CARRIERS[carrier], saboteur.patch(), clock)
+            place = places.parse(device.url, LINE)
+            timing, clock = place.timing(LOOPBACK), clock_of(rig)
+            opener = _sabotaged(place.opener(rig, timing), place.carrier, saboteur, clock)
             server = Server(
-                lambda source: ChangingWire(opens(source), device),
+                lambda source: ChangingWire(opener(source), device),
                 1,
                 CAPABILITIES,
-                LOOPBACK,
+                timing,
                 carrier=CARRIERS[carrier],
                 clock=clock,
+                silences=place.silences,
+                resolution=0.0 if on in ("rtu", "ascii") else place.resolution,
             )
             probe(server, device.url)
             yield server
 
 
-def _opener(on: str, url: str, rig: Rig) -> Opener:
-    from ..stream_wire import line_opener, opener
+def _tables() -> dict[str, Any]:
+    registers = list(range(LAST + 1))
+    registers[1] = 0x1234
+    bits = [index % 3 == 0 for index in range(2400)]
+    return {"holding": {0: registers}, "input": {0: registers}, "coils": {0: bits}, "discrete": {0: bits}}
 
-    if CARRIERS[PLACES[on][2]].line:
-        return line_opener("wire://line", rig, silences(LINE), lambda: LOOPBACK.settle)
-    return opener(url, rig)
+
+def _sabotaged(opener: Opener, carrier: Carrier, saboteur: Saboteur, clock: Clock) -> Opener:
+    return opener if saboteur.patch is None else patched(opener, carrier, saboteur.patch(), clock)
 
 
 class ChangingWire:

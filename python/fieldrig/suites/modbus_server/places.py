@@ -1,0 +1,119 @@
+"""Where a server is and what carries its PDUs, as users write it: `tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=9600+8E1`.
+
+The schemes are those of `fieldrig.modbus.Client`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from fieldrig.errors import UsageError
+
+from .carriers import CARRIERS, Carrier
+from .server import Timing
+from .silences import Silences, silences
+from .stream_wire import line_opener, opener
+from .wire import Opener
+
+if TYPE_CHECKING:
+    from fieldrig import Rig
+
+UNCALIBRATED = 0.020
+"""How fine the instants of a port are that nobody calibrated: USB adapters deliver in lumps of 16 ms (seconds)."""
+
+SCHEMES: dict[str, tuple[str, str]] = {
+    "tcp": ("tcp", "tcp"),
+    "rtu": ("rtu", "serial"),
+    "serial": ("rtu", "serial"),
+    "ascii": ("ascii", "serial"),
+    "rtu+tcp": ("rtu+tcp", "tcp"),
+    "ascii+tcp": ("ascii+tcp", "tcp"),
+    "memory": ("tcp", "memory"),
+    "wire": ("rtu", "wire"),
+    "ascii+wire": ("ascii", "wire"),
+}
+"""Scheme: carrier, scheme of the raw byte stream."""
+
+EXAMPLES = (
+    "tcp://192.0.2.7:502, rtu:///dev/ttyUSB0?line=19200+8E1, ascii:///dev/ttyUSB0?line=9600+7E1, rtu+tcp://HOST:PORT"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is."""
+
+    url: str
+    carrier: Carrier
+    stream: str
+    """URL of the bytes."""
+    silences: Silences | None = None
+    """Of the line, if it is one with a speed."""
+    resolution: float = 0.0
+    """How far apart two instants of the port must be to be told apart (seconds)."""
+
+    def timing(self, timing: Timing) -> Timing:
+        """With the time that the longest request and answer take on the line."""
+        return timing if self.silences is None else timing.on_line(self.silences)
+
+    def opener(self, rig: Rig, timing: Timing) -> Opener:
+        """How connections to it are made."""
+        protocol = "modbus-tcp" if self.carrier.name in ("tcp", "tls", "udp") else f"modbus-{self.carrier.name[:3]}"
+        if self.carrier.line:
+            quick = self.silences or Silences(0.0, 0.0, 0.0)
+            return line_opener(self.stream, rig, quick, timing.settle, protocol.replace("asc", "ascii"))
+        return opener(self.stream, rig, protocol.replace("asc", "ascii"))
+
+
+def parse(url: str, line: str | None = None, resolution: float | None = None) -> Place:
+    """Reads the URL of a server; `line` is that of a wire in memory.
+
+    Raises `UsageError`.
+    """
+    scheme, found, rest = url.partition("://")
+    if not found or scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, 1)
+        hint = f"did you mean {near[0]}://?" if near and found else f"write it like {EXAMPLES}"
+        raise UsageError(f"{url!r} is no address of a server", hint=hint)
+    name, bytes_of = SCHEMES[scheme]
+    if bytes_of == "tcp":
+        _check_address(url, rest)
+    if bytes_of == "serial":
+        line = _line(url, rest)
+    fine = UNCALIBRATED if bytes_of == "serial" else 0.0
+    return Place(
+        url,
+        CARRIERS[name],
+        f"{bytes_of}://{rest}",
+        silences(line) if line is not None else None,
+        fine if resolution is None else resolution,
+    )
+
+
+def _check_address(url: str, rest: str) -> None:
+    parts = urlsplit(f"tcp://{rest}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise UsageError(f"{url!r} is no address of a server", hint="tcp://HOST:PORT, e.g. tcp://192.0.2.7:502")
+
+
+def _line(url: str, rest: str) -> str:
+    """Speed and format of a serial port, as its URL has them: `line=9600+8E1`."""
+    path, _, query = rest.partition("?")
+    fields = parse_qs(query)
+    if not path or "line" not in fields:
+        raise UsageError(
+            f"{url!r} does not say how the line is set", hint="write it like rtu:///dev/ttyUSB0?line=19200+8E1"
+        )
+    line = fields["line"][0].replace("%20", " ")
+    try:
+        silences(line)
+    except ValueError:
+        raise UsageError(f"{url!r}: {line!r} is no setting of a line", hint="write it like 19200+8E1") from None
+    return line
