@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Citations: `AP` is the Application Protocol V1.1b3, `SL` the Serial Line guide V1.02, `MG` the TCP/IP Messaging
-//! guide V1.0b.
+//! guide V1.0b, `SEC` MODBUS/TCP Security v36.
 //!
 //! ```
 //! use fieldrig_proto::modbus::{pdu::Request, tcp};

@@ -18,6 +18,7 @@ mod execute;
 mod face;
 mod habits;
 mod map;
+mod roles;
 mod rtu_side;
 mod settings;
 mod tcp_side;
@@ -28,6 +29,7 @@ pub use bank::{Bank, BankError, Mapping, Table};
 pub use face::ServerFace;
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
 pub use map::{Encoding, PointType};
+pub use roles::{Roles, role_of};
 pub(super) use settings::{RTU_DEVICE, TCP_DEVICE, line_rules};
 pub use settings::{encoding_of, parse_map};
 
@@ -53,13 +55,15 @@ pub struct ServerConfig {
     pub bank: Bank,
     /// Function codes it knows; others get exception 01.
     pub functions: Vec<u8>,
+    /// Which role may do what; without rules everybody may do everything.
+    pub roles: Option<Roles>,
 }
 
 impl ServerConfig {
     /// A server with these tables that knows every function the crate knows.
     #[must_use]
     pub fn new(transport: Transport, unit: Option<u8>, bank: Bank) -> ServerConfig {
-        ServerConfig { transport, unit, bank, functions: execute::FUNCTIONS.to_vec() }
+        ServerConfig { transport, unit, bank, functions: execute::FUNCTIONS.to_vec(), roles: None }
     }
 }
 

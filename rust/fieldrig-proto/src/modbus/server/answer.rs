@@ -64,6 +64,12 @@ impl ServerFace {
             return true;
         }
         self.counters.for_us += 1;
+        if self.forbids(now, ask) {
+            self.counters.exceptions += 1;
+            Exception { function: ask.pdu.first().copied().unwrap_or_default(), code: Exception::ILLEGAL_FUNCTION }
+                .encode(out);
+            return ask.service == Service::Answer;
+        }
         let mut scene = Scene { store, writer: Writer { now, face: &self.name } };
         let answered = self.core.execute(ask.pdu, &mut scene, out);
         self.counters.exceptions += u64::from(answered && out.first().is_some_and(|code| code & 0x80 != 0));

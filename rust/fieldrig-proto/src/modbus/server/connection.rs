@@ -17,6 +17,8 @@ pub(super) struct Connection {
     /// When something last came.
     pub(super) active: Time,
     pub(super) deaf: bool,
+    /// What the certificate of the client gives; "" is the NULL role.
+    pub(super) role: String,
     /// The client will send nothing more; answers are still due.
     pub(super) finishing: bool,
     /// Bytes that a habit takes for the beginning of the next ADU.
@@ -37,6 +39,7 @@ impl Connection {
             assembler: Assembler::new(&rules, Traffic::Requests { own: unit }),
             active: now,
             deaf: false,
+            role: String::new(),
             finishing: false,
             misread: Vec::new(),
         }

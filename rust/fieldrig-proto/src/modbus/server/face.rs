@@ -8,6 +8,7 @@
 use super::connection::{Connection, Malformed};
 use super::execute::Core;
 use super::habits::{BeyondMaximum, Habits};
+use super::roles::{Roles, role_of};
 use super::{Counters, ServerConfig, Transport};
 use crate::device::{Emission, Face, Heard, PointStore};
 use crate::dissect::hex;
@@ -27,6 +28,7 @@ pub struct ServerFace {
     pub(super) transport: Transport,
     pub(super) unit: Option<u8>,
     pub(super) core: Core,
+    pub(super) roles: Option<Roles>,
     pub(super) connections: Vec<Connection>,
     /// Answers that wait for their time, in order of it.
     pub(super) delayed: VecDeque<Delayed>,
@@ -65,6 +67,7 @@ impl ServerFace {
             transport: config.transport,
             unit: config.unit,
             core: Core::new(config.bank, config.functions),
+            roles: config.roles,
             connections: Vec::new(),
             delayed: VecDeque::new(),
             out: Vec::new(),
@@ -116,6 +119,7 @@ impl ServerFace {
         }
         let mut connection = Connection::new(conn, peer.wire, &self.transport, self.unit, now);
         connection.deaf = std::mem::take(&mut self.deaf_to_next);
+        connection.role = peer.certificate.as_ref().map(role_of).unwrap_or_default().to_owned();
         self.connections.push(connection);
         let greeting = self.core.habits.greeting.clone();
         if !greeting.is_empty() {

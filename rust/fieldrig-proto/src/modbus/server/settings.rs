@@ -11,6 +11,7 @@
 use super::bank::{Bank, Mapping, Table};
 use super::face::ServerFace;
 use super::map::{Encoding, PointType};
+use super::roles::Roles;
 use super::{ServerConfig, Transport};
 use crate::line::LineSettings;
 use crate::modbus::rtu::LineRules;
@@ -34,6 +35,11 @@ const COILS: BenchKey = BenchKey { name: "coils", what: "raw coils, as `holding`
 const DISCRETE: BenchKey = BenchKey { name: "discrete", what: "raw discrete inputs, as `coils`", required: false };
 const FUNCTIONS: BenchKey =
     BenchKey { name: "functions", what: "function codes it knows, instead of all", required: false };
+const ROLES: BenchKey = BenchKey {
+    name: "roles",
+    what: "which role of a certificate may do what: { Operator = { functions = [3], holding = [[0, 99]] } }",
+    required: false,
+};
 const LINE: BenchKey = BenchKey { name: "line", what: "speed and format, such as \"9600 8E1\"", required: false };
 const FRAMING: BenchKey =
     BenchKey { name: "framing", what: "\"tolerant\" (default) or \"exact\": frames by silence alone", required: false };
@@ -41,7 +47,7 @@ const FRAMING: BenchKey =
 /// Makes the face of a Modbus/TCP server.
 pub(in crate::modbus) const TCP_DEVICE: Constructor = Constructor {
     role: Role::Device,
-    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS],
+    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, ROLES],
     build: |name, settings| build(name, settings, Transport::Tcp),
 };
 
@@ -70,6 +76,7 @@ fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built,
     if let Some(functions) = setting(settings, "functions") {
         config.functions = integers("functions", functions, 1, 127)?.into_iter().map(|code| code as u8).collect();
     }
+    config.roles = setting(settings, "roles").map(Roles::read).transpose()?;
     Ok(Built::Face(Box::new(ServerFace::new(name, config))))
 }
 
