@@ -249,6 +249,17 @@ class Device:
         unit: the unit id it answers to, 1 if not given; None: to every one.
         holding, input: registers, by first address: `{0: [1, 2, 3], 100: [7]}`.
         coils, discrete: bits, by first address.
+        functions: the function codes it knows. If not given: those of the tables; on a serial line also 7, 8, 11, 12 and
+            17; and those that `files`, `fifos` and `identification` are for.
+        files: records of functions 20 and 21: `{4: [1, 2, 3]}` from record 0, or `{4: {100: [7]}}` by first record.
+        fifos: queues of function 24, by pointer address.
+        identification: objects of function 43/14: `{0: "Vendor", 1: "Code", 2: "1.0"}`; these three are mandatory.
+        conformity: its conformity level, such as `0x83`; if not given, the one that shows all objects, also one by one.
+        server_id: id of function 17; the run indicator follows it.
+        exception_status: what function 7 gives.
+        diagnostic_register: what function 8, sub-function 2 gives until it is cleared.
+        units: further units behind the same line or port, by unit id: `{2: {"holding": {0: [1]}, "functions": [3]}}`, each
+            with any of the keywords above but `unit` and `units`.
         rig: the rig to share; without one, the device has its own.
 
     Raises:
@@ -265,14 +276,24 @@ class Device:
         input: Mapping[int, Sequence[int]] | None = None,
         coils: Mapping[int, Sequence[bool]] | None = None,
         discrete: Mapping[int, Sequence[bool]] | None = None,
+        functions: Sequence[int] | None = None,
+        files: Mapping[int, Sequence[int] | Mapping[int, Sequence[int]]] | None = None,
+        fifos: Mapping[int, Sequence[int]] | None = None,
+        identification: Mapping[int, str | bytes] | None = None,
+        conformity: int | None = None,
+        server_id: str | bytes | None = None,
+        exception_status: int | None = None,
+        diagnostic_register: int | None = None,
+        units: Mapping[int, Mapping[str, object]] | None = None,
         rig: Rig | None = None,
     ) -> Device: ...
     @property
     def url(self) -> str:
         """Where a client reaches it: `tcp://127.0.0.1:40233`, `rtu:///dev/pts/7?line=9600+8E1`."""
-    def get(self, table: str, address: int, count: int = 1) -> tuple[int, ...]:
-        """What stands in a table ("holding", "input", "coils", "discrete"). Raises `UsageError` outside its ranges."""
-    def set(self, table: str, address: int, values: Sequence[int] | int) -> Change:
+    def get(self, table: str, address: int, count: int = 1, *, unit: int | None = None) -> tuple[int, ...]:
+        """What stands in a table ("holding", "input", "coils", "discrete") of the device or of one of its further `units`.
+        Raises `UsageError` outside its ranges."""
+    def set(self, table: str, address: int, values: Sequence[int] | int, *, unit: int | None = None) -> Change:
         """Puts values into a table. Raises `UsageError` outside its ranges."""
     def habit(self, name: str, value: object = None) -> None:
         """Changes how the device behaves on the wire; the names are in `HABITS`. Without a value it is switched on,

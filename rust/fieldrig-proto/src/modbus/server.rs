@@ -14,24 +14,32 @@
 mod answer;
 mod bank;
 mod connection;
+mod diagnostics;
+mod events;
 mod execute;
 mod face;
+mod files;
 mod habits;
+mod identification;
 mod map;
 mod roles;
 mod rtu_side;
 mod settings;
+mod special;
 mod tcp_side;
 #[cfg(test)]
 mod tests;
 
 pub use bank::{Bank, BankError, Mapping, Table};
 pub use face::ServerFace;
+pub use files::{Fifos, Files};
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
+pub use identification::Identification;
 pub use map::{Encoding, PointType};
 pub use roles::{Roles, role_of};
 pub(super) use settings::{RTU_DEVICE, TCP_DEVICE, line_rules};
 pub use settings::{encoding_of, parse_map};
+pub use special::{Extras, UnitConfig};
 
 use super::rtu::LineRules;
 
@@ -57,17 +65,24 @@ pub struct ServerConfig {
     pub functions: Vec<u8>,
     /// Which role may do what; without rules everybody may do everything.
     pub roles: Option<Roles>,
+    /// What it holds besides the tables.
+    pub extras: Extras,
+    /// Further units behind the same line or port.
+    pub units: Vec<UnitConfig>,
 }
 
 impl ServerConfig {
-    /// A server with these tables that knows every function the crate knows.
+    /// A server with these tables, alone, that knows the functions of the tables and those of its transport.
     #[must_use]
     pub fn new(transport: Transport, unit: Option<u8>, bank: Bank) -> ServerConfig {
-        ServerConfig { transport, unit, bank, functions: execute::FUNCTIONS.to_vec(), roles: None }
+        let extras = Extras::default();
+        let functions = extras.functions(&transport);
+        ServerConfig { transport, unit, bank, functions, roles: None, extras, units: Vec::new() }
     }
 }
 
-/// What a server has counted since power-on (AP 6.8 names the counters of serial devices).
+/// What a server has counted since power-on, for the tests of the bench. What functions 08, 11 and 12 say is counted as
+/// AP 6.8 wants it, can be cleared by them, and is kept elsewhere.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Messages seen, whole or not, for whomever.

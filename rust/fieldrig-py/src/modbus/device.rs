@@ -41,11 +41,16 @@ fn missing(py: Python<'_>, name: &str, address: u16, count: usize) -> PyErr {
     error(py, Kind::Usage, format!("{name}: {count} values from address {address} are not all there"))
 }
 
+fn no_unit(py: Python<'_>, unit: Option<u8>) -> PyErr {
+    error(py, Kind::Usage, format!("the device has no unit {}", unit.unwrap_or_default()))
+}
+
 #[pymethods]
 impl Device {
     #[new]
     #[pyo3(signature = (url = "tcp://127.0.0.1:0", *, unit = Some(1), holding = None, input = None, coils = None,
-        discrete = None, rig = None))]
+        discrete = None, functions = None, files = None, fifos = None, identification = None, conformity = None,
+        server_id = None, exception_status = None, diagnostic_register = None, units = None, rig = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -55,6 +60,15 @@ impl Device {
         input: Given<'_, '_>,
         coils: Given<'_, '_>,
         discrete: Given<'_, '_>,
+        functions: Given<'_, '_>,
+        files: Given<'_, '_>,
+        fifos: Given<'_, '_>,
+        identification: Given<'_, '_>,
+        conformity: Given<'_, '_>,
+        server_id: Given<'_, '_>,
+        exception_status: Given<'_, '_>,
+        diagnostic_register: Given<'_, '_>,
+        units: Given<'_, '_>,
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
         let place = url::parse(py, url, rig)?;
@@ -64,7 +78,21 @@ impl Device {
             settings.push(("framing".to_owned(), Value::Text("exact".to_owned())));
         }
         settings.extend(texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-        for (key, given) in [("holding", holding), ("input", input), ("coils", coils), ("discrete", discrete)] {
+        for (key, given) in [
+            ("holding", holding),
+            ("input", input),
+            ("coils", coils),
+            ("discrete", discrete),
+            ("functions", functions),
+            ("files", files),
+            ("fifos", fifos),
+            ("identification", identification),
+            ("conformity", conformity),
+            ("server_id", server_id),
+            ("exception_status", exception_status),
+            ("diagnostic_register", diagnostic_register),
+            ("units", units),
+        ] {
             if let Some(given) = given {
                 settings.push((key.to_owned(), from_python(given)?));
             }
@@ -96,26 +124,42 @@ impl Device {
     fn url(&self) -> &str {
         &self.url
     }
-    #[pyo3(signature = (table, address, count = 1))]
-    fn get<'py>(&self, py: Python<'py>, table: &str, address: u16, count: usize) -> PyResult<Bound<'py, PyTuple>> {
+    #[pyo3(signature = (table, address, count = 1, *, unit = None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        table: &str,
+        address: u16,
+        count: usize,
+        unit: Option<u8>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let which = self::table(py, table)?;
         let (values, _) = self.emulated.handle.with(py, |device, _| {
             let face = device.face_as::<ServerFace>(FACE)?;
-            face.bank().raw(which, address, count).map(<[u16]>::to_vec)
+            face.bank_of(unit).map(|bank| bank.raw(which, address, count).map(<[u16]>::to_vec))
         })?;
+        let values = values.ok_or_else(|| no_unit(py, unit))?;
         PyTuple::new(py, values.ok_or_else(|| missing(py, table, address, count))?)
     }
-    #[pyo3(signature = (table, address, values))]
-    fn set(&self, py: Python<'_>, table: &str, address: u16, values: &Bound<'_, PyAny>) -> PyResult<Change> {
+    #[pyo3(signature = (table, address, values, *, unit = None))]
+    fn set(
+        &self,
+        py: Python<'_>,
+        table: &str,
+        address: u16,
+        values: &Bound<'_, PyAny>,
+        unit: Option<u8>,
+    ) -> PyResult<Change> {
         let which = self::table(py, table)?;
         let list: Vec<u16> = match values.extract::<u16>() {
             Ok(one) => vec![one],
             Err(_) => values.extract()?,
         };
         let (at, _) = self.emulated.handle.with(py, |device, now| {
-            let set = device.face_as::<ServerFace>(FACE).is_some_and(|f| f.bank_mut().set_raw(which, address, &list));
-            set.then_some(now)
+            let bank = device.face_as::<ServerFace>(FACE)?.bank_of(unit)?;
+            Some(bank.set_raw(which, address, &list).then_some(now))
         })?;
+        let at = at.ok_or_else(|| no_unit(py, unit))?;
         let at = at.ok_or_else(|| missing(py, table, address, list.len()))?;
         let values = Value::List(list.into_iter().map(Value::from).collect());
         Ok(Change::of(format!("{table}[{address}]"), values, time::Stamp::exact(at)))

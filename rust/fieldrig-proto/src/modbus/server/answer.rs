@@ -45,14 +45,51 @@ pub(super) enum Service {
 }
 
 impl ServerFace {
-    /// Serves a request and sends what there is to say, at its time.
+    /// Serves a request and sends what there is to say, at its time. What is done in silence is for all units.
     pub(super) fn answer(&mut self, now: Time, ask: &Ask<'_>, store: &mut PointStore) {
+        let other = self.others.iter().position(|other| other.unit == ask.unit);
+        match other {
+            Some(index) => self.answer_as(index, now, ask, store),
+            None => self.answer_one(now, ask, store),
+        }
+        if ask.service == Service::Silent && other.is_none() {
+            for index in 0..self.others.len() {
+                self.answer_as(index, now, ask, store);
+            }
+        }
+    }
+
+    /// A broadcast that nobody can do: all units have heard it.
+    pub(super) fn ignore_broadcast(&mut self) {
+        self.counters.for_us += 1;
+        self.counters.unanswered += 1;
+        for diagnosis in self.diagnoses() {
+            diagnosis.begin(true);
+            diagnosis.finish(0, &[], false);
+        }
+    }
+
+    fn answer_as(&mut self, index: usize, now: Time, ask: &Ask<'_>, store: &mut PointStore) {
+        std::mem::swap(&mut self.core, &mut self.others[index].core);
+        self.answer_one(now, ask, store);
+        std::mem::swap(&mut self.core, &mut self.others[index].core);
+    }
+
+    fn answer_one(&mut self, now: Time, ask: &Ask<'_>, store: &mut PointStore) {
         let mut pdu = std::mem::take(&mut self.response);
         pdu.clear();
-        if self.serve(now, ask, store, &mut pdu) && !self.core.habits.no_answer {
+        let ours = !matches!(ask.service, Service::Refuse(_));
+        if ours {
+            self.core.diagnosis.begin(ask.service == Service::Silent);
+        }
+        let sent = self.serve(now, ask, store, &mut pdu) && !self.core.habits.no_answer;
+        if sent {
             self.dispatch(now, ask, &pdu);
         } else {
             self.counters.unanswered += 1;
+        }
+        if ours {
+            self.core.diagnosis.finish(ask.pdu.first().copied().unwrap_or_default(), &pdu, sent);
         }
         self.response = pdu;
     }

@@ -4,26 +4,14 @@
 //! addresses there (02), did it work (04). Nothing is changed before all checks have passed.
 
 use super::bank::{Bank, Table, Writer};
+use super::diagnostics::Diagnosis;
 use super::habits::Habits;
+use super::special::Extras;
 use crate::device::PointStore;
 use crate::modbus::pdu::{
     Exception, Length, MAX_PDU, PduError, Request, Response, function as f, pack, put, request_length, word,
 };
 use std::collections::BTreeMap;
-
-/// Functions that a server knows unless it is told otherwise.
-pub(super) const FUNCTIONS: [u8; 10] = [
-    f::READ_COILS,
-    f::READ_DISCRETE_INPUTS,
-    f::READ_HOLDING_REGISTERS,
-    f::READ_INPUT_REGISTERS,
-    f::WRITE_SINGLE_COIL,
-    f::WRITE_SINGLE_REGISTER,
-    f::WRITE_MULTIPLE_COILS,
-    f::WRITE_MULTIPLE_REGISTERS,
-    f::MASK_WRITE_REGISTER,
-    f::READ_WRITE_MULTIPLE_REGISTERS,
-];
 
 /// Not an exception code: there is no response at all.
 const SILENT: u8 = 0;
@@ -34,6 +22,8 @@ pub(super) struct Core {
     pub(super) bank: Bank,
     pub(super) functions: Vec<u8>,
     pub(super) habits: Habits,
+    pub(super) extras: Extras,
+    pub(super) diagnosis: Diagnosis,
     /// What each register held when it was last read: only for the habit that tears values.
     seen: BTreeMap<(u8, usize), u16>,
     scratch: Vec<u16>,
@@ -46,13 +36,19 @@ pub(super) struct Scene<'a> {
 }
 
 impl Core {
-    pub(super) fn new(bank: Bank, functions: Vec<u8>) -> Core {
-        Core { bank, functions, habits: Habits::default(), seen: BTreeMap::new(), scratch: Vec::new() }
+    pub(super) fn new(bank: Bank, functions: Vec<u8>, extras: Extras, diagnosis: Diagnosis) -> Core {
+        let (habits, seen, scratch) = (Habits::default(), BTreeMap::new(), Vec::new());
+        Core { bank, functions, habits, extras, diagnosis, seen, scratch }
     }
 
     /// Executes a request and appends the response PDU; false if there is none.
     pub(super) fn execute(&mut self, pdu: &[u8], scene: &mut Scene<'_>, out: &mut Vec<u8>) -> bool {
         let Some(&function) = pdu.first() else { return false };
+        if !self.diagnosis.lets_through(pdu) {
+            return false;
+        }
+        // What only listens does not even say that its restart was malformed (AP 6.8.1, 0004).
+        let listens_only = self.diagnosis.listens_only;
         let start = out.len();
         let result = match self.repaired(pdu) {
             Some(repaired) => self.answer(&repaired, scene, out),
@@ -65,7 +61,7 @@ impl Core {
             }
             self.refuse(function, code, out);
         }
-        true
+        !listens_only
     }
 
     fn refuse(&self, function: u8, code: u8, out: &mut Vec<u8>) {
@@ -82,8 +78,10 @@ impl Core {
             Length::Known(length) if self.habits.answer_truncated && pdu.len() < length => {
                 let mut whole = pdu.to_vec();
                 whole.resize(length, 0);
-                if word(&whole, 3) == 0 {
-                    whole[4] = 1;
+                if word(&whole, 3) == 0
+                    && let Some(last) = whole.get_mut(4)
+                {
+                    *last = 1;
                 }
                 Some(whole)
             }
@@ -104,7 +102,13 @@ impl Core {
             f::READ_DISCRETE_INPUTS => self.read_bits(pdu, Table::DiscreteInputs, scene, out),
             f::READ_HOLDING_REGISTERS => self.read_registers(pdu, Table::HoldingRegisters, scene, out),
             f::READ_INPUT_REGISTERS => self.read_registers(pdu, Table::InputRegisters, scene, out),
-            _ => self.write(pdu, scene, out),
+            f::WRITE_SINGLE_COIL
+            | f::WRITE_SINGLE_REGISTER
+            | f::WRITE_MULTIPLE_COILS
+            | f::WRITE_MULTIPLE_REGISTERS
+            | f::MASK_WRITE_REGISTER
+            | f::READ_WRITE_MULTIPLE_REGISTERS => self.write(pdu, scene, out),
+            _ => self.special(pdu, out).and_then(|answered| if answered { Ok(()) } else { Err(SILENT) }),
         }
     }
 
@@ -250,7 +254,7 @@ impl Core {
             Request::ReadWriteMultipleRegisters { read_address, read_quantity, write_address, values } => {
                 self.read_write((*read_address, *read_quantity), *write_address, values, scene, out)?;
             }
-            // Functions that are served but were parsed as raw do not exist: the list of functions decides both.
+            // Only the functions of the tables that write come here.
             _ => return Err(Exception::ILLEGAL_FUNCTION),
         }
         Ok(())

@@ -6,10 +6,12 @@
 //! - What is discarded is a record with the reason and the first bytes.
 
 use super::connection::{Connection, Malformed};
+use super::diagnostics::Diagnosis;
 use super::execute::Core;
 use super::habits::{BeyondMaximum, Habits};
 use super::roles::{Roles, role_of};
-use super::{Counters, ServerConfig, Transport};
+use super::special::Extras;
+use super::{Bank, Counters, ServerConfig, Transport};
 use crate::device::{Emission, Face, Heard, PointStore};
 use crate::dissect::hex;
 use crate::endpoint::{Action, Conn, How, Input, Peer, Stamps, Why};
@@ -29,6 +31,8 @@ pub struct ServerFace {
     pub(super) unit: Option<u8>,
     pub(super) core: Core,
     pub(super) roles: Option<Roles>,
+    /// Further units.
+    pub(super) others: Vec<Other>,
     pub(super) connections: Vec<Connection>,
     /// Answers that wait for their time, in order of it.
     pub(super) delayed: VecDeque<Delayed>,
@@ -43,6 +47,13 @@ pub struct ServerFace {
     pub(super) resets_inside: i64,
     pub(super) deaf_to_next: bool,
     pub(super) own_transaction: u16,
+}
+
+/// A further unit behind the same line or port.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) unit: u8,
+    pub(super) core: Core,
 }
 
 #[derive(Debug)]
@@ -62,12 +73,21 @@ impl ServerFace {
     /// A face of this name.
     #[must_use]
     pub fn new(name: &str, config: ServerConfig) -> ServerFace {
+        let transport = config.transport;
+        let core = |bank, functions, extras: Extras| {
+            let diagnosis = extras.diagnosis(&transport);
+            Core::new(bank, functions, extras, diagnosis)
+        };
+        let others = config.units.into_iter();
+        let others =
+            others.map(|other| Other { unit: other.unit, core: core(other.bank, other.functions, other.extras) });
         ServerFace {
             name: name.to_owned(),
             transport: config.transport,
             unit: config.unit,
-            core: Core::new(config.bank, config.functions),
             roles: config.roles,
+            core: core(config.bank, config.functions, config.extras),
+            others: others.collect(),
             connections: Vec::new(),
             delayed: VecDeque::new(),
             out: Vec::new(),
@@ -85,12 +105,42 @@ impl ServerFace {
 
     /// The tables.
     #[must_use]
-    pub fn bank(&self) -> &super::Bank {
+    pub fn bank(&self) -> &Bank {
         &self.core.bank
     }
 
+    /// The tables of a further unit, or of the device's own; `None` if there is no such unit.
+    pub fn bank_of(&mut self, unit: Option<u8>) -> Option<&mut Bank> {
+        self.core_of(unit).map(|core| &mut core.bank)
+    }
+
+    /// What a unit holds besides its tables.
+    pub fn extras_of(&mut self, unit: Option<u8>) -> Option<&mut Extras> {
+        self.core_of(unit).map(|core| &mut core.extras)
+    }
+
+    fn core_of(&mut self, unit: Option<u8>) -> Option<&mut Core> {
+        match unit {
+            Some(unit) if self.unit != Some(unit) => {
+                self.others.iter_mut().find(|other| other.unit == unit).map(|other| &mut other.core)
+            }
+            _ => Some(&mut self.core),
+        }
+    }
+
+    /// It answers for this unit.
+    pub(super) fn is_ours(&self, unit: u8) -> bool {
+        self.unit.is_none_or(|own| own == unit) || self.others.iter().any(|other| other.unit == unit)
+    }
+
+    /// What each unit keeps of its communication.
+    pub(super) fn diagnoses(&mut self) -> impl Iterator<Item = &mut Diagnosis> {
+        let others = self.others.iter_mut().map(|other| &mut other.core.diagnosis);
+        std::iter::once(&mut self.core.diagnosis).chain(others)
+    }
+
     /// The tables, to change raw values.
-    pub fn bank_mut(&mut self) -> &mut super::Bank {
+    pub fn bank_mut(&mut self) -> &mut Bank {
         &mut self.core.bank
     }
 
@@ -255,7 +305,10 @@ impl Face for ServerFace {
             Input::Opened(conn, peer) => self.open(now, conn, peer),
             Input::Bytes(conn, bytes, stamps) => self.bytes(now, conn, bytes, stamps, store),
             Input::Closed(conn, why) => self.closed(conn, &why),
-            Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun) => {
+            Input::Line(conn, event @ (LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun)) => {
+                if event == LineEvent::Overrun {
+                    self.diagnoses().for_each(Diagnosis::overran);
+                }
                 if let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn) {
                     connection.assembler.spoil();
                 }
@@ -311,7 +364,9 @@ impl Face for ServerFace {
 
     fn power(&mut self, now: Time, on: bool, store: &PointStore) {
         if on {
-            if let Some(point) = self.core.bank.resolve(store) {
+            let others = self.others.iter_mut().map(|other| &mut other.core.bank);
+            for bank in std::iter::once(&mut self.core.bank).chain(others) {
+                let Some(point) = bank.resolve(store) else { continue };
                 let record = Record::new("modbus.unknown_point").at(Stamp::exact(now)).with("point", point);
                 self.events.push_back(record.with("problem", "the map names a point that the device does not have"));
             }
@@ -325,10 +380,14 @@ impl Face for ServerFace {
         self.deaf_to_next = false;
         self.resets_inside = 0;
         self.counters = Counters::default();
+        self.diagnoses().for_each(Diagnosis::power_off);
     }
 
     fn set_habit(&mut self, name: &str, value: &Value) -> Result<(), String> {
         self.core.habits.set(name, value)?;
+        for other in &mut self.others {
+            other.core.habits.clone_from(&self.core.habits);
+        }
         self.unusual = self.core.habits != Habits::default();
         Ok(())
     }

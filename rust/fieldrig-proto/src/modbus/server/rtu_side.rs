@@ -7,6 +7,7 @@
 
 use super::answer::{Ask, Service};
 use super::connection::Malformed;
+use super::diagnostics::Diagnosis;
 use super::face::ServerFace;
 use crate::device::PointStore;
 use crate::line::silence::Frame;
@@ -29,18 +30,20 @@ impl ServerFace {
         let problem = problem.or_else(|| view.problem().map(|problem| problem.to_string()));
         if let Some(problem) = problem {
             self.counters.communication_errors += 1;
+            self.diagnoses().for_each(Diagnosis::heard_damaged);
             self.discard(now, conn, &frame.bytes, &problem, Malformed::Protocol);
             if !self.core.habits.ignore_crc || frame.bytes.len() < rtu::MIN_ADU {
                 return;
             }
         }
+        self.diagnoses().for_each(Diagnosis::heard);
         let unit = view.unit().unwrap_or_default();
         let broadcast = unit == rtu::BROADCAST;
-        if !broadcast && (unit > rtu::LAST_UNIT || self.unit.is_some_and(|own| own != unit)) {
+        if !broadcast && (unit > rtu::LAST_UNIT || !self.is_ours(unit)) {
             return;
         }
         if broadcast && !self.core.habits.answer_broadcast && !may_be_broadcast(view.pdu()) {
-            self.counters.unanswered += 1;
+            self.ignore_broadcast();
             return;
         }
         let quiet = broadcast && !self.core.habits.answer_broadcast;

@@ -5,18 +5,27 @@
 //! unit = 1
 //! holding = [10, 20, 30]                               # from address 0
 //! coils = { 0 = [1, 0, 1], 100 = { count = 16 } }      # ranges by first address
+//! functions = [3, 6, 8, 43]
+//! files = { 4 = [1, 2, 3], 5 = { 100 = [7] } }         # records from 0, or by first record
+//! fifos = { 1000 = [440, 308] }
+//! identification = { 0 = "Vendor", 1 = "Code", 2 = "1.0" }
+//! units = { 2 = { holding = [1] } }                    # further units, with keys of their own
 //! map = { voltage = { table = "input", address = 0, type = "u16", scale = 0.1 } }
 //! ```
+
+mod special;
 
 use super::bank::{Bank, Mapping, Table};
 use super::face::ServerFace;
 use super::map::{Encoding, PointType};
 use super::roles::Roles;
+use super::special::{Extras, UnitConfig};
 use super::{ServerConfig, Transport};
 use crate::line::LineSettings;
 use crate::modbus::rtu::LineRules;
 use crate::protocol::{BenchKey, Built, Constructor, Role, SettingError, Settings, setting};
 use crate::record::Value;
+use special::extras_of;
 
 const UNIT: BenchKey =
     BenchKey { name: "unit", what: "unit id, 1 to 247; without it all are answered", required: false };
@@ -40,26 +49,122 @@ const ROLES: BenchKey = BenchKey {
     what: "which role of a certificate may do what: { Operator = { functions = [3], holding = [[0, 99]] } }",
     required: false,
 };
+const FILES: BenchKey = BenchKey {
+    name: "files",
+    what: "functions 20 and 21: { file = [..] } with records from 0, or { file = { record = [..] } }",
+    required: false,
+};
+const FIFOS: BenchKey =
+    BenchKey { name: "fifos", what: "function 24: queues by pointer address, { address = [..] }", required: false };
+const IDENTIFICATION: BenchKey = BenchKey {
+    name: "identification",
+    what: "function 43/14: texts by object, { 0 = \"Vendor\", 1 = \"Code\", 2 = \"1.0\", 128 = \"private\" }",
+    required: false,
+};
+const CONFORMITY: BenchKey = BenchKey {
+    name: "conformity",
+    what: "function 43/14: conformity level, 1 to 3, with 0x80 if objects can be asked for one by one (default)",
+    required: false,
+};
+const SERVER_ID: BenchKey =
+    BenchKey { name: "server_id", what: "function 17: the id, a text; the run indicator follows it", required: false };
+const EXCEPTION_STATUS: BenchKey =
+    BenchKey { name: "exception_status", what: "function 07: 0 to 255", required: false };
+const DIAGNOSTIC_REGISTER: BenchKey =
+    BenchKey { name: "diagnostic_register", what: "function 08, sub-function 0002: 0 to 65535", required: false };
+const UNITS: BenchKey = BenchKey {
+    name: "units",
+    what: "further units behind the same line or port, by unit id, each with tables and functions of its own",
+    required: false,
+};
 const LINE: BenchKey = BenchKey { name: "line", what: "speed and format, such as \"9600 8E1\"", required: false };
 const FRAMING: BenchKey =
     BenchKey { name: "framing", what: "\"tolerant\" (default) or \"exact\": frames by silence alone", required: false };
 
+/// The keys of every device, and those of its framing.
+macro_rules! device_keys {
+    ($($more:ident),*) => {
+        &[
+            UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, FILES, FIFOS, IDENTIFICATION, CONFORMITY, SERVER_ID,
+            EXCEPTION_STATUS, DIAGNOSTIC_REGISTER, UNITS, $($more),*
+        ]
+    };
+}
+
 /// Makes the face of a Modbus/TCP server.
 pub(in crate::modbus) const TCP_DEVICE: Constructor = Constructor {
     role: Role::Device,
-    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, ROLES],
+    keys: device_keys!(ROLES),
     build: |name, settings| build(name, settings, Transport::Tcp),
 };
 
 /// Makes the face of a Modbus RTU server.
 pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
     role: Role::Device,
-    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, LINE, FRAMING],
+    keys: device_keys!(LINE, FRAMING),
     build: |name, settings| build(name, settings, Transport::Rtu(line_rules(settings)?)),
 };
 
 fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built, SettingError> {
     let unit = setting(settings, "unit").map(|value| integer("unit", value, 1, 247)).transpose()?;
+    let (bank, functions, extras) = unit_of(settings, &transport)?;
+    let mut config = ServerConfig::new(transport, unit.map(|unit| unit as u8), bank);
+    config.functions = functions;
+    config.extras = extras;
+    config.roles = setting(settings, "roles").map(Roles::read).transpose()?;
+    if let Some(units) = setting(settings, "units") {
+        config.units = further_units(units, &config)?;
+    }
+    Ok(Built::Face(Box::new(ServerFace::new(name, config))))
+}
+
+/// The keys of a further unit.
+const OF_UNIT: [BenchKey; 13] = [
+    MAP,
+    HOLDING,
+    INPUT,
+    COILS,
+    DISCRETE,
+    FUNCTIONS,
+    FILES,
+    FIFOS,
+    IDENTIFICATION,
+    CONFORMITY,
+    SERVER_ID,
+    EXCEPTION_STATUS,
+    DIAGNOSTIC_REGISTER,
+];
+
+fn further_units(units: &Value, own: &ServerConfig) -> Result<Vec<UnitConfig>, SettingError> {
+    let Value::Table(entries) = units else {
+        return Err(error("units", format!("it must be a table of units, not {}", shown(units))));
+    };
+    let further = |(name, value): &(String, Value)| {
+        let key = format!("units.{name}");
+        let unit = address(&key, name, 1, 247)? as u8;
+        if own.unit == Some(unit) {
+            return Err(error(key, format!("{unit} is the unit of the device itself")));
+        }
+        let Value::Table(settings) = value else {
+            return Err(error(key, format!("it must be a table, not {}", shown(value))));
+        };
+        if let Some((unknown, _)) = settings.iter().find(|(name, _)| OF_UNIT.iter().all(|known| known.name != *name)) {
+            let mut error = error(format!("{key}.{unknown}"), format!("unknown key `{unknown}`"));
+            error.hint = Some(format!("there are {}", OF_UNIT.map(|key| key.name).join(", ")));
+            return Err(error);
+        }
+        let built = unit_of(settings, &own.transport);
+        let (bank, functions, extras) = built.map_err(|mut error| {
+            error.key = format!("{key}.{}", error.key);
+            error
+        })?;
+        Ok(UnitConfig { unit, bank, functions, extras })
+    };
+    entries.iter().map(further).collect()
+}
+
+/// What one unit has: its tables, its functions and what it holds besides.
+fn unit_of(settings: &Settings, transport: &Transport) -> Result<(Bank, Vec<u8>, Extras), SettingError> {
     let mut bank = Bank::default();
     for (key, table) in Table::NAMES {
         if let Some(value) = setting(settings, key) {
@@ -72,12 +177,12 @@ fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built,
             bank.map(mapping).map_err(|problem| error(key, problem.to_string()))?;
         }
     }
-    let mut config = ServerConfig::new(transport, unit.map(|unit| unit as u8), bank);
-    if let Some(functions) = setting(settings, "functions") {
-        config.functions = integers("functions", functions, 1, 127)?.into_iter().map(|code| code as u8).collect();
-    }
-    config.roles = setting(settings, "roles").map(Roles::read).transpose()?;
-    Ok(Built::Face(Box::new(ServerFace::new(name, config))))
+    let extras = extras_of(settings)?;
+    let functions = match setting(settings, "functions") {
+        Some(functions) => integers("functions", functions, 1, 127)?.into_iter().map(|code| code as u8).collect(),
+        None => extras.functions(transport),
+    };
+    Ok((bank, functions, extras))
 }
 
 /// Reads `line` and `framing`.
@@ -161,9 +266,7 @@ fn add_table(bank: &mut Bank, key: &str, table: Table, value: &Value) -> Result<
     match value {
         Value::Table(ranges) => ranges.iter().try_for_each(|(start, value)| {
             let key = format!("{key}.{start}");
-            let address = start.parse().ok().filter(|address| (0..=0xffff).contains(address));
-            let problem = || error(key.clone(), format!("`{start}` is not an address: 0 to 65535"));
-            add(key.clone(), address.ok_or_else(problem)?, value)
+            add(key.clone(), address(&key, start, 0, 0xffff)?, value)
         }),
         other => add(key.to_owned(), 0, other),
     }
@@ -181,6 +284,18 @@ fn range_values(key: &str, value: &Value, most: i64) -> Result<Vec<i64>, Setting
         }
         other => integers(key, other, 0, most),
     }
+}
+
+/// A number that stands as a key: decimal, or hexadecimal with `0x`.
+fn address(key: &str, text: &str, least: i64, most: i64) -> Result<i64, SettingError> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let what = if least == 1 && most == 247 { "a unit id" } else { "an address" };
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| error(key, format!("`{text}` is not {what}: {least} to {most}")))
 }
 
 fn error(key: impl Into<String>, problem: String) -> SettingError {

@@ -8,6 +8,7 @@
 
 use super::answer::{Ask, Service};
 use super::connection::Malformed;
+use super::diagnostics::Diagnosis;
 use super::face::ServerFace;
 use super::habits::OtherUnits;
 use crate::device::PointStore;
@@ -66,6 +67,7 @@ impl ServerFace {
             self.discard(now, conn, adu, "the protocol id is not 0", Malformed::Protocol);
             return;
         }
+        self.diagnoses().for_each(Diagnosis::heard);
         if view.pdu().is_empty() {
             if self.core.habits.answer_empty_pdu {
                 let service = Service::Refuse(Exception::ILLEGAL_FUNCTION);
@@ -103,7 +105,7 @@ impl ServerFace {
         if unit == 255 && habits.ignore_unit_255 {
             return None;
         }
-        let ours = self.unit.is_none_or(|own| own == unit || unit == 255 || unit == 0);
+        let ours = self.is_ours(unit) || unit == 255 || unit == 0;
         match habits.other_units {
             _ if unit == 0 && habits.unit_zero_is_broadcast => Some(Service::Silent),
             _ if ours => Some(Service::Answer),
