@@ -59,8 +59,8 @@ __all__ = [
     "Refused",
     "Stopped",
     "Unanswered",
-    "Untrusted",
     "UnexpectedEvent",
+    "Untrusted",
     "UsageError",
 ]
 

@@ -51,6 +51,12 @@ class Capabilities:
     max_connections: int | None = None
     max_transactions: int | None = None
     idle: Idle | None = None
+    alone: bool = False
+    """Nobody else is on the line."""
+    full_duplex: bool | None = None
+    """Both sides of the line may send at the same time."""
+    response_time: float | None = None
+    """How long the server takes for an answer, at most (seconds)."""
     outside: str | None = None
     """A local address that is not on the server's access list."""
     tables: Mapping[str, Table] = field(default_factory=dict)
@@ -71,7 +77,8 @@ class Capabilities:
 TABLES = {"holding": 3, "input": 4, "coils": 1, "discrete": 2}
 """The tables and the functions that read them."""
 
-_TOP = ("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", *TABLES)
+SERIAL = ("alone", "full_duplex", "response_time")
+_TOP = ("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", *SERIAL, *TABLES)
 _TABLE = ("first", "last", "known", "failing", "changing")
 
 
@@ -104,9 +111,21 @@ def parse(document: Mapping[str, Any]) -> Capabilities:
         max_connections=_optional(document, "max_connections", "", 65535),
         max_transactions=_optional(document, "max_transactions", "", 65535),
         idle=_idle(document["idle"]) if "idle" in document else None,
+        alone=bool(document.get("alone", False)),
+        full_duplex=True if document.get("full_duplex", False) else None,
+        response_time=_duration(document, "response_time"),
         outside=access.get("outside"),
         tables=tables,
     )
+
+
+def _duration(document: Mapping[str, Any], key: str) -> float | None:
+    import fieldrig
+
+    try:
+        return fieldrig.duration(document[key]) if key in document else None
+    except UsageError as error:
+        raise CapabilityError(f"{key}: {error.message}") from error
 
 
 def _idle(table: Mapping[str, Any]) -> Idle:

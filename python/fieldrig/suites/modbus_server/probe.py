@@ -75,7 +75,10 @@ def _explore(server: Server, address: str) -> None:
     facts = server.facts
     run = 1
     while run < 3:
-        answer, _ = _ask(server, address, facts.function, facts.address, run + 1)
+        try:
+            answer, _ = _ask(server, address, facts.function, facts.address, run + 1)
+        except ProbeFailure:  # it speaks Modbus; what is wrong with this answer is for rows to say
+            break
         if not is_normal(answer, facts.function, run + 1):
             break
         run += 1

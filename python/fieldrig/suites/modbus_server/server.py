@@ -15,7 +15,7 @@ from .carriers import CARRIERS, Carrier
 from .frames import Adu, is_normal, read_pdu
 from .outcome import Absent, Exchange, Missed, Undecided
 from .silences import Silences
-from .wire import Opener, Wire, WireError
+from .wire import AT_ONCE, Opener, Wire, WireError
 
 if TYPE_CHECKING:
     from fieldrig import Stamp
@@ -100,10 +100,14 @@ class Talk:
         """How the server ended the connection, or `None`."""
         return self._wire.ended or ("reset" if self.cut_off else None)
 
-    def send(self, *parts: bytes, gap: float = 0.0, note: str = "") -> None:
-        """Sends pieces `gap` seconds apart. That the server has closed meanwhile is kept in `ended`, no error."""
+    def send(self, *parts: bytes, gap: float = 0.0, note: str = "", at_once: bool = False) -> None:
+        """Sends pieces `gap` seconds apart. That the server has closed meanwhile is kept in `ended`, no error.
+
+        On a line it waits until the silence between frames is over, unless it is to be sent `at_once`.
+        """
         self.stamps = []
-        at = self._wire.send([(gap if index else 0.0, part) for index, part in enumerate(parts)])
+        first = AT_ONCE if at_once else 0.0
+        at = self._wire.send([(gap if index else first, part) for index, part in enumerate(parts)])
         self.cut_off = self.cut_off or at is None
         self.sent_at = at if at is not None else self.sent_at
         pieces = f"in {len(parts)} pieces, {gap * 1000:.0f} ms apart" if len(parts) > 1 and gap else ""
@@ -143,6 +147,12 @@ class Talk:
         given = b"".join(answer.raw for answer in self._answers) + self._buffer
         self._answers, self._buffer = [], b""
         return given
+
+    def begins(self) -> bool:
+        """Waits for the first byte of an answer; what comes is kept."""
+        if not self._buffer:
+            self._take(lambda new: True, self._server.timing.answer)
+        return bool(self._buffer)
 
     def skip(self, count: int) -> None:
         """Waits for that many bytes and forgets them: what a server says to everyone who connects."""

@@ -17,7 +17,7 @@ from fieldrig.stream import Stream
 
 from .server import Clock
 from .silences import Silences
-from .wire import Arrival, Ending, Opener, Wire, WireError
+from .wire import AT_ONCE, Arrival, Ending, Opener, Wire, WireError
 
 
 def clock_of(rig: Rig) -> Clock:
@@ -116,7 +116,7 @@ class LineWire(StreamWire):
 
     def send(self, parts: Sequence[tuple[float, bytes]]) -> float | None:
         left = self._busy_until + self._silences.between - self._rig.now().latest
-        if left > 0:
+        if left > 0 and parts[0][0] != AT_ONCE:
             self._rig.sleep(_span(left))
         spaced: list[tuple[float, bytes]] = []
         for pause, data in parts:

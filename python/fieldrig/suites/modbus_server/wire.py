@@ -38,6 +38,10 @@ class Arrival:
     """Where each piece begins, and when it arrived; empty if only `first` and `last` are known."""
 
 
+AT_ONCE = -1.0
+"""As the pause before the first piece: on a line, the silence between frames is not waited for."""
+
+
 class Wire(Protocol):
     """A connection to the server under test."""
 

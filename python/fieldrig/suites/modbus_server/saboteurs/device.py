@@ -34,6 +34,8 @@ CAPABILITIES = Capabilities(
     max_transactions=16,
     idle=Idle(after=0.6, then="keep"),
     outside=OUTSIDE,
+    alone=True,
+    response_time=0.1,
     tables={
         "holding": Table(first=0, last=LAST, known=(1, 0x1234), failing=FAILING, changing=CHANGING),
         "input": Table(first=0, last=LAST),
@@ -56,11 +58,16 @@ PLACES = {
     "tcp": ("tcp://127.0.0.1:0", None, "tcp"),
     "memory": ("memory://device", None, "tcp"),
     "rtu": ("wire://line", 1, "rtu"),
+    "pty": ("pty://?line=19200+8E1", 1, "rtu"),
+    "rtu+tcp": ("rtu+tcp://127.0.0.1:0", 1, "rtu+tcp"),
     # "ascii": ("ascii+wire://line", 1, "ascii"),
 }
 """Where a device can run: URL, the unit id it answers to, carrier."""
 
-REAL_TIME = ("tcp",)
+ONLY = {"pty": ("RTU", "PDU"), "rtu+tcp": ("RTU", "PDU", "FC03", "FC16")}
+"""Sections by which our device is judged where that costs time and shows nothing new."""
+
+REAL_TIME = ("tcp", "pty", "rtu+tcp")
 
 
 ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp"}
@@ -70,8 +77,8 @@ RELATED: dict[str, tuple[str, ...]] = {
     "MBAP": ("PDU", "FC03"),
     "PDU": ("EXC", "FC01", "FC02", "FC03", "FC04"),
     "EXC": ("PDU",),
-    "RTU": ("PDU",),
-    "ASC": ("PDU",),
+    "RTU": (),
+    "ASC": (),
     "ROB": ("PDU",),
 }
 """Besides its own section, by which a saboteur is judged, too: rows that may look at the same thing. Sections of
@@ -108,7 +115,7 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
             server = Server(
                 lambda source: ChangingWire(opener(source), device),
                 1,
-                CAPABILITIES,
+                replace(CAPABILITIES, full_duplex=True) if on == "pty" else CAPABILITIES,
                 timing,
                 carrier=CARRIERS[carrier],
                 clock=clock,
@@ -173,9 +180,16 @@ def rows_for(requirement: str) -> list[str]:
 
 
 def rows_at(on: str) -> list[str]:
-    """The rows by which our device is judged at a place: all, but those of TCP itself not on virtual time."""
-    real = on in REAL_TIME
-    return [name for name in judged_rows() if real or ON.get(requirements()[name].section, on) not in REAL_TIME]
+    """The rows by which our device is judged at a place: those of its carrier; on virtual time none about TCP itself,
+    and where waiting costs time only some sections."""
+    carrier, sections = PLACES[on][2], ONLY.get(on)
+    return [
+        name
+        for name in judged_rows()
+        if carrier in requirements()[name].carriers
+        and (sections is None or requirements()[name].section in sections)
+        and (on in REAL_TIME or ON.get(requirements()[name].section) not in REAL_TIME)
+    ]
 
 
 def judged_rows() -> list[str]:

@@ -6,7 +6,14 @@ changes whole frames. Whoever applies it (`wire.PatchedWire`, `proxy.Proxy`) set
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fieldrig import Stamp
+
+Pieces = Sequence[tuple[float, bytes]]
+"""Pieces of a burst, each with the pause before it (seconds)."""
 
 
 class Patch:
@@ -14,10 +21,10 @@ class Patch:
 
     unit = 0
     """To which unit the request at hand goes."""
-    keeps_pauses = True
-    """On a line, pauses inside a frame go on to the server; else it gets the frame whole."""
     server: Callable[[bytes], bytes | None]
     """Asks the real server something of the patch's own; gives the PDU of its answer."""
+    ask_unit: Callable[[int, bytes], bytes | None]
+    """The same, of another unit id than that of the request."""
 
     def request(self, pdu: bytes) -> bytes | None:
         """The PDU that the server gets instead of that of the client; `None`: it gets nothing."""
@@ -33,6 +40,18 @@ class Patch:
     def request_frame(self, frame: bytes) -> bytes | None:
         """Bytes that the server gets instead of a burst of the client that is no frame; `None`: nothing."""
         return frame
+
+    def pieces(self, parts: Pieces) -> Pieces | None:
+        """What the server gets of a burst that comes in pieces, each with the pause before it; `None`: nothing.
+
+        On a line, several pieces go on with their pauses as they are, and no other method is asked; one piece is taken
+        for what came at once.
+        """
+        return parts
+
+    def instants(self, end_of_request: float, stamps: Sequence[Stamp]) -> Sequence[Stamp]:
+        """When the bytes of an answer arrive instead."""
+        return stamps
 
     def answer_frame(self, request: bytes, frame: bytes) -> bytes:
         """Bytes that the client gets instead of a whole frame of an answer; `request` is the frame of the request."""

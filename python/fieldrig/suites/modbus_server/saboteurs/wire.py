@@ -2,19 +2,22 @@
 
 Rules of this file:
 - Requests go to the server one by one, each when the one before it was answered, or was not within `give_up`.
-- What is no request (or comes in pieces with pauses, on a line) goes on as it is, unless the patch changes the bytes;
-  what the server says to it goes back as it is.
+- What is no request, and on a line what comes in pieces, goes on as it is, unless the patch changes it; what the server
+  says to it goes back as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..carriers import Carrier
 from ..server import Clock
 from ..wire import Arrival, Ending, Opener, Wire
 from .patch import Patch
+
+if TYPE_CHECKING:
+    from fieldrig import Stamp
 
 SMALLEST_WAIT = 0.02
 """How long the rest of an answer whose end only time can tell is waited for (seconds)."""
@@ -42,9 +45,15 @@ class PatchedWire:
         return None if self._ready else self._inner.ended
 
     def send(self, parts: Sequence[tuple[float, bytes]]) -> float | None:
+        if len(parts) > 1:
+            pieces = self._patch.pieces(parts)
+            if pieces is None:
+                return self._clock.now()
+            if self._carrier.line and len(pieces) > 1:
+                return self._inner.send(pieces)
+            parts = pieces
         data = b"".join(part for _, part in parts)
-        pauses = self._carrier.line and len(parts) > 1
-        requests = None if pauses and self._patch.keeps_pauses else self._carrier.requests(data)
+        requests = self._carrier.requests(data)
         if requests is None:
             return self._pass_on(parts, data)
         sent: float | None = None
@@ -59,7 +68,8 @@ class PatchedWire:
             return self._inner.receive(enough, within)
         arrivals, self._ready = self._ready, []
         first, last = arrivals[0], arrivals[-1]
-        return Arrival(b"".join(arrival.data for arrival in arrivals), first.first, last.last, len(arrivals))
+        stamps = _joined(arrivals)
+        return Arrival(b"".join(arrival.data for arrival in arrivals), first.first, last.last, len(arrivals), stamps)
 
     def close(self, how: Literal["fin", "rst", "half"]) -> None:
         self._inner.close(how)
@@ -73,7 +83,8 @@ class PatchedWire:
     def _serve(self, frame: bytes, unit: int, pdu: bytes) -> float | None:
         """One request: the patched one to the server, the patched answer to the client. Gives when it was sent."""
         self._patch.unit = unit
-        self._patch.server = lambda own: self._asked(frame, unit, own)[1]
+        self._patch.ask_unit = lambda other, own: self._asked(frame, other, own)
+        self._patch.server = lambda own: self._asked(frame, unit, own)
         instead = self._patch.request(pdu)
         sent: float | None = self._clock.now()
         arrival: Arrival | None = None
@@ -91,13 +102,18 @@ class PatchedWire:
         raw = arrival.data if arrival is not None and answer == said else self._carrier.answer(answer, frame)
         now = self._clock.now()
         first, last = (arrival.first, arrival.last) if arrival is not None else (now, now)
-        self._ready.append(Arrival(self._patch.answer_frame(frame, raw), first, last))
+        stamps = (
+            self._patch.instants(sent or 0.0, [stamp for _, stamp in arrival.stamps]) if arrival is not None else ()
+        )
+        raw = self._patch.answer_frame(frame, raw)
+        if raw:
+            self._ready.append(Arrival(raw, first, last, stamps=list(enumerate(stamps))))
         return sent
 
-    def _asked(self, frame: bytes, unit: int, pdu: bytes) -> tuple[Arrival | None, bytes | None]:
+    def _asked(self, frame: bytes, unit: int, pdu: bytes) -> bytes | None:
         if self._inner.send([(0.0, self._framed(frame, unit, pdu))]) is None:
-            return None, None
-        return self._answered()
+            return None
+        return self._answered()[1]
 
     def _framed(self, frame: bytes, unit: int, pdu: bytes) -> bytes:
         return self._carrier.request(pdu, unit=unit, transaction=int.from_bytes(frame[:2], "big"))
@@ -105,6 +121,7 @@ class PatchedWire:
     def _answered(self) -> tuple[Arrival | None, bytes | None]:
         """The next answer of the server: what came, and its PDU if it is a frame."""
         data, first, last = b"", 0.0, 0.0
+        arrivals: list[Arrival] = []
         deadline = self._clock.now() + self._give_up
         while True:
             left = deadline - self._clock.now()
@@ -113,13 +130,24 @@ class PatchedWire:
             if arrival is not None and arrival.data:
                 first = first if data else arrival.first
                 data, last = data + arrival.data, arrival.last
+                arrivals.append(arrival)
                 deadline = self._clock.now() + self._give_up
             complete = arrival is None or self._inner.ended is not None
             answers = self._carrier.split(data, complete=complete)
             if answers or complete:
                 break
-        whole = Arrival(data, first, last) if data else None
+        whole = Arrival(data, first, last, stamps=_joined(arrivals)) if data else None
         return whole, answers[0].pdu if answers and answers[0].problem is None else None
 
     def _enough(self, data: bytes) -> bool:
         return bool(self._carrier.split(data, complete=False)) or self._carrier.disputed(data)
+
+
+def _joined(arrivals: Sequence[Arrival]) -> list[tuple[int, Stamp]]:
+    """The stamps of arrivals that follow each other."""
+    stamps: list[tuple[int, Stamp]] = []
+    offset = 0
+    for arrival in arrivals:
+        stamps += [(offset + at, stamp) for at, stamp in arrival.stamps]
+        offset += len(arrival.data)
+    return stamps

@@ -1,0 +1,73 @@
+"""What rows on serial lines have in common: silences that a port can make and see, other units, frames by hand."""
+
+from __future__ import annotations
+
+from .carriers.rtu import crc
+from .frames import Adu
+from .outcome import Absent, Inapplicable, Missed, NotRun
+from .server import Server, Talk
+from .silences import Silences
+
+LAST_UNIT = 247
+
+
+def silences_of(server: Server) -> Silences:
+    """Those of the line. Raises `Inapplicable` if it has no speed."""
+    if server.silences is None:
+        raise Inapplicable("the line has no speed")
+    return server.silences
+
+
+def frame_end(server: Server, factor: float = 3.0) -> float:
+    """A silence that surely ends a frame: more than t3.5, also for a port that delivers in lumps."""
+    between = silences_of(server).between
+    return max(factor * between, between + 5 * server.resolution)
+
+
+def must_tell(server: Server, silence: float, what: str) -> None:
+    """Raises `NotRun` if the port cannot tell whether a silence of this length was there."""
+    if 2 * server.resolution > silence:
+        raise NotRun(
+            f"it must tell {what} ({silence * 1000:.3f} ms), and this port tells instants that are "
+            f"{2 * server.resolution * 1000:.3g} ms apart (--resolution, if it was measured to be better)"
+        )
+
+
+def framed(body: bytes, wrong: int = 0) -> bytes:
+    """Any bytes with their CRC, or one in which the bits of `wrong` are flipped."""
+    return body + (crc(body) ^ wrong).to_bytes(2, "little")
+
+
+def request_of(server: Server, pdu: bytes | None = None, unit: int | None = None) -> bytes:
+    """Unit id and PDU, without CRC, of a request: a plain read of the server unless said otherwise."""
+    return bytes([server.unit if unit is None else unit]) + (server.read() if pdu is None else pdu)
+
+
+def foreign_units(server: Server, count: int = 1) -> list[int]:
+    """Units that are not the server, as far as is known, from the top."""
+    own = {server.unit, *server.capabilities.unit_ids}
+    return [unit for unit in range(LAST_UNIT, 0, -1) if unit not in own][:count]
+
+
+def silent(server: Server, frame: bytes, what: str) -> None:
+    """A frame must get no answer, and the next plain read one."""
+    talk = server.connect()
+    talk.send(frame, note=what)
+    server.expect_silence(talk, what)
+
+
+def answered_normally(server: Server, talk: Talk, what: str) -> Adu:
+    """The next answer is the normal one to a plain read, comes from the server, and nothing follows it."""
+    answer = server.expect_normal(talk, what)
+    if answer.unit != server.unit:
+        raise Missed(f"{what} is answered as unit {answer.unit}, not {server.unit}")
+    more = talk.anything(server.timing.settle)
+    if more:
+        raise Missed(f"{what} got its answer and {len(more)} more bytes: {more[:12].hex(' ')}")
+    return answer
+
+
+def still_answered(server: Server, after: str) -> None:
+    """A plain read is answered. Raises `Absent`."""
+    if server.health() != "answers":
+        raise Absent(f"after {after} a plain read was not answered")
