@@ -215,7 +215,8 @@ def test_a_late_answer_of_one_device_does_not_accuse_the_next_on_the_wire(bench:
     pump1.habit("service", "delay_answer", "200ms")  # just when the answer of the other one comes
     with pytest.raises(NoAnswer):
         pump1.service.read("speed", timeout="100ms")
-    with pytest.raises(InconclusiveError, match="unit 11 did not answer in time before: its late answer may have run"):
+    doubt = "unit 11 did not answer a request of function 0x03 in time before: its late answer may have run"
+    with pytest.raises(InconclusiveError, match=doubt):
         pump2.service.read("speed", timeout="250ms")
     bench.restart("next")
     pump2.habit("service", "wrong_crc", True)

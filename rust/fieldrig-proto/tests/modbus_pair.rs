@@ -91,7 +91,8 @@ impl Pair {
     }
 
     fn end(&self, ticket: Ticket) -> ClientEvent {
-        self.client.wait(secs(3), |_, events| {
+        // A request of the same function waits ten time-outs for a late answer.
+        self.client.wait(secs(15), |_, events| {
             let index = events.iter().position(|event| event.ticket() == Some(ticket))?;
             events.remove(index)
         })

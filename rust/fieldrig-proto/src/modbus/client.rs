@@ -7,15 +7,16 @@
 //!   fields; else it is `Malformed`, with the reason.
 //! - The time-out counts from the moment the request is handed to the driver; without a connection, from the call.
 //! - On TCP several requests may be in flight; transaction ids of requests in flight, and of those recently ended, are
-//!   not used again. On a line one request is in flight at a time (`rtu_side.rs` has the rules for late answers there).
+//!   not used again. On a line one request is in flight at a time (`rtu_side.rs` has the rules there, `late.rs` those for late answers).
 
 mod config;
 mod event;
+mod late;
 mod rtu_side;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Mode, RequestError};
+pub use config::{Config, LateAnswers, Mode, RequestError};
 pub use event::{ClientEvent, Exchange, Stray, Ticket, why_text};
 
 use super::pdu::{Request, Response};
@@ -71,6 +72,8 @@ struct Call {
     transaction: u16,
     adu: Vec<u8>,
     sent: Option<Time>,
+    /// It was sent before, and what came may have answered an earlier request.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -154,8 +157,17 @@ impl Client {
         // A time-out of nothing would be due before it could be asked for.
         let timeout = timeout.max(Duration::from_nanos(1));
         let deadline = now + timeout;
-        let call =
-            Call { ticket, unit, request, timeout, deadline, transaction: 0, adu: Vec::with_capacity(16), sent: None };
+        let call = Call {
+            ticket,
+            unit,
+            request,
+            timeout,
+            deadline,
+            transaction: 0,
+            adu: Vec::with_capacity(16),
+            sent: None,
+            again: false,
+        };
         match &self.link {
             Link::Gone(why) if self.config.reconnect.is_none() => {
                 let why = why.clone();
@@ -219,10 +231,28 @@ impl Client {
         if !self.is_connected() {
             return;
         }
-        while self.flying.len() < self.limit() && self.rtu.as_ref().is_none_or(|rtu| rtu.may_send(now)) {
-            let Some(call) = self.waiting.pop_front() else { return };
+        while self.flying.len() < self.limit() {
+            let next = match &self.rtu {
+                None => self.waiting.pop_front(),
+                Some(rtu) => {
+                    let free = self.next_on_line(rtu).find(|(_, due)| *due <= now);
+                    let index = free.map(|(index, _)| index);
+                    index.and_then(|index| self.waiting.remove(index))
+                }
+            };
+            let Some(call) = next else { return };
             self.launch(now, call);
         }
+    }
+
+    /// Which requests may be sent next on the line, and when. A unit gets its requests in the order of the calls, but does
+    /// not hold up those to others.
+    fn next_on_line(&self, rtu: &RtuSide) -> impl Iterator<Item = (usize, Time)> {
+        let mut units = [false; 256];
+        let is_first_of_unit = move |call: &Call| !std::mem::replace(&mut units[usize::from(call.unit)], true);
+        let calls = self.waiting.iter().enumerate();
+        let mut is_first_of_unit = is_first_of_unit;
+        calls.filter(move |(_, call)| is_first_of_unit(call)).map(move |(index, call)| (index, rtu.free_from(call)))
     }
 
     fn limit(&self) -> usize {
@@ -238,7 +268,7 @@ impl Client {
             let crc = crc16_modbus(&call.adu);
             call.adu.extend_from_slice(&crc.to_le_bytes());
             let strays = rtu.begin(now, &self.config, &call);
-            self.events.extend(strays.into_iter().map(ClientEvent::Unsolicited));
+            self.events.extend(strays);
             if rtu_side::is_broadcast(&call) {
                 self.steps.push_back(Step::SendBytes(call.adu.clone()));
                 self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
@@ -378,9 +408,12 @@ impl Client {
 
     /// The connection is gone: everything pending ends.
     fn lose(&mut self, now: Time, why: Why) {
-        let held = self.rtu.as_mut().and_then(RtuSide::reset);
-        self.events.extend(held);
         let flying = std::mem::take(&mut self.flying);
+        if let Some(rtu) = &mut self.rtu {
+            rtu.reset();
+            // A serial server hands what comes late to the next connection.
+            flying.iter().for_each(|call| rtu.gave_up(now, &self.config, call));
+        }
         for call in flying.into_iter().chain(std::mem::take(&mut self.waiting)) {
             self.end_lost(now, call, &why);
         }
@@ -394,9 +427,11 @@ impl Client {
     fn expire_calls(&mut self, now: Time) {
         while let Some(index) = self.flying.iter().position(|call| call.deadline <= now) {
             let call = self.flying.remove(index);
+            let doubt = self.rtu.as_ref().and_then(|rtu| rtu.doubt_of_silence(now, call.unit));
             self.give_up(now, &call);
             let timeout = call.timeout;
-            self.events.push_back(ClientEvent::TimedOut(call.end(Vec::new(), Stamp::exact(now)), timeout));
+            let exchange = Exchange { doubt, ..call.end(Vec::new(), Stamp::exact(now)) };
+            self.events.push_back(ClientEvent::TimedOut(exchange, timeout));
         }
         if !self.is_connected() {
             while let Some(index) = self.waiting.iter().position(|call| call.deadline <= now) {
@@ -418,6 +453,7 @@ impl Call {
             sent: self.sent,
             answer,
             at,
+            doubt: None,
         }
     }
 }
@@ -483,8 +519,10 @@ impl Endpoint for Client {
     fn poll_timeout(&self) -> Option<Time> {
         let flying = self.flying.iter().map(|call| call.deadline).min();
         let waiting = if self.is_connected() { None } else { self.waiting.iter().map(|call| call.deadline).min() };
-        let rtu = self.rtu.as_ref().and_then(|rtu| rtu.poll_timeout(!self.waiting.is_empty()));
-        [flying, waiting, rtu].into_iter().flatten().min()
+        let line = self.rtu.as_ref().and_then(RtuSide::poll_timeout);
+        let idle = self.rtu.as_ref().filter(|_| self.flying.is_empty() && self.is_connected());
+        let next = idle.and_then(|rtu| self.next_on_line(rtu).map(|(_, due)| due).min());
+        [flying, waiting, line, next].into_iter().flatten().min()
     }
 
     fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {

@@ -17,7 +17,7 @@ use fieldrig_proto::modbus::pdu::Request;
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
@@ -47,12 +47,7 @@ struct Path {
     answered: AtomicBool,
     /// Why silence proves nothing for now: the bench itself has taken the link down, or disturbs it.
     doubt: Mutex<Option<String>>,
-    /// The unit that was asked last and did not answer in time; `NOBODY` if it did.
-    silent: AtomicU16,
 }
-
-/// No unit.
-const NOBODY: u16 = u16::MAX;
 
 impl Client {
     /// One request and its answer.
@@ -109,10 +104,7 @@ impl Client {
             _ => false,
         };
         let (name, owner, wire) = (&self.name, path.handle.owner, path.wire);
-        let silent = if matches!(event, ClientEvent::TimedOut(..)) { u16::from(unit) } else { NOBODY };
-        let before = path.silent.swap(silent, Ordering::Relaxed);
-        let late = u8::try_from(before).ok().filter(|before| wire && *before != unit);
-        outcome(py, event, &Asked { name, owner, wire, path_works, doubt, late, stalled, at })
+        outcome(py, event, &Asked { name, owner, wire, path_works, doubt, stalled, at })
     }
 
     /// Nobody waits for the answer any more; the node may be gone, too.
@@ -176,14 +168,8 @@ impl Client {
         let endpoint = client::Client::new(place.config());
         let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
-        let path = Path {
-            handle,
-            url: url.to_owned(),
-            wire,
-            answered: AtomicBool::new(false),
-            doubt: Mutex::default(),
-            silent: AtomicU16::new(NOBODY),
-        };
+        let path =
+            Path { handle, url: url.to_owned(), wire, answered: AtomicBool::new(false), doubt: Mutex::default() };
         Ok(Client { path: Arc::new(path), name, unit, timeout, points, timeline, guard, guest: false })
     }
 

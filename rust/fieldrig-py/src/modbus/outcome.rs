@@ -21,8 +21,6 @@ pub(crate) struct Asked<'a> {
     pub(crate) path_works: bool,
     /// The bench itself has taken the link down, or disturbs it: why nothing proves anything.
     pub(crate) doubt: Option<String>,
-    /// Another unit was asked before on this wire, and did not answer in time: it may still, over the answer to this.
-    pub(crate) late: Option<u8>,
     /// The host stood still while the answer was waited for.
     pub(crate) stalled: bool,
     /// When the request was issued.
@@ -47,10 +45,7 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
         }
         ClientEvent::Malformed(exchange, reason) => {
             let what = format!("did not get a proper answer: {reason}; it got {}", shortened(&exchange.answer));
-            let late = asked.late.map(|unit| {
-                format!("unit {unit} did not answer in time before: its late answer may have run into this one")
-            });
-            let doubt = asked.doubt.as_deref().or(late.as_deref());
+            let doubt = asked.doubt.as_deref().or(exchange.doubt.as_deref());
             let (kind, hint) = match asked.wire && !asked.path_works {
                 _ if doubt.is_some() => (Kind::Inconclusive, doubt),
                 true => {
@@ -61,7 +56,7 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
             Err(failure(py, kind, &what, hint, &exchange, asked, None))
         }
         ClientEvent::TimedOut(exchange, after) => {
-            let doubt = asked.doubt.as_deref();
+            let doubt = asked.doubt.as_deref().or(exchange.doubt.as_deref());
             let (kind, hint) = match (asked.path_works, asked.stalled) {
                 _ if doubt.is_some() => (Kind::Unanswered, doubt),
                 (true, false) => (Kind::NoAnswer, None),

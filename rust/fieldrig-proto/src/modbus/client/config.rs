@@ -15,6 +15,37 @@ pub enum Mode {
     Rtu(LineRules),
 }
 
+/// How long after its time-out a request on a line may still be answered: so many times the time-out, and so long at
+/// least.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct LateAnswers {
+    /// Times the time-out.
+    pub times: u32,
+    /// At least.
+    pub at_least: Duration,
+}
+
+impl Default for LateAnswers {
+    /// Ten times the time-out, and a second at least (SL 2.4.1: a time-out is "1 s to several seconds at 9600 baud").
+    fn default() -> Self {
+        LateAnswers { times: 10, at_least: Duration::from_secs(1) }
+    }
+}
+
+impl LateAnswers {
+    /// So long, whatever the time-out.
+    #[must_use]
+    pub fn within(limit: Duration) -> LateAnswers {
+        LateAnswers { times: 0, at_least: limit }
+    }
+
+    /// How long behind a time-out.
+    #[must_use]
+    pub fn behind(self, timeout: Duration) -> Duration {
+        timeout.saturating_mul(self.times).max(self.at_least)
+    }
+}
+
 /// How a client talks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -22,10 +53,12 @@ pub struct Config {
     pub mode: Mode,
     /// How many requests may be without answer at a time; further ones wait. RTU knows one only (SL 2.4.1).
     pub in_flight: usize,
-    /// RTU: silence after a broadcast, in which the devices do what it says (SL 2.4.1: 100 to 200 ms at 9600 baud).
+    /// RTU: silence after a broadcast, in which the devices do what it says (SL 2.4.1: 100 to 200 ms at 9600 baud), and
+    /// after a request that was not answered in time.
     pub turnaround: Duration,
-    /// RTU: silence after a request that was not answered in time, in which a late answer may still pass.
-    pub quiet_after_timeout: Duration,
+    /// RTU: how long after its time-out a request may still be answered. So long no answer of the same unit and function
+    /// is data, since the late one could not be told from it.
+    pub late_answers: LateAnswers,
     /// RTU: we hear what we send (2-wire adapters); strip it.
     pub local_echo: bool,
     /// Connect to this when a request comes while there is no connection.
@@ -40,7 +73,7 @@ impl Config {
             mode: Mode::Tcp,
             in_flight: 16,
             turnaround: Duration::ZERO,
-            quiet_after_timeout: Duration::ZERO,
+            late_answers: LateAnswers::default(),
             local_echo: false,
             reconnect: None,
         }
@@ -49,13 +82,7 @@ impl Config {
     /// Modbus RTU by these rules.
     #[must_use]
     pub fn rtu(rules: LineRules) -> Config {
-        Config {
-            mode: Mode::Rtu(rules),
-            in_flight: 1,
-            turnaround: Duration::from_millis(100),
-            quiet_after_timeout: Duration::from_millis(100),
-            ..Config::tcp()
-        }
+        Config { mode: Mode::Rtu(rules), in_flight: 1, turnaround: Duration::from_millis(100), ..Config::tcp() }
     }
 
     /// Modbus RTU on a real line or a pty.

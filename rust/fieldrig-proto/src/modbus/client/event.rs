@@ -26,6 +26,8 @@ pub struct Exchange {
     pub answer: Vec<u8>,
     /// When the last byte of the answer arrived, or when the end was decided.
     pub at: Stamp,
+    /// Why the end may be the fault of another device, or of an earlier request: on a line, late answers garble others.
+    pub doubt: Option<String>,
 }
 
 /// Bytes that are not the answer to anything.

@@ -1,17 +1,19 @@
 //! The client on a line: one request at a time, and nothing but its bytes to tell answers apart.
 //!
 //! Rules of this file (SL 2.4.1):
-//! - What arrives while nothing is asked is stray; it is dropped before the next request.
+//! - What arrives while nothing is asked is stray. A request waits for the end of a frame that is under way, whose rest
+//!   would be taken for its answer.
 //! - A frame of another unit is stray; the request goes on waiting.
-//! - After a request that was not answered in time the line is left quiet for a while, and what comes then is `Late`.
-//! - The answer may come later still. So the first answer after such a request that would also have answered the old
-//!   one is held for the same while: if a second one comes, the first was late; if none does, it was the answer, and
-//!   is reported with the instant at which it came.
+//! - After a request that was not answered in time the line is left quiet for the turnaround delay, begun again while
+//!   bytes still come. `late.rs` says which requests wait longer; those to other units overtake them.
+//! - A frame of a unit and function that still owes an answer is `Late`.
 //! - A frame that began before our request was handed to the driver is late.
 //! - After a broadcast the line is left quiet, too: devices need the time to do what it says.
 
+use super::super::pdu::function::EXCEPTION_BIT;
 use super::super::pdu::{Request, Response};
 use super::super::rtu::{Assembler, BROADCAST, LineRules, MIN_ADU, Traffic, View};
+use super::late::{Debts, GivenUp, GivenUps};
 use super::{Call, Client, ClientEvent, Config, Stray};
 use crate::endpoint::Stamps;
 use crate::line::silence::Frame;
@@ -32,23 +34,13 @@ pub(super) struct RtuSide {
     quiet_until: Time,
     /// However much still comes: a line that is never quiet must not stop us for ever.
     quiet_limit: Time,
-    /// The last request that was given up, as long as its answer may still come.
-    stale: Option<Stale>,
-    held: Option<Held>,
+    /// How long at most a frame under way is let pass before the next request.
+    frame_limit: Time,
+    given_up: GivenUps,
+    /// Unit and function of what was heard late since the request under way was sent.
+    late_heard: Option<(u8, u8)>,
     /// What we sent and expect to hear ourselves.
     echo: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Stale {
-    unit: u8,
-    request: Request,
-}
-
-#[derive(Debug)]
-struct Held {
-    event: ClientEvent,
-    until: Time,
 }
 
 impl RtuSide {
@@ -58,24 +50,28 @@ impl RtuSide {
             character: rules.timing.character,
             quiet_until: Time::ZERO,
             quiet_limit: Time::ZERO,
-            stale: None,
-            held: None,
+            frame_limit: Time::ZERO,
+            given_up: GivenUps::default(),
+            late_heard: None,
             echo: Vec::new(),
         }
     }
 
-    pub(super) fn may_send(&self, now: Time) -> bool {
-        self.held.is_none() && now >= self.quiet_until
+    /// When this call may be sent.
+    pub(super) fn free_from(&self, call: &Call) -> Time {
+        let frame = self.assembler.deadline().map_or(Time::ZERO, |end| end.min(self.frame_limit));
+        let once = call.request.is_stimulus() || matches!(call.request, Request::Raw { .. });
+        let debts = if call.again || once { Debts::WaitFor } else { Debts::Risk };
+        self.quiet_until.max(frame).max(self.given_up.free_from(call.unit, call.request.function(), debts))
     }
 
-    pub(super) fn poll_timeout(&self, waiting: bool) -> Option<Time> {
-        let quiet = (waiting && self.held.is_none() && self.quiet_until > Time::ZERO).then_some(self.quiet_until);
-        [self.assembler.deadline(), self.held.as_ref().map(|held| held.until), quiet].into_iter().flatten().min()
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.assembler.deadline()
     }
 
     /// A request goes out: what is still pending cannot be its answer.
-    pub(super) fn begin(&mut self, now: Time, config: &Config, call: &Call) -> Vec<Stray> {
-        self.quiet_until = Time::ZERO;
+    pub(super) fn begin(&mut self, now: Time, config: &Config, call: &Call) -> Vec<ClientEvent> {
+        self.late_heard = None;
         if is_broadcast(call) {
             self.quiet_limit = now + self.character * call.adu.len() as u32 + config.turnaround;
             self.quiet_until = self.quiet_limit;
@@ -84,43 +80,64 @@ impl RtuSide {
             self.echo.clone_from(&call.adu);
         }
         self.assembler.expire(Time::FAR);
-        let stray = |frame: Frame| Stray {
-            bytes: frame.bytes,
-            at: frame.last,
-            reason: "it came before the request was sent".into(),
-        };
-        std::iter::from_fn(|| self.assembler.pop()).map(stray).collect()
+        let mut strays = Vec::new();
+        while let Some(frame) = self.assembler.pop() {
+            let kind = if self.late(now, &frame) { ClientEvent::Late } else { ClientEvent::Unsolicited };
+            strays.push(stray(frame, "it came before the request was sent", kind));
+        }
+        strays
     }
 
     pub(super) fn gave_up(&mut self, now: Time, config: &Config, call: &Call) {
-        self.quiet_until = now + config.quiet_after_timeout;
-        self.quiet_limit = now + config.quiet_after_timeout.saturating_mul(LONGEST_QUIET);
-        self.stale = Some(Stale { unit: call.unit, request: call.request.clone() });
+        self.quiet_until = now + config.turnaround;
+        self.quiet_limit = now + config.turnaround.saturating_mul(LONGEST_QUIET);
+        let due = call.deadline.max(now);
+        let until = due + config.late_answers.behind(call.timeout);
+        let busy_until = until.min(due + call.timeout);
+        let function = call.request.function();
+        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until });
+    }
+
+    /// What may have spoiled an exchange that ends without a proper answer.
+    pub(super) fn doubt(&self, now: Time) -> Option<String> {
+        let heard = self.late_heard.map(|(unit, function)| {
+            format!("a late answer of unit {unit} to function {function:#04x} came over this exchange")
+        });
+        heard.or_else(|| self.given_up.doubt(now))
+    }
+
+    /// What may have spoiled an exchange that ends in silence: only what was heard, and not of that unit itself.
+    pub(super) fn doubt_of_silence(&self, now: Time, unit: u8) -> Option<String> {
+        self.late_heard.filter(|(late, _)| *late != unit).and_then(|_| self.doubt(now))
     }
 
     pub(super) fn spoil(&mut self) {
         self.assembler.spoil();
     }
 
-    /// Forgets everything; gives what was held.
-    pub(super) fn reset(&mut self) -> Option<ClientEvent> {
+    /// Forgets the bytes of a connection that is no more, but not who owes an answer.
+    pub(super) fn reset(&mut self) {
         self.assembler.clear();
         self.quiet_until = Time::ZERO;
-        self.stale = None;
         self.echo.clear();
-        self.held.take().map(|held| held.event)
     }
 
     fn still_noisy(&mut self, now: Time, config: &Config) {
         if now <= self.quiet_until {
-            self.quiet_until = (now + config.quiet_after_timeout).min(self.quiet_limit).max(self.quiet_until);
+            self.quiet_until = (now + config.turnaround).min(self.quiet_limit).max(self.quiet_until);
         }
     }
 
-    fn would_answer_stale(&self, frame: View<'_>) -> bool {
-        self.stale.as_ref().is_some_and(|stale| {
-            frame.unit() == Some(stale.unit) && Response::answering(&stale.request, frame.pdu()).is_ok()
-        })
+    /// Whether a frame is owed by a unit that did not answer a request of the same function before.
+    fn late(&mut self, now: Time, frame: &Frame) -> bool {
+        let view = View(&frame.bytes);
+        let (Some(unit), Some(&function)) = (view.unit(), view.pdu().first()) else { return false };
+        let whole = view.problem().is_none() && frame.fault.is_none();
+        let late = whole && self.given_up.pay(now, unit, function);
+        if late {
+            self.late_heard = Some((unit, function));
+        }
+        late
     }
 
     fn strip_echo<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -137,6 +154,9 @@ impl RtuSide {
 impl Client {
     pub(super) fn take_rtu(&mut self, now: Time, bytes: &[u8], stamps: Stamps<'_>) {
         let Some(rtu) = &mut self.rtu else { return };
+        if rtu.assembler.is_idle() {
+            rtu.frame_limit = now + self.config.turnaround.saturating_mul(LONGEST_QUIET);
+        }
         let heard = rtu.strip_echo(bytes);
         let skipped = bytes.len() - heard.len();
         match stamps {
@@ -151,110 +171,74 @@ impl Client {
             rtu.assembler.expire(now);
         }
         self.take_frames(now);
-        if let Some(rtu) = &mut self.rtu
-            && let Some(held) = rtu.held.take_if(|held| held.until <= now)
-        {
-            rtu.stale = None;
-            self.events.push_back(held.event);
-        }
     }
 
     fn take_frames(&mut self, now: Time) {
-        while let Some(frame) = self.rtu.as_mut().and_then(|rtu| rtu.assembler.pop()) {
-            if self.rtu.as_ref().is_some_and(|rtu| rtu.held.is_some()) {
-                self.take_while_held(frame);
+        while let Some(rtu) = &mut self.rtu
+            && let Some(frame) = rtu.assembler.pop()
+        {
+            let began_before =
+                || self.flying.first().and_then(|call| call.sent).is_some_and(|sent| frame.first.latest() < sent);
+            if rtu.late(now, &frame) {
+                self.take_late(now, frame);
             } else if self.flying.is_empty() {
-                self.take_unasked(now, frame);
+                rtu.still_noisy(now, &self.config);
+                self.events.push_back(stray(frame, "nothing was asked", ClientEvent::Unsolicited));
+            } else if began_before() {
+                self.events.push_back(stray(frame, "it began before the request was sent", ClientEvent::Late));
             } else {
                 self.take_frame(now, frame);
             }
         }
     }
 
-    fn take_unasked(&mut self, now: Time, frame: Frame) {
+    /// An answer that is owed, or may be: the request under way is asked again if this may have been its answer.
+    fn take_late(&mut self, now: Time, frame: Frame) {
         let Some(rtu) = &mut self.rtu else { return };
-        rtu.still_noisy(now, &self.config);
-        if rtu.would_answer_stale(View(&frame.bytes)) {
-            rtu.stale = None;
-            self.stray(frame, "the request it answers was given up before", ClientEvent::Late);
-        } else {
-            self.stray(frame, "nothing was asked", ClientEvent::Unsolicited);
-        }
+        let view = View(&frame.bytes);
+        let confused = self.flying.pop_if(|call| {
+            let function = view.pdu().first().map(|function| function & !EXCEPTION_BIT);
+            view.unit() == Some(call.unit) && function == Some(call.request.function() & !EXCEPTION_BIT)
+        });
+        let Some(mut call) = confused else {
+            rtu.still_noisy(now, &self.config);
+            self.events.push_back(stray(frame, "the request it answers was given up before", ClientEvent::Late));
+            return;
+        };
+        rtu.gave_up(now, &self.config, &call);
+        call.again = true;
+        call.adu.clear();
+        self.waiting.push_front(call);
+        let reason = "it may answer a request that was given up before: what is asked now is asked again later";
+        self.events.push_back(stray(frame, reason, ClientEvent::Late));
     }
 
     fn take_frame(&mut self, now: Time, frame: Frame) {
         let (Some(rtu), Some(call)) = (&mut self.rtu, self.flying.first()) else { return };
-        if call.sent.is_some_and(|sent| frame.first.latest() < sent) {
-            self.stray(frame, "it began before the request was sent", ClientEvent::Late);
-            return;
-        }
-        let of_stale = rtu.would_answer_stale(View(&frame.bytes));
-        match judge(call, &frame) {
-            Judged::Answer(response) => self.take_answer(now, frame, response, of_stale),
-            Judged::Stray(reason) => self.stray(frame, &reason, ClientEvent::Unsolicited),
-            Judged::Wrong(_) if of_stale => {
-                rtu.stale = None;
-                self.stray(frame, "it answers the request before, which was given up", ClientEvent::Late);
+        let event = match judge(call, &frame) {
+            Judged::Stray(reason) => stray(frame, &reason, ClientEvent::Unsolicited),
+            Judged::Answer(response) => {
+                let exchange = self.flying.remove(0).end(frame.bytes, frame.last);
+                match response {
+                    Response::Exception(exception) => ClientEvent::Exception(exchange, exception),
+                    response => ClientEvent::Answered(exchange, response),
+                }
             }
             Judged::Wrong(reason) => {
-                let call = self.flying.remove(0);
-                self.events.push_back(ClientEvent::Malformed(call.end(frame.bytes, frame.last), reason));
+                let mut exchange = self.flying.remove(0).end(frame.bytes, frame.last);
+                exchange.doubt = rtu.doubt(now);
+                ClientEvent::Malformed(exchange, reason)
             }
-        }
+        };
+        self.events.push_back(event);
     }
+}
 
-    fn take_answer(&mut self, now: Time, frame: Frame, response: Response, of_stale: bool) {
-        let exchange = self.flying.remove(0).end(frame.bytes, frame.last);
-        let event = match response {
-            Response::Exception(exception) => ClientEvent::Exception(exchange, exception),
-            response => ClientEvent::Answered(exchange, response),
-        };
-        let Some(rtu) = &mut self.rtu else { return };
-        if of_stale {
-            rtu.held = Some(Held { event, until: now + self.config.quiet_after_timeout });
-        } else {
-            rtu.stale = None;
-            self.events.push_back(event);
-        }
-    }
-
-    /// An answer is held because it may belong to the request before; if this one answers too, it did.
-    fn take_while_held(&mut self, frame: Frame) {
-        let Some(Held { event, .. }) = self.rtu.as_mut().and_then(|rtu| rtu.held.take()) else { return };
-        if let Some(rtu) = &mut self.rtu {
-            rtu.stale = None;
-        }
-        let (ClientEvent::Answered(mut exchange, _) | ClientEvent::Exception(mut exchange, _)) = event.clone() else {
-            self.events.push_back(event);
-            return;
-        };
-        let view = View(&frame.bytes);
-        let second = (view.problem().is_none() && frame.fault.is_none() && view.unit() == Some(exchange.unit))
-            .then(|| Response::answering(&exchange.asked, view.pdu()).ok())
-            .flatten();
-        let Some(response) = second else {
-            self.events.push_back(event);
-            self.stray(frame, "nothing was asked", ClientEvent::Unsolicited);
-            return;
-        };
-        let first = Stray {
-            bytes: std::mem::replace(&mut exchange.answer, frame.bytes),
-            at: std::mem::replace(&mut exchange.at, frame.last),
-            reason: "a second answer followed: this one belongs to the request before, which was given up".into(),
-        };
-        self.events.push_back(ClientEvent::Late(first));
-        self.events.push_back(match response {
-            Response::Exception(exception) => ClientEvent::Exception(exchange, exception),
-            response => ClientEvent::Answered(exchange, response),
-        });
-    }
-
-    fn stray(&mut self, frame: Frame, reason: &str, kind: fn(Stray) -> ClientEvent) {
-        let problem = frame.fault.map(|fault| fault.to_string());
-        let problem = problem.or_else(|| View(&frame.bytes).problem().map(|problem| problem.to_string()));
-        let reason = problem.map_or_else(|| reason.to_owned(), |problem| format!("{reason}; {problem}"));
-        self.events.push_back(kind(Stray { bytes: frame.bytes, at: frame.last, reason }));
-    }
+fn stray(frame: Frame, reason: &str, kind: fn(Stray) -> ClientEvent) -> ClientEvent {
+    let problem = frame.fault.map(|fault| fault.to_string());
+    let problem = problem.or_else(|| View(&frame.bytes).problem().map(|problem| problem.to_string()));
+    let reason = problem.map_or_else(|| reason.to_owned(), |problem| format!("{reason}; {problem}"));
+    kind(Stray { bytes: frame.bytes, at: frame.last, reason })
 }
 
 enum Judged {
