@@ -427,7 +427,7 @@ impl Client {
     fn expire_calls(&mut self, now: Time) {
         while let Some(index) = self.flying.iter().position(|call| call.deadline <= now) {
             let call = self.flying.remove(index);
-            let doubt = self.rtu.as_ref().and_then(|rtu| rtu.doubt_of_silence(now, call.unit));
+            let doubt = self.rtu.as_mut().and_then(|rtu| rtu.doubt_of_silence(now, call.unit));
             self.give_up(now, &call);
             let timeout = call.timeout;
             let exchange = Exchange { doubt, ..call.end(Vec::new(), Stamp::exact(now)) };

@@ -11,7 +11,7 @@
 //!   otherwise. This bound is what we believe, not what the standard says; a device that is slower is not told apart.
 //! - Every other request to this unit waits as long as the time-out was: it may be busy with the request before.
 //!   Requests to other units wait for the turnaround delay. Their answers cannot be confused with the late one, which
-//!   may still run into them: an exchange in which that may have happened says so ([`Exchange::doubt`]).
+//!   may still run into one of them: an exchange in which that may have happened says so ([`Exchange::doubt`]).
 //!
 //! [`Config::late_answers`]: super::Config::late_answers
 //! [`Exchange::doubt`]: super::Exchange::doubt
@@ -28,6 +28,8 @@ pub(super) struct GivenUp {
     pub(super) busy_until: Time,
     /// Its answer may come until then.
     pub(super) until: Time,
+    /// An exchange that broke was put down to it.
+    pub(super) excused: bool,
 }
 
 /// What a request does about an answer that is owed to an earlier one of the same unit and function.
@@ -66,9 +68,10 @@ impl GivenUps {
         paid.map(|index| self.0.remove(index)).is_some()
     }
 
-    /// Whose answer may still come over the others' requests and answers.
-    pub(super) fn doubt(&self, now: Time) -> Option<String> {
-        let owing = self.0.iter().rev().find(|given_up| given_up.until > now)?;
+    /// Whose late answer may have broken this exchange. One answer breaks one exchange.
+    pub(super) fn doubt(&mut self, now: Time) -> Option<String> {
+        let owing = self.0.iter_mut().rev().find(|given_up| given_up.until > now && !given_up.excused)?;
+        owing.excused = true;
         let GivenUp { unit, function, .. } = owing;
         Some(format!(
             "unit {unit} did not answer a request of function {function:#04x} in time before: its late answer may have \

@@ -95,11 +95,11 @@ impl RtuSide {
         let until = due + config.late_answers.behind(call.timeout);
         let busy_until = until.min(due + call.timeout);
         let function = call.request.function();
-        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until });
+        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until, excused: false });
     }
 
     /// What may have spoiled an exchange that ends without a proper answer.
-    pub(super) fn doubt(&self, now: Time) -> Option<String> {
+    pub(super) fn doubt(&mut self, now: Time) -> Option<String> {
         let heard = self.late_heard.map(|(unit, function)| {
             format!("a late answer of unit {unit} to function {function:#04x} came over this exchange")
         });
@@ -107,7 +107,7 @@ impl RtuSide {
     }
 
     /// What may have spoiled an exchange that ends in silence: only what was heard, and not of that unit itself.
-    pub(super) fn doubt_of_silence(&self, now: Time, unit: u8) -> Option<String> {
+    pub(super) fn doubt_of_silence(&mut self, now: Time, unit: u8) -> Option<String> {
         self.late_heard.filter(|(late, _)| *late != unit).and_then(|_| self.doubt(now))
     }
 
