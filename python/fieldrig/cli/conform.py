@@ -1,9 +1,11 @@
-"""Judges a device by a conformance suite, requirement by requirement.
+"""Judges a device or a client by a conformance suite, requirement by requirement.
 
 Example: fieldrig conform modbus-server tcp://192.0.2.7:502 --unit 1 --caps caps.toml --junitxml junit.xml
+Example: fieldrig conform modbus-client --driver "python my_driver.py {url}" --carrier rtu
 
-The device is only read. Requirements that need to know what its maker declares (how many connections, the last valid
-address, ..) are not applicable without a capabilities file; fieldrig/suites/modbus_server/README.md has its keys.
+A device is only read. Requirements that need to know what its maker declares (how many connections, the last valid
+address, ..) are not applicable without a capabilities file. A client is judged by a server that misbehaves on purpose;
+the driver makes it do things. The README.md of each suite, in fieldrig/suites/, has the details.
 """
 
 from __future__ import annotations
@@ -16,22 +18,36 @@ from .output import Output
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.add_argument("suite", choices=("modbus-server",), metavar="SUITE", help="modbus-server")
-    parser.add_argument("url", metavar="URL", help="the device: tcp://HOST:PORT, rtu:///dev/ttyUSB0?line=..")
-    parser.add_argument("--unit", type=int, default=1, metavar="N", help="unit id (default: 1)")
-    parser.add_argument("--caps", type=Path, metavar="FILE", help="what the maker declares, a TOML file")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="ID", help="this requirement, or all of MBAP, .."
+    suites = parser.add_subparsers(dest="suite", metavar="SUITE", required=True)
+    server = suites.add_parser("modbus-server", help="a device: a Modbus server")
+    server.add_argument("url", metavar="URL", help="the device: tcp://HOST:PORT, rtu:///dev/ttyUSB0?line=..")
+    server.add_argument("--unit", type=int, default=1, metavar="N", help="unit id (default: 1)")
+    server.add_argument("--timeout", default="1.5s", metavar="TIME", help="for an answer that must come (1.5s)")
+    server.add_argument("--silence", default="300ms", metavar="TIME", help="for one that must not come (300ms)")
+    server.add_argument("--resolution", metavar="TIME", help="how fine the instants of the serial port are (20ms)")
+    client = suites.add_parser("modbus-client", help="a Modbus client, by means of a driver")
+    client.add_argument(
+        "--driver", required=True, metavar="COMMAND", help='drives the client: "python driver.py {url}"'
     )
-    parser.add_argument("--timeout", default="1.5s", metavar="TIME", help="for an answer that must come (1.5s)")
-    parser.add_argument("--silence", default="300ms", metavar="TIME", help="for one that must not come (300ms)")
-    parser.add_argument("--resolution", metavar="TIME", help="how fine the instants of the serial port are (20ms)")
-    parser.add_argument("--junitxml", type=Path, metavar="FILE", help="write JUnit XML here")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write run log and trace here")
+    client.add_argument("--carrier", default="tcp", metavar="NAME", help="tcp, rtu or ascii (default: tcp)")
+    client.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where our server listens (TCP)")
+    client.add_argument("--timeout", default="500ms", metavar="TIME", help="what the client is told to wait (500ms)")
+    for suite in (server, client):
+        suite.add_argument("--caps", type=Path, metavar="FILE", help="what the maker declares, a TOML file")
+        suite.add_argument(
+            "--only", action="append", default=[], metavar="ID", help="this requirement, or all that begin so"
+        )
+        suite.add_argument("--junitxml", type=Path, metavar="FILE", help="write JUnit XML here")
+        suite.add_argument("--out", type=Path, metavar="DIR", help="write run log and trace here")
+        suite.add_argument(
+            "--format", choices=("text", "json"), default=argparse.SUPPRESS, help="what is printed (default: text)"
+        )
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    """Judges the device; see `fieldrig.conform.run`."""
+    """Judges it; see `fieldrig.conform.run` and `fieldrig.suites.modbus_client.conform.run`."""
+    if options.suite == "modbus-client":
+        return _client(options, output)
     from fieldrig import conform
 
     chosen = conform.Options(
@@ -41,6 +57,22 @@ def run(options: argparse.Namespace, output: Output) -> int:
         answer=options.timeout,
         silence=options.silence,
         resolution=options.resolution,
+        only=tuple(options.only),
+        junit=options.junitxml,
+        out=options.out,
+    )
+    return conform.run(chosen, output)
+
+
+def _client(options: argparse.Namespace, output: Output) -> int:
+    from fieldrig.suites.modbus_client import conform
+
+    chosen = conform.Options(
+        driver=options.driver,
+        carrier=options.carrier,
+        listen=options.listen,
+        caps=options.caps,
+        timeout=options.timeout,
         only=tuple(options.only),
         junit=options.junitxml,
         out=options.out,

@@ -5,7 +5,7 @@ The rules, in the order in which they are applied:
 2. A row is judged only if the plainest exchange works before it; otherwise it is `not tested`.
 3. What the row forbids, and what was seen, fails it. A `should` row that is missed is `advice`: it is shown in its own
    column and does not fail the run. A row of kind `report` is `reported`, whatever it saw.
-4. Something that did not come is tried once more, with twice the time. If it comes then, the row is `inconclusive`. If
+4. Something that did not come is tried once more, with more time. If it comes then, the row is `inconclusive`. If
    not, it is held against the subject only if the plainest exchange works afterwards too, or if the subject is gone,
    which only its own fault can cause. What the bench is to blame for (`setbacks`) is never held against anybody.
 """
@@ -45,6 +45,10 @@ class Subject(Protocol):
         """What is said if the plainest exchange does not work: `a plain read was not answered`."""
 
     @property
+    def tries(self) -> int:
+        """How often at most a row is tried that could not be decided."""
+
+    @property
     def over(self) -> str:
         """The name of the carrier."""
 
@@ -73,7 +77,7 @@ class Subject(Protocol):
         """Tries the plainest exchange."""
 
     def patient(self) -> AbstractContextManager[None]:
-        """Twice the time, for the second try of a row."""
+        """More time, for the second try of a row."""
 
 
 S = TypeVar("S", bound=Subject)
@@ -102,6 +106,12 @@ def judge(requirement: Requirement, test: Callable[[S], None], subject: S) -> Ro
 
 def _judged(test: Callable[[S], None], subject: S) -> tuple[Verdict, str]:
     verdict, first, _ = _attempt(test, subject)
+    for _ in range(subject.tries - 1):
+        if verdict != "inconclusive":
+            break
+        with subject.patient():
+            subject.notes.clear()
+            verdict, first, _ = _attempt(test, subject)
     if verdict is not None:
         return verdict, first
     with subject.patient():

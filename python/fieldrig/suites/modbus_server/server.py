@@ -209,6 +209,7 @@ class Server:
     plain = "a plain read was not answered"
     setbacks = (WireError,)
     setback = "a connection could not be made"
+    tries = 1
 
     def __init__(
         self,

@@ -1,0 +1,52 @@
+"""Judged rows for people and for machines: `common.report` with the carriers and requirements of this suite."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from fieldrig.suites.common import report as common
+from fieldrig.suites.common.outcome import Exchange, Row
+
+from .frames import FRAMINGS
+from .outcome import requirements, sections
+
+exit_code = common.exit_code
+
+
+def lines(row: Row) -> list[str]:
+    """The row for people: what was demanded, what it came to and why, the bytes that decide."""
+    return common.lines(row, functools.partial(_dissections, row.carrier))
+
+
+def record(row: Row) -> dict[str, Any]:
+    """The row for machines, with every exchange that was kept."""
+    return common.record(row, functools.partial(_dissections, row.carrier))
+
+
+def coverage(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
+    """How many requirements came to what; those without a row were not tested, or have no test."""
+    return common.coverage(rows, requirements(), sections())
+
+
+def coverage_table(rows: Sequence[Row]) -> list[list[str]]:
+    """The coverage as rows of text."""
+    return common.coverage_table(coverage(rows), sections())
+
+
+def _dissections(carrier: str, exchange: Exchange) -> list[str]:
+    """What each message in the bytes means: the client sends what we receive."""
+    from fieldrig import modbus
+
+    sender: Literal["client", "server"] = "server" if exchange.what == "sent" else "client"
+    data = exchange.data
+    if carrier == "tcp":
+        return [modbus.dissect_tcp(data, sender).render()]
+    if carrier == "ascii":
+        found, _ = FRAMINGS["ascii"].cut(data, True)
+        if not found:
+            return [f"{len(data)} bytes that are no ASCII frame"]
+        rtu = FRAMINGS["rtu"].answer(found[0], found[0].pdu)
+        return [modbus.dissect_rtu(rtu, sender).render()]
+    return [modbus.dissect_rtu(data, sender).render()]

@@ -1,0 +1,82 @@
+"""Saboteurs: for each requirement a client that breaks it. A row that its saboteur does not fail proves nothing.
+
+The client is `naive.NaiveClient`, which passes every row; a saboteur is one of its switches.
+`tests/meta/test_client_kill_matrix.py` judges each of them by all rows of its carrier and demands that the row fails (a
+`should` row: is missed), and with it exactly the rows that are declared here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fieldrig.suites.common.outcome import Row
+
+from .client import Timing
+from .naive import NaiveDriver
+from .run import judge_all
+
+LOOPBACK = Timing(timeout=0.25, settle=0.02, hang=2.0)
+"""How long to wait for a client in the same process."""
+
+
+@dataclass(frozen=True)
+class Saboteur:
+    """A client that breaks one requirement."""
+
+    carrier: str
+    switch: str
+    falls: tuple[str, ...] = ()
+    """Rows that must fail with it: they look at the same thing."""
+
+
+def _tcp(switch: str, *falls: str) -> Saboteur:
+    return Saboteur("tcp", switch, falls)
+
+
+def _rtu(switch: str, *falls: str) -> Saboteur:
+    return Saboteur("rtu", switch, falls)
+
+
+SABOTEURS: dict[str, Saboteur] = {
+    "CLI-01": _tcp("length of request"),
+    "CLI-02": _tcp("same ids"),
+    "CLI-03": _tcp("any transaction", "CLI-05"),
+    "CLI-04": _tcp("answers in order"),
+    "CLI-05": _tcp("late"),
+    "CLI-06": _tcp("second copy", "CLI-14"),
+    "CLI-07": _tcp("any protocol"),
+    "CLI-08": _tcp("any unit"),
+    "CLI-09": _tcp("any function"),
+    "CLI-10": _tcp("any exception"),
+    "CLI-11": _tcp("any byte count", "CLI-14"),
+    "CLI-12": _tcp("any count"),
+    "CLI-13": _tcp("odd counts"),
+    "CLI-14": _tcp("any length"),
+    "CLI-15": _tcp("unknown exceptions"),
+    "CLI-16": _tcp("whole segments"),
+    "CLI-17": _tcp("slow time-out"),
+    "CLI-18": _tcp("lost as time-out"),
+    "CLI-19": _tcp("new connection"),
+    "CLI-20": _tcp("any echo"),
+    "CLI-21": _tcp("illegal quantities"),
+    "CLI-22": _tcp("busy again"),
+    "CLI-23": _tcp("circles"),
+    "CLI-24": _tcp("any fifo"),
+    "CLI-25": _rtu("any check"),
+    "CLI-26": _rtu("unit ends"),
+    "CLI-27": _rtu("no drain"),
+    "CLI-28": _rtu("no turnaround"),
+    "CLI-29": _rtu("broadcast reads"),
+    "CLI-30": _rtu("no silence"),
+    "CLI-31": _rtu("reserved units"),
+    "CLI-32": _rtu("tasks"),
+    "CLI-33": _rtu("echo stays"),
+    "CLI-34": _rtu("strict gaps", "CLI-35"),
+    "CLI-35": _rtu("first read"),
+    "CLI-36": _tcp("wrap"),
+}
+
+
+def run(carrier: str, *switches: str) -> dict[str, Row]:
+    """Judges the naive client with some switches by every row of a carrier."""
+    return judge_all(lambda: NaiveDriver(*switches), carrier, timing=LOOPBACK)

@@ -1,0 +1,276 @@
+"""Modbus/TCP: headers, transaction ids, connections."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from fieldrig.suites.common.outcome import Inapplicable, Missed, Undecided
+
+from . import memory
+from .calls import EVERY_CALL
+from .client import Client, right, silent, wrong
+from .frames import HEADER, LONGEST_PDU, Request, predicted
+from .station import Reply
+
+POISON = (0xDEAD, 0xBEEF)
+
+
+def poison(function: int = 3) -> bytes:
+    """An answer with two registers that the device does not have."""
+    return memory.registers_pdu(function, POISON)
+
+
+@pytest.mark.requirement("CLI-01")
+def test_headers_of_requests_are_right(client: Client) -> None:
+    seen = 0
+    for call, arguments in EVERY_CALL.items():
+        outcome = client.call(call, right, **arguments)
+        if outcome.error == "unsupported":
+            continue
+        for request in client.requests:
+            header_must_be_right(request, call)
+            seen += 1
+    if not seen:
+        raise client.absent("no request came")
+    client.note(f"{seen} requests")
+
+
+def header_must_be_right(request: Request, call: str) -> None:
+    """Raises `Missed`."""
+    if request.protocol != 0:
+        raise Missed(f"the request of {call} has protocol id {request.protocol:04X}")
+    if len(request.pdu) > LONGEST_PDU:
+        raise Missed(f"the request of {call} has a PDU of {len(request.pdu)} bytes; the most is {LONGEST_PDU}")
+    follow = len(request.raw) - HEADER + 1
+    if request.length != follow:
+        raise Missed(f"the request of {call} says that {request.length} bytes follow its length field, {follow} do")
+    length = predicted(request.pdu)
+    if length is not None and length != len(request.pdu):
+        raise Missed(f"the PDU of {call} is {len(request.pdu)} bytes long; its fields make {length}")
+
+
+@pytest.mark.requirement("CLI-02")
+def test_transaction_ids_in_flight_differ(client: Client) -> None:
+    pending: dict[int, set[int]] = {}
+    most = 0
+    doubled: list[int] = []
+
+    def script(request: Request, reply: Reply) -> None:
+        nonlocal most
+        flying = pending.setdefault(request.connection, set())
+        if request.transaction in flying:
+            doubled.append(request.transaction)
+        flying.add(request.transaction)
+        most = max(most, len(flying))
+        after = client.timing.timeout * 0.3
+        reply.send(memory.good(request), after=after)
+        threading.Timer(after, flying.discard, (request.transaction,)).start()
+
+    client.together([{"call": "read_holding", "address": 10 * index, "count": 2} for index in range(8)], script)
+    if client.disturbed:
+        raise Undecided("calls at the same time took too long (this machine was busy)")
+    if doubled:
+        raise Missed(f"transaction id {doubled[0]:04X} was used again while it was pending")
+    if most < 2:
+        raise Inapplicable("the client has one request in flight at a time on each connection")
+    client.note(f"{most} in flight")
+
+
+@pytest.mark.requirement("CLI-03")
+def test_answer_to_nobody_is_discarded(client: Client) -> None:
+    for what, offset in (("the next transaction id", 1), ("the transaction id before", -1), ("a far one", 0x5A5A)):
+        client.open()
+
+        def script(request: Request, reply: Reply, offset: int = offset) -> None:
+            reply.send(poison(), transaction=(request.transaction + offset) % 0x10000)
+            reply.send(memory.good(request), after=client.timing.timeout / 6)
+
+        client.must_read(f"an answer with {what}, then the right one", script=script)
+    client.note("each call waited for its own answer")
+
+
+@pytest.mark.requirement("CLI-04")
+def test_answers_out_of_order_find_their_calls(client: Client) -> None:
+    places = [(10 * index, 2) for index in range(4)]
+    number = itertools.count()
+    order: list[int] = []
+
+    def script(request: Request, reply: Reply) -> None:
+        after = client.timing.timeout * (0.4 - 0.08 * min(next(number), 4))
+        reply.send(memory.good(request), after=after)
+
+    calls = [{"call": "read_holding", "address": address, "count": count} for address, count in places]
+    outcomes = client.together(calls, script)
+    if client.disturbed:
+        raise Undecided("calls at the same time took too long (this machine was busy)")
+    order = [int.from_bytes(sent.data[:2], "big") for sent in client.station.sent]
+    asked = [request.transaction for request in client.requests]
+    if len({request.connection for request in client.requests}) > 1 or order == asked or len(asked) < len(places):
+        raise Inapplicable("the client has one request in flight at a time on each connection")
+    for outcome, (address, count) in zip(outcomes, places, strict=True):
+        client.must_give(outcome, memory.registers(3, address, count), f"the answer for register {address}")
+    client.note(f"{len(asked)} answers in another order")
+
+
+@pytest.mark.requirement("CLI-05")
+def test_late_answer_is_not_taken_for_the_next_one(client: Client) -> None:
+    late_then(client, "before the next call")
+    late_then(client, "after the next request")
+
+
+def late_then(client: Client, when: str) -> None:
+    """One call times out; its answer comes late; the next call must get its own."""
+    client.open()
+    first = client.read(silent, 0)
+    if first.error is None:
+        raise Missed(f"a call that nobody answered gave {first.says()}")
+    if not client.requests:
+        raise client.absent("the client sent nothing")
+    late = Reply(client.station, client.requests[-1])
+    answer = memory.good(late.request)
+    if not client.station.is_open(late.request.connection):
+        client.note(f"{when}: the client had closed the connection")
+
+    def script(request: Request, reply: Reply) -> None:
+        if when == "after the next request":
+            late.send(answer, after=0)
+        reply.send(memory.good(request), after=client.timing.timeout / 6)
+
+    if when == "before the next call":
+        late.send(answer)
+        client.wait(client.timing.settle)
+    client.must_read(f"a late answer {when}", address=500, script=script)
+    client.note(f"{when}: discarded")
+
+
+@pytest.mark.requirement("CLI-06")
+def test_second_copy_of_an_answer_is_discarded(client: Client) -> None:
+    for what, later in (("at once", False), ("after the call", True)):
+        client.open()
+
+        def script(request: Request, reply: Reply, later: bool = later) -> None:
+            data = client.station.framing.answer(request, memory.good(request))
+            reply.raw(data if later else data + data)
+
+        client.must_read("an answer that is sent twice", script=script)
+        if later:
+            Reply(client.station, client.requests[-1]).send(memory.good(client.requests[-1]))
+            client.wait(client.timing.settle)
+        client.must_read(f"the call behind an answer that came twice ({what})", address=700)
+        client.must_read("the call behind that", address=800)
+    client.note("the second copy was discarded")
+
+
+@pytest.mark.requirement("CLI-07")
+def test_foreign_protocol_id_is_rejected(client: Client) -> None:
+    for protocol in (1, 0x0100, 0xFFFF):
+        client.open()
+        outcome = client.read(wrong(poison(), protocol=protocol))
+        client.must_reject(outcome, f"an answer with protocol id {protocol:04X}")
+
+
+@pytest.mark.requirement("CLI-08")
+def test_answer_of_another_unit_is_rejected(client: Client) -> None:
+    for unit in (2, 255):
+        client.open()
+        client.must_reject(client.read(wrong(poison(), unit=unit)), f"an answer of unit {unit} instead of 1")
+
+
+@pytest.mark.requirement("CLI-14")
+def test_wrong_length_field_is_survived(client: Client) -> None:
+    for what, delta in (("3 too large", 3), ("far too large", 200), ("1 too small", -1), ("0", -7)):
+        client.open()
+        pdu = poison()
+        outcome = client.read(wrong(pdu, length=1 + len(pdu) + delta))
+        client.must_reject(outcome, f"a length field that is {what}")
+        client.must_read(f"the call behind a length field that is {what}", address=600)
+
+
+@pytest.mark.requirement("CLI-16")
+def test_answer_byte_by_byte_is_accepted(client: Client) -> None:
+    gap = min(0.002, client.timing.timeout / 50)
+
+    def script(request: Request, reply: Reply) -> None:
+        data = client.station.framing.answer(request, memory.good(request))
+        reply.pieces([data[index : index + 1] for index in range(len(data))], gap)
+
+    client.must_read("an answer that comes one byte at a time", script=script)
+    client.must_read("the next one", address=40, count=4, script=script)
+
+
+@pytest.mark.requirement("CLI-18")
+def test_closed_connection_is_reported_and_made_again(client: Client) -> None:
+    for how in ("fin", "rst"):
+        client.open()
+
+        def script(request: Request, reply: Reply, how: str = how) -> None:
+            reply.end("rst" if how == "rst" else "fin")
+
+        outcome = client.read(script)
+        what = f"a connection that is ended ({how.upper()}) instead of an answer"
+        if outcome.error is None:
+            raise Missed(f"{what}: the call gave {outcome.says()}")
+        if not client.requests:
+            raise client.absent(f"{what}: the client sent nothing ({outcome.says()})")
+        if outcome.error != "lost" and client.disturbed:
+            raise Undecided(f"{what}: {outcome.says()} (this machine was busy)")
+        if outcome.error != "lost":
+            raise Missed(f"{what} is reported as {outcome.says()}, not as a lost connection")
+        again = client.read(right, 300)
+        if again.error in ("lost", "refused"):
+            client.note(f"{how}: lost; stays closed until it is opened again")
+            client.open()
+            client.must_read(f"the first call of a client that was opened again after {what}", address=300)
+            continue
+        client.must_give(again, memory.registers(3, 300, 2), f"the call behind {what}")
+        client.note(f"{how}: lost; the next call connected again")
+
+
+@pytest.mark.requirement("CLI-19")
+def test_connection_is_kept(client: Client) -> None:
+    client.open()
+    for index in range(20):
+        client.must_read(f"call {index + 1} of 20", address=index)
+    if client.station.connections > 2:
+        raise Missed(f"20 calls made {client.station.connections} connections")
+    client.note(f"20 calls, connections: {client.station.connections}")
+
+
+@pytest.mark.requirement("CLI-36")
+def test_transaction_id_wraps(client: Client) -> None:
+    try:
+        client.open(first_transaction=0xFFFA)
+    except Inapplicable as reason:
+        if not client.capabilities.many_calls:
+            raise Inapplicable(f"{reason}; 65600 calls need `many_calls = true`") from None
+        many_calls(client)
+        return
+    seen = []
+    for index in range(12):
+        client.must_read(f"call {index + 1} around transaction id FFFF", address=index)
+        seen += [request.transaction for request in client.requests]
+    if 0xFFFF not in seen and 0xFFFE not in seen:
+        raise Undecided(f"the transaction ids were {seen[0]:04X} to {seen[-1]:04X}: not set as asked")
+    client.note(f"goes on from {max(seen):04X} with {seen[seen.index(max(seen)) + 1]:04X}")
+
+
+def many_calls(client: Client) -> None:
+    """65600 calls: the transaction id cannot but wrap."""
+    client.open()
+    highest = 0
+
+    def script(request: Request, reply: Reply) -> None:
+        nonlocal highest
+        highest = max(highest, request.transaction)
+        reply.send(memory.good(request))
+        if len(client.station.requests) > 200:
+            for log in (client.station.requests, client.station.sent, client.station.exchanges):
+                del log[: len(log) - 20]
+
+    request = {"call": "read_holding", "address": 0, "count": 1, "unit": 1}
+    outcome = client.call("repeat", script, request=request, times=65600, repeats=65600)
+    client.must_give(outcome, memory.registers(3, 0, 1), "the last of 65600 calls")
+    client.note(f"65600 calls; the highest transaction id was {highest:04X}")

@@ -1,0 +1,124 @@
+"""The kill matrix: every row of the suite for Modbus clients can fail, and fails for its own reason.
+
+The suite judges a naive client, which must pass every row on every carrier, fieldrig's own client, which must, too, and
+one saboteur for each row: a switch of the naive client that breaks that requirement. The row must fail (a `should` row
+must be missed), and with it exactly the rows that the saboteur declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from fieldrig.suites.common import rows
+from fieldrig.suites.common.outcome import Row
+from fieldrig.suites.modbus_client import saboteurs
+from fieldrig.suites.modbus_client.capabilities import Capabilities
+from fieldrig.suites.modbus_client.outcome import requirements
+from fieldrig.suites.modbus_client.own import OwnDriver
+from fieldrig.suites.modbus_client.report import lines
+from fieldrig.suites.modbus_client.run import judge_all
+from fieldrig.suites.modbus_client.saboteurs import LOOPBACK, SABOTEURS
+
+AT_A_TIME = 5
+MISSED = ("fail", "advice")
+LINES = ("rtu", "ascii")
+NOT_DECIDED_ON_A_PTY = ("CLI-28", "CLI-30")
+NAIVE = ("tcp", *LINES)
+OURS = ("tcp", "rtu")
+
+Results = dict[str, Future[dict[str, Row]]]
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Iterator[Results]:
+    """All runs, under way, several at a time."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        running = {f"own {carrier}": pool.submit(own, carrier) for carrier in OURS}
+        running |= {f"naive {carrier}": pool.submit(saboteurs.run, carrier) for carrier in NAIVE}
+        running |= {name: pool.submit(saboteurs.run, each.carrier, each.switch) for name, each in SABOTEURS.items()}
+        yield running
+
+
+def own(carrier: str) -> dict[str, Row]:
+    """Judges our own client."""
+    return judge_all(OwnDriver, carrier, timing=LOOPBACK)
+
+
+def shown(judged: dict[str, Row], ids: set[str]) -> str:
+    return "\n".join(line for name in sorted(ids) for line in lines(judged[name]))
+
+
+def not_passed(judged: dict[str, Row], carrier: str) -> set[str]:
+    """The rows of a carrier that were not passed; on a pty nobody can pass two of them."""
+    assert list(judged) == list(requirements())
+    unproven = NOT_DECIDED_ON_A_PTY if carrier in LINES else ()
+    assert all(judged[name].verdict != "pass" for name in unproven), "a pty proves no silence"
+    allowed = {name: ("pass", "not run") if name in unproven else ("pass",) for name in judged}
+    for_it = {name for name, row in requirements().items() if carrier in row.carriers}
+    assert {judged[name].verdict for name in judged if name not in for_it} <= {"not applicable"}
+    return {name for name in for_it if judged[name].verdict not in allowed[name]}
+
+
+@pytest.mark.parametrize("carrier", NAIVE)
+def test_a_naive_client_without_a_fault_passes_every_row(carrier: str, matrix: Results) -> None:
+    judged = matrix[f"naive {carrier}"].result()
+    wrong = not_passed(judged, carrier)
+    assert not wrong, shown(judged, wrong)
+
+
+NOT_FOR_OUR_CLIENT = {
+    "tcp": {"CLI-02", "CLI-04", "CLI-23", "CLI-24", "CLI-36"},
+    "rtu": {"CLI-23", "CLI-24"},
+    "ascii": {"CLI-23", "CLI-24"},
+    "wire": set[str](),
+}
+"""Rows for what our client does not do; CLI-36 has a test of its own, because it takes a while."""
+
+
+@pytest.mark.parametrize("carrier", OURS)
+def test_our_client_passes_every_row(carrier: str, matrix: Results) -> None:
+    judged = matrix[f"own {carrier}"].result()
+    wrong = not_passed(judged, carrier)
+    beyond = {name for name in wrong if judged[name].verdict == "not applicable"}
+    assert wrong == beyond, shown(judged, wrong - beyond)
+    assert beyond == NOT_FOR_OUR_CLIENT[carrier], shown(judged, beyond)
+
+
+@pytest.mark.parametrize("name", SABOTEURS)
+def test_saboteur_is_found(name: str, matrix: Results) -> None:
+    saboteur = SABOTEURS[name]
+    judged = matrix[name].result()
+    missed = {row for row, result in judged.items() if result.verdict in MISSED}
+    assert name in missed, f"the saboteur survives: {saboteur.switch}\n{shown(judged, {name})}"
+    expected = {name, *saboteur.falls}
+    surplus = missed - expected
+    assert not surplus, f"undeclared rows fail, too:\n{shown(judged, surplus)}"
+    assert expected <= missed, f"declared rows do not fail:\n{shown(judged, expected - missed)}"
+    undecided = {row for row, result in judged.items() if result.verdict in ("inconclusive", "not tested")}
+    assert not undecided, shown(judged, undecided)
+
+
+def test_our_client_goes_on_behind_the_last_transaction_id(matrix: Results) -> None:
+    for running in matrix.values():
+        running.result()
+    judged = judge_all(OwnDriver, "tcp", capabilities=Capabilities(many_calls=True), only=("CLI-36",))
+    assert judged["CLI-36"].verdict == "pass", shown(judged, {"CLI-36"})
+
+
+def test_every_row_is_tested_with_a_saboteur_or_says_why_not() -> None:
+    tested = rows.tests("fieldrig.suites.modbus_client")
+    for name, requirement in requirements().items():
+        if requirement.kind == "tested":
+            assert name in tested and name in SABOTEURS, name
+            assert SABOTEURS[name].carrier in requirement.carriers
+            assert requirement.reason is None, f"{name} has a saboteur and a reason for having none"
+        else:
+            assert name not in tested and requirement.reason, f"{name} is not judged and does not say why"
+    assert set(tested) | set(SABOTEURS) <= set(requirements())
+
+
+def test_ids_count_up_without_a_gap() -> None:
+    assert list(requirements()) == [f"CLI-{number:02}" for number in range(1, 37)]
