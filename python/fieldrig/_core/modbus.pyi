@@ -113,7 +113,7 @@ class Client:
     A TCP connection that was lost, as when its device lost power, is made again by the next request.
 
     Args:
-        url: `tcp://host:port`, `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
+        url: `tcp://host:port`, `tls://host:802?ca=ca.pem&cert=client.pem&key=client.key`, `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
         unit: unit id of the device, unless a call names another.
         timeout: how long an answer may take, unless a call says otherwise; one second if not given.
         points: where named points are: `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1}}`,
@@ -126,7 +126,8 @@ class Client:
             first address, count; None if it is not known); what it raises, the call raises, and nothing is sent.
 
     Raises:
-        PortError: the port is missing, busy, or nobody listens there.
+        PortError: the port is missing, busy, or nobody listens there; a certificate or key of ours is wrong.
+        Untrusted: the device presented a certificate that is not one to believe.
         UsageError: a malformed URL, duration or point.
 
     All requests raise `ExceptionAnswer` (the device answered with an exception), `ProtocolError` (with something that
@@ -244,7 +245,8 @@ class Device:
     """An emulated Modbus device, running when the constructor returns.
 
     Args:
-        url: where it listens: `tcp://127.0.0.1:0` (a free port), `pty://?line=9600+8E1` (a new pty),
+        url: where it listens: `tcp://127.0.0.1:0` (a free port),
+            `tls://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key` (clients must have a certificate), `pty://?line=9600+8E1` (a new pty),
             `rtu:///dev/ttyUSB0?line=9600+8E1`.
         unit: the unit id it answers to, 1 if not given; None: to every one.
         holding, input: registers, by first address: `{0: [1, 2, 3], 100: [7]}`.
@@ -260,6 +262,8 @@ class Device:
         diagnostic_register: what function 8, sub-function 2 gives until it is cleared.
         units: further units behind the same line or port, by unit id: `{2: {"holding": {0: [1]}, "functions": [3]}}`, each
             with any of the keywords above but `unit` and `units`.
+        roles: which role of a client's certificate may do what: `{"Operator": {"functions": [3], "holding": [[0, 99]]},
+            "Engineer": "all", "": [43]}`; "" is the NULL role. Without it everybody may do everything.
         rig: the rig to share; without one, the device has its own.
 
     Raises:
@@ -285,6 +289,7 @@ class Device:
         exception_status: int | None = None,
         diagnostic_register: int | None = None,
         units: Mapping[int, Mapping[str, object]] | None = None,
+        roles: Mapping[str, object] | None = None,
         rig: Rig | None = None,
     ) -> Device: ...
     @property

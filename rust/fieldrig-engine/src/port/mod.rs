@@ -103,6 +103,18 @@ impl PortSpec {
         url::parse(url)
     }
 
+    /// The port at which somebody listens for who connects to this one; others stay what they are.
+    #[must_use]
+    pub fn listening(self) -> PortSpec {
+        match self {
+            PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
+            PortSpec::UnixConnect(path) => PortSpec::UnixListen(path),
+            PortSpec::MemoryConnect(name) => PortSpec::MemoryListen(name),
+            PortSpec::Tls { port, settings } => PortSpec::Tls { port: Box::new(port.listening()), settings },
+            other => other,
+        }
+    }
+
     /// Whether the port is a wire (without beginning and end) rather than a connection.
     #[must_use]
     pub fn is_wire(&self) -> bool {

@@ -51,6 +51,9 @@ pub static TCP: Protocol = Protocol {
     constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT],
 };
 
+/// Modbus/TCP Security: Modbus on TCP inside TLS (mbaps). What TLS needs stands in the URL of the port.
+pub static TLS: Protocol = Protocol { name: "modbus-tls", schemes: &["tls"], ..TCP };
+
 /// Modbus RTU.
 pub static RTU: Protocol = Protocol {
     name: "modbus-rtu",

@@ -8,7 +8,6 @@ use crate::place;
 use crate::rig::Rig;
 use crate::time::Stamp;
 use crate::value::from_python;
-use fieldrig_engine::PortSpec;
 use fieldrig_proto::device::{self, NoModel, PointStore};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::server::{ServerFace, Table};
@@ -50,7 +49,8 @@ impl Device {
     #[new]
     #[pyo3(signature = (url = "tcp://127.0.0.1:0", *, unit = Some(1), holding = None, input = None, coils = None,
         discrete = None, functions = None, files = None, fifos = None, identification = None, conformity = None,
-        server_id = None, exception_status = None, diagnostic_register = None, units = None, rig = None))]
+        server_id = None, exception_status = None, diagnostic_register = None, units = None, roles = None,
+        rig = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -69,6 +69,7 @@ impl Device {
         exception_status: Given<'_, '_>,
         diagnostic_register: Given<'_, '_>,
         units: Given<'_, '_>,
+        roles: Given<'_, '_>,
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
         let place = url::parse(py, url, rig)?;
@@ -92,6 +93,7 @@ impl Device {
             ("exception_status", exception_status),
             ("diagnostic_register", diagnostic_register),
             ("units", units),
+            ("roles", roles),
         ] {
             if let Some(given) = given {
                 settings.push((key.to_owned(), from_python(given)?));
@@ -106,11 +108,7 @@ impl Device {
             return Err(error(py, Kind::Bench, format!("{} has no devices", place.protocol.name)));
         };
         // A device is found where a client would connect to.
-        let port = match place.port {
-            PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
-            PortSpec::MemoryConnect(name) => PortSpec::MemoryListen(name),
-            other => other,
-        };
+        let port = place.port.listening();
         let shown = port.clone();
         let binding = place::binding(FACE, port, Some(place.protocol), Sender::Server);
         let device = device::Device::new(FACE, PointStore::default(), Box::new(NoModel), vec![face]);

@@ -8,7 +8,7 @@ use fieldrig_proto::endpoint::Target;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::modbus::client::Config;
 use fieldrig_proto::modbus::rtu::LineRules;
-use fieldrig_proto::modbus::{RTU, TCP};
+use fieldrig_proto::modbus::{RTU, TCP, TLS};
 use fieldrig_proto::protocol::Protocol;
 use pyo3::prelude::*;
 
@@ -55,6 +55,7 @@ pub(super) fn parse(py: Python<'_>, url: &str, rig: Option<&Bound<'_, Rig>>) -> 
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (protocol, port) = match scheme {
         "tcp" | "tcp-listen" | "memory" | "memory-listen" => (&TCP, url.to_owned()),
+        "tls" | "tls-listen" => (&TLS, with_default_port(url)),
         "rtu+tcp" => (&RTU, format!("tcp://{rest}")),
         "rtu" => (&RTU, format!("serial://{rest}")),
         "serial" | "pty" | "wire" => (&RTU, url.to_owned()),
@@ -71,6 +72,17 @@ pub(super) fn parse(py: Python<'_>, url: &str, rig: Option<&Bound<'_, Rig>>) -> 
         None => port.line(),
     };
     Ok(Place { port, protocol, line, again })
+}
+
+/// 802 is the port of Modbus/TCP Security (SEC 4, appendix A).
+fn with_default_port(url: &str) -> String {
+    let (place, query) = url.split_once('?').map_or((url, None), |(place, query)| (place, Some(query)));
+    let host = place.split_once("://").map_or(place, |(_, host)| host);
+    let bare = host.rsplit_once(']').map_or(host, |(_, after)| after);
+    if host.is_empty() || bare.contains(':') {
+        return url.to_owned();
+    }
+    format!("{place}:802{}", query.map(|query| format!("?{query}")).unwrap_or_default())
 }
 
 /// The URL under which a client finds a device in this framing.
