@@ -39,7 +39,7 @@ def _rtu(switch: str, *falls: str) -> Saboteur:
 
 SABOTEURS: dict[str, Saboteur] = {
     "CLI-01": _tcp("length of request"),
-    "CLI-02": _tcp("same ids"),
+    "CLI-02": _tcp("same ids", "CLI-04"),
     "CLI-03": _tcp("any transaction", "CLI-05"),
     "CLI-04": _tcp("answers in order"),
     "CLI-05": _tcp("late"),
