@@ -8,7 +8,7 @@ use super::pdu::{
     Exception, Length, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_REGISTERS, MAX_WRITE_COILS,
     MAX_WRITE_REGISTERS, exception_name, function as f, function_name, request_length, unpack, word,
 };
-use super::{rtu, tcp};
+use super::{ascii, rtu, tcp};
 use crate::dissect::{Dissection, Sender, hex};
 
 /// Takes a Modbus/TCP ADU apart.
@@ -56,6 +56,40 @@ pub fn dissect_rtu(bytes: &[u8], sender: Sender) -> Dissection {
     } else if !bytes.is_empty() {
         cursor.complain(format!("a frame has {} bytes at least", rtu::MIN_ADU));
     }
+    cursor.finish()
+}
+
+/// Takes a Modbus ASCII frame apart: the fields are those of its octets, the offsets those of its characters.
+#[must_use]
+pub fn dissect_ascii(characters: &[u8], sender: Sender) -> Dissection {
+    let lenient = ascii::View { lower_case: true, ..ascii::View::new(characters) };
+    let octets = lenient.octets();
+    let (problem, begins) = (ascii::View::new(characters).problem(), lenient.begins());
+    if !begins || octets.len() < 2 {
+        let mut dissection = Dissection::new("modbus-ascii");
+        dissection.summary = if begins { "an incomplete frame".to_owned() } else { "no frame".to_owned() };
+        let shown = String::from_utf8_lossy(characters).escape_debug().to_string();
+        dissection.field(0..characters.len(), "characters", shown).note = problem.map(|problem| problem.to_string());
+        return dissection;
+    }
+    let end = if octets.len() > 2 { octets.len() - 1 } else { octets.len() };
+    let mut cursor = Cursor::new("modbus-ascii", &octets, sender);
+    cursor.unit();
+    cursor.pdu(end);
+    if let Some(lrc) = octets.get(end) {
+        let right = crate::checksum::lrc(&octets[..end]);
+        let field = cursor.dissection.field(end..end + 1, "LRC", format!("{lrc:#04x}"));
+        field.note = (*lrc != right).then(|| format!("the octets before it give {right:#04x}"));
+    }
+    // Two characters are an octet, and a colon stands before them.
+    for field in &mut cursor.dissection.fields {
+        field.range = 1 + 2 * field.range.start..1 + 2 * field.range.end;
+    }
+    let rest = 1 + 2 * octets.len();
+    let shown = String::from_utf8_lossy(&characters[rest..]).escape_debug().to_string();
+    let told = cursor.dissection.fields.iter().any(|field| field.note.is_some());
+    let field = cursor.dissection.field(rest..characters.len(), "end", shown);
+    field.note = problem.filter(|_| !told).map(|problem| problem.to_string());
     cursor.finish()
 }
 

@@ -1,11 +1,11 @@
-//! Modbus: PDUs, the two framings in use, client, server and client faces, monitor, dissection.
+//! Modbus: PDUs, the framings, client, server and client faces, monitor, dissection.
 //!
 //! ```text
 //!   Client, ClientFace     ServerFace (faces of a device)
 //!      \                      /
 //!       Request / Response / Exception        pdu: functions and data, alike on every framing
 //!      /                      \
-//!   tcp (MBAP header)      rtu (unit, CRC, silence)
+//!   tcp (MBAP header)      rtu (unit, CRC, silence)      ascii (":", digits, LRC, CR LF)
 //! ```
 //!
 //! Citations: `AP` is the Application Protocol V1.1b3, `SL` the Serial Line guide V1.02, `MG` the TCP/IP Messaging
@@ -34,7 +34,7 @@ pub mod serial;
 pub mod server;
 pub mod tcp;
 
-pub use dissect::{dissect_rtu, dissect_tcp};
+pub use dissect::{dissect_ascii, dissect_rtu, dissect_tcp};
 
 use crate::dissect::Sender;
 use crate::protocol::Protocol;
@@ -64,6 +64,18 @@ pub static RTU: Protocol = Protocol {
     half_duplex: true,
     capture_tag: "mbrtu",
     constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT, monitor::RTU_LISTENER],
+};
+
+/// Modbus ASCII. Wireshark has no dissector for it: in a capture the frames are lines of text.
+pub static ASCII: Protocol = Protocol {
+    name: "modbus-ascii",
+    schemes: &["modbus-ascii", "ascii"],
+    dissect: dissect_ascii,
+    message_length: |bytes, _| ascii::adu_length(bytes),
+    unasked: false,
+    half_duplex: true,
+    capture_tag: "data-text-lines",
+    constructors: &[server::ASCII_DEVICE],
 };
 
 /// For traces: after a length that cannot be gone by, everything is one message.

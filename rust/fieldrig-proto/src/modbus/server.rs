@@ -37,11 +37,12 @@ pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnit
 pub use identification::Identification;
 pub use map::{Encoding, PointType};
 pub use roles::{Roles, role_of};
-pub(super) use settings::{RTU_DEVICE, TCP_DEVICE, line_rules};
+pub(super) use settings::{ASCII_DEVICE, RTU_DEVICE, TCP_DEVICE, line_rules};
 pub use settings::{encoding_of, parse_map};
 pub use special::{Extras, UnitConfig};
 
 use super::rtu::LineRules;
+use super::{ascii, serial};
 
 /// Which framing a server speaks.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,20 @@ pub enum Transport {
     Tcp,
     /// RTU by these rules; on a connection instead of a wire, by length.
     Rtu(LineRules),
+    /// ASCII by these rules.
+    Ascii(ascii::Rules),
+}
+
+impl Transport {
+    /// The rules of a line; `None` for Modbus/TCP.
+    #[must_use]
+    pub fn serial(&self) -> Option<serial::Rules> {
+        match self {
+            Transport::Tcp => None,
+            Transport::Rtu(rules) => Some(serial::Rules::Rtu(*rules)),
+            Transport::Ascii(rules) => Some(serial::Rules::Ascii(*rules)),
+        }
+    }
 }
 
 /// What a server is made of.

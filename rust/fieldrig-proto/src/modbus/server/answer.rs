@@ -10,11 +10,11 @@ use super::bank::Writer;
 use super::execute::Scene;
 use super::face::{Delayed, ServerFace, Step};
 use super::habits::{Habits, TransactionIds};
-use crate::checksum::crc16_modbus;
+use crate::checksum::{crc16_modbus, lrc};
 use crate::device::PointStore;
 use crate::endpoint::Conn;
 use crate::modbus::pdu::Exception;
-use crate::modbus::tcp;
+use crate::modbus::{ascii, tcp};
 use crate::time::{Duration, Time};
 
 /// How long a client may half-close before its answers are lost, with the habit for that.
@@ -156,15 +156,18 @@ impl ServerFace {
                 let crc = crc16_modbus(&out[start..]) ^ u16::from(habits.wrong_crc);
                 out.extend_from_slice(&crc.to_le_bytes());
             }
+            Transport::Ascii(_) => {
+                let connection = self.connections.iter().find(|connection| connection.conn == ask.conn);
+                let delimiter = connection.map_or(ascii::LINE_FEED, |connection| connection.assembler.delimiter());
+                let wrong = habits.wrong_crc.then(|| lrc(pdu).wrapping_sub(ask.unit) ^ 1);
+                ascii::Adu { unit: ask.unit, pdu, lrc: wrong, delimiter }.encode(out);
+            }
         }
     }
 
     /// The silence to keep before an answer.
     pub(super) fn gap(&self) -> Option<Duration> {
-        match &self.transport {
-            Transport::Tcp => None,
-            Transport::Rtu(rules) => rules.gap_before(),
-        }
+        self.transport.serial().and_then(|rules| rules.gap_before())
     }
 }
 

@@ -4,7 +4,8 @@ use super::Transport;
 use super::habits::{AfterMalformed, Habits};
 use crate::endpoint::Conn;
 use crate::modbus::pdu::{Length, request_length};
-use crate::modbus::rtu::{Assembler, LineRules, Traffic};
+use crate::modbus::rtu::{LineRules, Traffic};
+use crate::modbus::serial::{self, Assembler};
 use crate::modbus::tcp::{self, Framer};
 use crate::time::Time;
 
@@ -27,11 +28,9 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(conn: Conn, wire: bool, transport: &Transport, unit: Option<u8>, now: Time) -> Connection {
-        let rules = match transport {
-            // RTU inside a TCP connection has no silences to go by.
-            Transport::Rtu(rules) if wire => *rules,
-            _ => LineRules::over_tcp(),
-        };
+        // Inside a TCP connection there are no silences to go by; on Modbus/TCP the assembler stays idle.
+        let rules = transport.serial().unwrap_or(serial::Rules::Rtu(LineRules::over_tcp()));
+        let rules = if wire { rules } else { rules.over_tcp() };
         Connection {
             conn,
             wire,

@@ -238,7 +238,7 @@ impl ServerFace {
         }
         match &self.transport {
             Transport::Tcp => self.tcp_bytes(now, index, before, bytes, store),
-            Transport::Rtu(_) => {
+            Transport::Rtu(_) | Transport::Ascii(_) => {
                 connection.assembler.push(bytes, stamps);
                 self.take_frames(now, index, store);
             }

@@ -1,11 +1,13 @@
-//! The server on a line.
+//! The server on a line: RTU and ASCII frames.
 //!
 //! Rules of this file:
-//! - A frame with a wrong CRC, or spoiled on the line, is counted and not answered (SL 2.4.2).
+//! - A frame with a wrong checksum, or spoiled on the line, is counted and not answered (SL 2.4.2). What stands between
+//!   ASCII frames is no frame and is not counted as one (SL 2.5.2.1).
 //! - It answers to its own unit, does what broadcasts say without answering, and is silent to all others (SL 2.1, 2.2).
-//! - Answers wait for t3.5 of silence (SL 2.5.1.1).
+//! - RTU answers wait for t3.5 of silence (SL 2.5.1.1).
 
 use super::answer::{Ask, Service};
+use super::Transport;
 use super::connection::Malformed;
 use super::diagnostics::Diagnosis;
 use super::face::ServerFace;
@@ -24,31 +26,32 @@ impl ServerFace {
 
     fn take_frame(&mut self, now: Time, index: usize, frame: &Frame, store: &mut PointStore) {
         let conn = self.connections[index].conn;
-        let view = rtu::View(&frame.bytes);
-        self.counters.messages += 1;
-        let problem = frame.fault.as_ref().map(ToString::to_string);
-        let problem = problem.or_else(|| view.problem().map(|problem| problem.to_string()));
-        if let Some(problem) = problem {
-            self.counters.communication_errors += 1;
-            self.diagnoses().for_each(Diagnosis::heard_damaged);
-            self.discard(now, conn, &frame.bytes, &problem, Malformed::Protocol);
-            if !self.core.habits.ignore_crc || frame.bytes.len() < rtu::MIN_ADU {
+        let message = self.connections[index].assembler.read(frame);
+        let between_frames = message.is_noise() && matches!(self.transport, Transport::Ascii(_));
+        self.counters.messages += u64::from(!between_frames);
+        if let Some(problem) = message.problem() {
+            self.counters.communication_errors += u64::from(!between_frames);
+            if !between_frames {
+                self.diagnoses().for_each(Diagnosis::heard_damaged);
+            }
+            self.discard(now, conn, &frame.bytes, &problem.to_string(), Malformed::Protocol);
+            if !self.core.habits.ignore_crc || message.pdu().is_empty() || between_frames {
                 return;
             }
         }
         self.diagnoses().for_each(Diagnosis::heard);
-        let unit = view.unit().unwrap_or_default();
+        let unit = message.unit().unwrap_or_default();
         let broadcast = unit == rtu::BROADCAST;
         if !broadcast && (unit > rtu::LAST_UNIT || !self.is_ours(unit)) {
             return;
         }
-        if broadcast && !self.core.habits.answer_broadcast && !may_be_broadcast(view.pdu()) {
+        if broadcast && !self.core.habits.answer_broadcast && !may_be_broadcast(message.pdu()) {
             self.ignore_broadcast();
             return;
         }
         let quiet = broadcast && !self.core.habits.answer_broadcast;
         let service = if quiet { Service::Silent } else { Service::Answer };
-        self.answer(now, &Ask { conn, transaction: 0, unit, nth: 0, pdu: view.pdu(), service }, store);
+        self.answer(now, &Ask { conn, transaction: 0, unit, nth: 0, pdu: message.pdu(), service }, store);
     }
 }
 

@@ -22,6 +22,8 @@ use super::roles::Roles;
 use super::special::{Extras, UnitConfig};
 use super::{ServerConfig, Transport};
 use crate::line::LineSettings;
+use crate::modbus::ascii;
+use crate::modbus::client_face::duration;
 use crate::modbus::rtu::LineRules;
 use crate::protocol::{BenchKey, Built, Constructor, Role, SettingError, Settings, setting};
 use crate::record::Value;
@@ -78,6 +80,16 @@ const UNITS: BenchKey = BenchKey {
     required: false,
 };
 const LINE: BenchKey = BenchKey { name: "line", what: "speed and format, such as \"9600 8E1\"", required: false };
+pub(in crate::modbus) const PAUSE: BenchKey = BenchKey {
+    name: "pause",
+    what: "the longest pause between two characters of an ASCII frame; \"1s\" by default",
+    required: false,
+};
+pub(in crate::modbus) const CASE: BenchKey = BenchKey {
+    name: "case",
+    what: "which hexadecimal digits are read: \"upper\" (default, as the standard has them) or \"any\"",
+    required: false,
+};
 const FRAMING: BenchKey =
     BenchKey { name: "framing", what: "\"tolerant\" (default) or \"exact\": frames by silence alone", required: false };
 
@@ -103,6 +115,13 @@ pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(LINE, FRAMING),
     build: |name, settings| build(name, settings, Transport::Rtu(line_rules(settings)?)),
+};
+
+/// Makes the face of a Modbus ASCII server.
+pub(in crate::modbus) const ASCII_DEVICE: Constructor = Constructor {
+    role: Role::Device,
+    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, LINE, FRAMING, PAUSE, CASE],
+    build: |name, settings| build(name, settings, Transport::Ascii(ascii_rules(settings)?)),
 };
 
 fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built, SettingError> {
@@ -190,12 +209,32 @@ fn unit_of(settings: &Settings, transport: &Transport) -> Result<(Bank, Vec<u8>,
 /// # Errors
 /// A line setting that is none, an unknown framing.
 pub(in crate::modbus) fn line_rules(settings: &Settings) -> Result<LineRules, SettingError> {
-    let text = setting(settings, "line").map(|value| text("line", value)).transpose()?.unwrap_or("19200 8E1");
-    let line: LineSettings =
-        text.parse().map_err(|problem: crate::line::SettingsError| error("line", problem.to_string()))?;
-    match setting(settings, "framing").map(|value| self::text("framing", value)).transpose()? {
-        None | Some("tolerant") => Ok(LineRules::tolerant(&line)),
-        Some("exact") => Ok(LineRules::exact(&line)),
+    let line = line_settings(settings, "19200 8E1")?;
+    Ok(if is_exact(settings)? { LineRules::exact(&line) } else { LineRules::tolerant(&line) })
+}
+
+/// Reads `line`, `framing`, `pause` and `case` of an ASCII line.
+///
+/// # Errors
+/// A line setting that is none, an unknown framing or case, a pause that is no duration.
+pub(in crate::modbus) fn ascii_rules(settings: &Settings) -> Result<ascii::Rules, SettingError> {
+    let line = line_settings(settings, "19200 7E1")?;
+    let exact = is_exact(settings)?;
+    let rules = if exact { ascii::Rules::exact(&line) } else { ascii::Rules::tolerant(&line) };
+    let limit = setting(settings, "pause").map(|value| duration("pause", value)).transpose()?.unwrap_or(rules.limit);
+    let case = setting(settings, "case").map(|value| choice("case", value, &[("upper", false), ("any", true)]));
+    Ok(ascii::Rules { limit, lower_case: case.transpose()?.unwrap_or(false), ..rules })
+}
+
+fn line_settings(settings: &Settings, default: &str) -> Result<LineSettings, SettingError> {
+    let text = setting(settings, "line").map(|value| text("line", value)).transpose()?.unwrap_or(default);
+    text.parse().map_err(|problem: crate::line::SettingsError| error("line", problem.to_string()))
+}
+
+fn is_exact(settings: &Settings) -> Result<bool, SettingError> {
+    match setting(settings, "framing").map(|value| text("framing", value)).transpose()? {
+        None | Some("tolerant") => Ok(false),
+        Some("exact") => Ok(true),
         Some(other) => Err(error("framing", format!("`{other}` is neither \"tolerant\" nor \"exact\""))),
     }
 }

@@ -1,5 +1,6 @@
 //! The server, byte by byte: what it does by default, and what each habit makes of it.
 
+mod ascii;
 mod bench;
 mod defaults;
 mod habits;
