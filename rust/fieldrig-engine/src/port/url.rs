@@ -2,7 +2,7 @@
 
 use super::PortSpec;
 use crate::layer::tls::{KEYS, TlsSettings};
-use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::line::{LineSettings, Parity, StopBits};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -34,7 +34,8 @@ const SCHEMES: &[(&str, &str)] = &[
 ];
 
 /// What a serial line is set to if its URL does not say.
-const DEFAULT_LINE: &str = "9600 8N1";
+const DEFAULT_LINE: LineSettings =
+    LineSettings { baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: StopBits::One };
 
 pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -68,11 +69,11 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
         "memory" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryConnect),
         "memory-listen" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryListen),
         "serial" => {
-            let parts = parts.known(&["line", "dtr"])?;
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr"])?;
             Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, dtr: parts.switch("dtr")? })
         }
         _ => {
-            let parts = parts.known(&["line", "link"])?;
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "link"])?;
             Ok(PortSpec::Pty { symlink: parts.value("link").map(PathBuf::from), settings: parts.line()? })
         }
     }
@@ -164,8 +165,8 @@ impl<'a> Parts<'a> {
     }
 
     fn line(&self) -> Result<LineSettings, UrlError> {
-        let text = self.value("line").unwrap_or(DEFAULT_LINE);
-        text.parse().map_err(|e: fieldrig_proto::line::SettingsError| self.error(e.to_string()))
+        let keys: Vec<(&str, &str)> = self.query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        LineSettings::from_keys(&keys, DEFAULT_LINE).map_err(|problem| self.error(problem))
     }
 
     fn switch(&self, key: &str) -> Result<Option<bool>, UrlError> {
@@ -220,7 +221,7 @@ mod tests {
             ("tcp://h:1?line=9600", "unknown key `line`; there are source"),
             ("tcp://h:1?source=there", "`source=there` is no IP address"),
             ("unix-listen:///x?line=9600", "unknown key `line`; this scheme has none"),
-            ("serial:///dev/ttyS0?speed=1", "unknown key `speed`; there are line, dtr"),
+            ("serial:///dev/ttyS0?speed=1", "unknown key `speed`; there are line, baud, data, parity, stop, dtr"),
             ("serial:///dev/ttyS0?dtr=maybe", "`dtr=maybe` is not on, off or keep"),
             ("serial://", "the path is missing"),
             ("wire://", "the name is missing"),

@@ -2,12 +2,14 @@
 
 mod console;
 pub mod delimiter;
+mod keys;
 mod search;
 mod settings;
 pub mod silence;
 pub mod stream;
 
 pub use console::CONSOLE;
+pub use keys::LINE_KEYS;
 pub use settings::{LineSettings, Parity, SettingsError, StopBits};
 
 use crate::time::Duration;

@@ -33,6 +33,7 @@ pub mod rtu;
 pub mod serial;
 pub mod server;
 pub mod tcp;
+pub mod url;
 
 pub use dissect::{dissect_ascii, dissect_rtu, dissect_tcp};
 

@@ -165,7 +165,7 @@ impl Client {
         let owner = Owner::parse(py, belongs_to)?;
         let wire = place.line.is_some();
         let name = name.unwrap_or_else(|| url.to_owned());
-        let endpoint = client::Client::new(place.config());
+        let endpoint = client::Client::new(place.config(py)?);
         let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
         let path =

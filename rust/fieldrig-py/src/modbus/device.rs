@@ -73,12 +73,8 @@ impl Device {
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
         let place = url::parse(py, url, rig)?;
-        let mut settings: Vec<(String, Value)> = Vec::new();
-        let texts = [("line", place.line.map(|line| Value::Text(line.to_string()))), ("unit", unit.map(Value::Int))];
-        if place.is_tap() && place.line.is_some() {
-            settings.push(("framing".to_owned(), Value::Text("exact".to_owned())));
-        }
-        settings.extend(texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        let mut settings = place.settings();
+        settings.extend(unit.map(|unit| ("unit".to_owned(), Value::Int(unit))));
         for (key, given) in [
             ("holding", holding),
             ("input", input),

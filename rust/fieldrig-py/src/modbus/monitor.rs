@@ -8,6 +8,7 @@ use crate::place;
 use crate::rig::Rig;
 use crate::time::{Span, Stamp, instant, limit_or};
 use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::modbus::RTU;
 use fieldrig_proto::modbus::monitor::{self, Kind as Seen, Values};
 use fieldrig_proto::modbus::rtu::LineRules;
 use fieldrig_proto::time::{Duration, Time};
@@ -221,9 +222,9 @@ impl Monitor {
     ) -> PyResult<Monitor> {
         let place = url::parse(py, url, rig)?;
         let owner = Owner::parse(py, belongs_to)?;
-        let rules = match place.line {
+        let rules = match place.line.filter(|_| place.protocol.name == RTU.name) {
             Some(line) => LineRules::tolerant(&line),
-            None if place.is_tap() => LineRules::unpaced(),
+            None if place.is_tap() && place.protocol.name == RTU.name => LineRules::unpaced(),
             None => {
                 let hint = "write it like wire://bus485, rtu:///dev/ttyUSB0?line=9600+8E1";
                 return Err(hinted(py, Kind::Usage, format!("`{url}` is no wire to read along on"), Some(hint)));

@@ -6,8 +6,8 @@
 //! - It answers to its own unit, does what broadcasts say without answering, and is silent to all others (SL 2.1, 2.2).
 //! - RTU answers wait for t3.5 of silence (SL 2.5.1.1).
 
-use super::answer::{Ask, Service};
 use super::Transport;
+use super::answer::{Ask, Service};
 use super::connection::Malformed;
 use super::diagnostics::Diagnosis;
 use super::face::ServerFace;
