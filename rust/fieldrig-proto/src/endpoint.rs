@@ -116,8 +116,9 @@ pub enum Input<'a> {
     Opened(Conn, &'a Peer),
     /// Bytes of a stream arrived.
     Bytes(Conn, &'a [u8], Stamps<'a>),
-    /// A datagram arrived.
-    Datagram(Conn, &'a Peer, &'a [u8]),
+    /// A datagram arrived, whole; it may be empty. Whoever sends datagrams to us for the first time is `Opened` before; what
+    /// we send on that connection goes back there, one datagram for each [`Action::Send`].
+    Datagram(Conn, &'a Peer, &'a [u8], Stamps<'a>),
     /// Something happened on the line besides bytes.
     Line(Conn, LineEvent),
     /// A connection ended.

@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every protocol a bench file may name.
-pub(crate) static PROTOCOLS: [&Protocol; 7] =
-    [&modbus::TCP, &modbus::TLS, &modbus::RTU, &modbus::ASCII, &mqtt::V311, &mqtt::V5, &CONSOLE];
+pub(crate) static PROTOCOLS: [&Protocol; 8] =
+    [&modbus::TCP, &modbus::TLS, &modbus::UDP, &modbus::RTU, &modbus::ASCII, &mqtt::V311, &mqtt::V5, &CONSOLE];
 
 /// The JSON Schema of bench files (`"bench"`) or model files (`"model"`).
 #[pyfunction]

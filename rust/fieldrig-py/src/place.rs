@@ -21,11 +21,11 @@ pub(crate) fn port(py: Python<'_>, url: &str) -> PyResult<PortSpec> {
 
 /// Opening it means that somebody must be there.
 pub(crate) fn connects(spec: &PortSpec) -> bool {
-    use PortSpec::{MemoryConnect, TcpConnect, TcpConnectFrom, UnixConnect};
+    use PortSpec::{MemoryConnect, TcpConnect, TcpConnectFrom, UdpConnect, UnixConnect};
     if let PortSpec::Tls { port, .. } = spec {
         return connects(port);
     }
-    matches!(spec, TcpConnect(_) | TcpConnectFrom { .. } | UnixConnect(_) | MemoryConnect(_))
+    matches!(spec, TcpConnect(_) | TcpConnectFrom { .. } | UdpConnect(_) | UnixConnect(_) | MemoryConnect(_))
 }
 
 /// A port under a name.
@@ -55,6 +55,7 @@ pub(crate) fn reached(spec: &PortSpec, address: &str) -> String {
         PortSpec::Serial { settings, .. } | PortSpec::Pty { settings, .. } => {
             format!("serial://{address}?line={}", settings.to_string().replace(' ', "+"))
         }
+        PortSpec::UdpListen(_) | PortSpec::UdpConnect(_) => format!("udp://{address}"),
         PortSpec::UnixListen(_) | PortSpec::UnixConnect(_) => format!("unix://{address}"),
         PortSpec::Tap(name) => format!("wire://{name}"),
         PortSpec::MemoryListen(name) | PortSpec::MemoryConnect(name) => format!("memory://{name}"),

@@ -160,7 +160,11 @@ pub(crate) static BENCH: Shape = shape(
 pub(crate) static LINK: Shape = shape(
     "a wire or a network path",
     &[
-        required("protocol", Text, "what is spoken on it: modbus-tcp, modbus-rtu, mqtt5, mqtt311, console"),
+        required(
+            "protocol",
+            Text,
+            "what is spoken on it: modbus-tcp, modbus-tls, modbus-udp, modbus-rtu, modbus-ascii, mqtt5, mqtt311, console",
+        ),
         key("role", Word(&LINK_ROLES), "what fieldrig is on it"),
         key("line", Kind::Line, "speed and format, such as \"9600 8E1\"; makes the link a wire"),
         key("base", Text, "what stands for {base}, usually a topic prefix that matches no other bench"),

@@ -7,7 +7,8 @@ use fieldrig_proto::record::Value;
 use fieldrig_proto::{modbus, mqtt};
 use std::path::{Path, PathBuf};
 
-static PROTOCOLS: [&Protocol; 5] = [&modbus::TCP, &modbus::RTU, &mqtt::V311, &mqtt::V5, &CONSOLE];
+static PROTOCOLS: [&Protocol; 8] =
+    [&modbus::TCP, &modbus::TLS, &modbus::UDP, &modbus::RTU, &modbus::ASCII, &mqtt::V311, &mqtt::V5, &CONSOLE];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")

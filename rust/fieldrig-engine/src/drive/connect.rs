@@ -4,7 +4,7 @@ use super::wires::{News, Wires};
 use crate::error::EngineError;
 use crate::layer::tls::TlsSettings;
 use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
-use crate::port::{Port, PortSpec, open_error, serial::Serial};
+use crate::port::{Port, PortSpec, open_error, serial::Serial, udp};
 use fieldrig_proto::endpoint::{Conn, Peer, Target, Why};
 use fieldrig_proto::time::{Duration, Time};
 use std::io;
@@ -66,6 +66,15 @@ impl Wires {
                 wanted.source = Some(source);
                 self.resolve_and_try(wanted, &address);
             }
+            Ok(PortSpec::UdpConnect(address)) => match resolve(&address).and_then(|found| udp::connect(&found[0])) {
+                Ok(port) => {
+                    let peer = Peer { via: wanted.via.clone(), address, ..Peer::default() };
+                    if let Err(error) = self.attach(Box::new(port), peer, true) {
+                        self.refuse(&wanted.via, error.to_string());
+                    }
+                }
+                Err(error) => self.refuse(&wanted.via, open_error(&wanted.url, &error).to_string()),
+            },
             Ok(PortSpec::UnixConnect(path)) => {
                 wanted.unix = true;
                 match begin_unix(&path) {

@@ -395,7 +395,11 @@ impl<E: Endpoint> Driver<E> {
                         Arrival::PerByte => Stamps::PerByte(stamps),
                     };
                     self.inputs += 1;
-                    self.endpoint.handle(now, Input::Bytes(conn, bytes, stamps));
+                    let input = match channel.port.is_datagram() {
+                        true => Input::Datagram(conn, &channel.peer, bytes, stamps),
+                        false => Input::Bytes(conn, bytes, stamps),
+                    };
+                    self.endpoint.handle(now, input);
                     self.pump(now)?;
                     if drained {
                         return Ok(());

@@ -296,10 +296,10 @@ impl Wires {
         while let Some(listening) = self.listeners.get(index).filter(|listening| listening.watched) {
             match listening.listener.accept() {
                 Ok(Some((mut stream, _))) if self.gate_of(&listening.via) == Gate::Refused => stream.reset(),
-                Ok(Some((stream, address))) => {
+                Ok(Some((port, address))) => {
                     let peer = Peer { via: listening.via.clone(), address, ..Peer::default() };
                     let tls = listening.tls.clone();
-                    self.accepted(Box::new(stream), peer, tls.as_deref());
+                    self.accepted(port, peer, tls.as_deref());
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -386,6 +386,10 @@ impl Wires {
             );
         }
         match timing {
+            // Each send is a datagram of its own.
+            timing @ (None, None) if channel.port.is_datagram() => {
+                channel.output.push_timed(&self.out, range, now, self.sequence, timing, came);
+            }
             (None, None) => channel.output.push(&self.out, range, now, self.sequence, came),
             timing => {
                 self.clocked = true;
@@ -493,7 +497,11 @@ impl Wires {
     pub(super) fn lose(&mut self, conn: Conn, why: Why, reason: &str) {
         let Some(channel) = self.channels.get(&conn.0) else { return };
         if channel.bound {
-            let scheme = if channel.peer.wire { "serial" } else { "tcp" };
+            let scheme = match (channel.peer.wire, channel.port.is_datagram()) {
+                (true, _) => "serial",
+                (false, true) => "udp",
+                (false, false) => "tcp",
+            };
             let lost = LostPort {
                 via: channel.peer.via.clone(),
                 url: format!("{scheme}://{}", channel.peer.address),

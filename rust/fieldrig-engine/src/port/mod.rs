@@ -16,6 +16,7 @@ pub(crate) mod serial;
 pub(crate) mod stream;
 pub(crate) mod switchboard;
 mod termios;
+pub(crate) mod udp;
 mod url;
 pub(crate) mod usb;
 mod wire;
@@ -53,6 +54,10 @@ pub enum PortSpec {
         /// The local address.
         source: IpAddr,
     },
+    /// Wait for datagrams over UDP at `host:port`.
+    UdpListen(String),
+    /// Send datagrams over UDP to `host:port`, and hear those from there.
+    UdpConnect(String),
     /// A serial line.
     Serial {
         /// Device node, or a stable USB name (`usb:0403:6001:FT4XK2`), which is looked up when the port is opened.
@@ -108,6 +113,7 @@ impl PortSpec {
     pub fn listening(self) -> PortSpec {
         match self {
             PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
+            PortSpec::UdpConnect(address) => PortSpec::UdpListen(address),
             PortSpec::UnixConnect(path) => PortSpec::UnixListen(path),
             PortSpec::MemoryConnect(name) => PortSpec::MemoryListen(name),
             PortSpec::Tls { port, settings } => PortSpec::Tls { port: Box::new(port.listening()), settings },
@@ -153,6 +159,8 @@ impl std::fmt::Display for PortSpec {
             PortSpec::TcpListen(address) => write!(f, "tcp-listen://{address}"),
             PortSpec::TcpConnect(address) => write!(f, "tcp://{address}"),
             PortSpec::TcpConnectFrom { address, source } => write!(f, "tcp://{address}?source={source}"),
+            PortSpec::UdpListen(address) => write!(f, "udp-listen://{address}"),
+            PortSpec::UdpConnect(address) => write!(f, "udp://{address}"),
             PortSpec::Serial { path, .. } => write!(f, "serial://{}", path.display()),
             PortSpec::Pty { symlink: Some(link), .. } => write!(f, "pty://?link={}", link.display()),
             PortSpec::Pty { symlink: None, .. } => write!(f, "pty://"),
@@ -299,6 +307,10 @@ pub(crate) trait Port: Send {
     }
     /// Whether a look can wait for bytes, for at most [`stream::STREAM_WAIT`].
     fn can_wait(&self) -> bool {
+        false
+    }
+    /// Whether each read gives one datagram and each write sends one.
+    fn is_datagram(&self) -> bool {
         false
     }
     /// Whether a read that did not fill the buffer leaves the port empty.

@@ -1,7 +1,7 @@
 //! Opening the ports of a node before its endpoint runs.
 
 use super::stream::{Listener, Stream, await_events, await_writable, begin_tcp, begin_unix, connected, resolve};
-use super::{Look, Met, Port, PortSpec, Read, open_error, pty::Pty, serial::Serial};
+use super::{Look, Met, Port, PortSpec, Read, open_error, pty::Pty, serial::Serial, udp};
 use crate::drive::wires::Wires;
 use crate::error::EngineError;
 use crate::layer::tls::Refusal;
@@ -45,6 +45,16 @@ pub(crate) fn open(
             let address = listener.address().to_owned();
             wires.listen(via, listener, side).map_err(failed)?;
             return Ok(address);
+        }
+        PortSpec::UdpListen(address) => {
+            let listener = resolve(&address).and_then(|found| Listener::udp(&found[0])).map_err(failed)?;
+            let address = listener.address().to_owned();
+            wires.listen(via, listener, None).map_err(failed)?;
+            return Ok(address);
+        }
+        PortSpec::UdpConnect(address) => {
+            let stream = resolve(&address).and_then(|found| udp::connect(&found[0])).map_err(failed)?;
+            (Box::new(stream), address, false)
         }
         PortSpec::UnixListen(path) => {
             wires.listen(via, Listener::unix(&path).map_err(failed)?, side).map_err(failed)?;

@@ -1,6 +1,7 @@
-//! Stream sockets: TCP with kernel receive stamps, unix sockets without.
+//! Sockets: TCP and UDP with kernel receive stamps, unix sockets without; and the sockets that listen.
 
 use super::segments::Segments;
+use super::udp::Others;
 use super::{Arrival, Look, Port, Read};
 use crate::clock::KernelStamps;
 use crate::drive::sys::{check, check_size, own};
@@ -26,6 +27,8 @@ pub(crate) struct Stream {
     segments: Option<Segments>,
     /// A receive without `MSG_DONTWAIT` waits, for at most [`STREAM_WAIT`].
     waits: bool,
+    /// Each read gives one datagram, each write sends one.
+    datagrams: bool,
 }
 
 impl Stream {
@@ -33,33 +36,52 @@ impl Stream {
         set_option(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY);
         set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
         let waits = let_wait(&fd).is_ok();
-        Stream { fd, stamps: Some(KernelStamps::default()), segments: None, waits }
+        Stream { fd, stamps: Some(KernelStamps::default()), segments: None, waits, datagrams: false }
     }
 
     pub(crate) fn unix(fd: OwnedFd) -> Stream {
         // Without kernel stamps the arrival interval is as wide as the wait: looked at by polling instead.
-        Stream { fd, stamps: None, segments: None, waits: false }
+        Stream { fd, stamps: None, segments: None, waits: false, datagrams: false }
     }
 
-    /// One `recvmsg`: how many bytes, and the wall-clock stamp of the last of them.
-    fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<(usize, Option<u64>)> {
-        #[repr(align(8))]
-        struct Control([u8; 64]);
-        let mut control = Control([0; 64]);
-        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        // SAFETY: an all-zero msghdr is valid; its pointers are set below to memory that outlives the call.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = control.0.len();
-        let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
-        // SAFETY: `message` names a live buffer and a live, aligned control area of the stated lengths.
-        let count = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, flags) };
-        let count = check_size(count)?;
-        // SAFETY: the kernel filled `message` and its control area, which is still alive.
-        Ok((count, unsafe { stamp_of(&message) }))
+    /// A connected socket for datagrams.
+    pub(crate) fn udp(fd: OwnedFd) -> Stream {
+        let_receive_stamps(&fd);
+        let waits = let_wait(&fd).is_ok();
+        Stream { fd, stamps: Some(KernelStamps::default()), segments: None, waits, datagrams: true }
     }
+}
+
+/// What one receive gave.
+pub(super) struct Arrived {
+    /// How many bytes.
+    pub(super) count: usize,
+    /// The wall-clock stamp of the last of them.
+    pub(super) kernel: Option<u64>,
+}
+
+/// One `recvmsg`, and who sent it, on sockets that are not connected.
+pub(super) fn receive(fd: RawFd, buffer: &mut [u8], wait: bool) -> io::Result<(Arrived, Option<SocketAddr>)> {
+    #[repr(align(8))]
+    struct Control([u8; 64]);
+    let mut control = Control([0; 64]);
+    let mut from = RawAddress::empty();
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: an all-zero msghdr is valid; its pointers are set below to memory that outlives the call.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut from.storage).cast();
+    message.msg_namelen = from.length;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len();
+    let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
+    // SAFETY: `message` names a live buffer, a live address and a live, aligned control area of the stated lengths.
+    let count = check_size(unsafe { libc::recvmsg(fd, &raw mut message, flags) })?;
+    // SAFETY: the kernel filled `message` and its control area, which is still alive.
+    let kernel = unsafe { stamp_of(&message) };
+    let sender = if message.msg_namelen > 0 { from.socket_address() } else { None };
+    Ok((Arrived { count, kernel }, sender))
 }
 
 /// # Safety
@@ -86,15 +108,15 @@ impl Port for Stream {
     }
 
     fn read(&mut self, look: Look<'_>) -> Read {
-        match self.receive(look.buffer, look.wait) {
-            Ok((0, _)) => Read::Finished,
-            Ok((count, kernel)) => {
+        match receive(self.fd.as_raw_fd(), look.buffer, look.wait).map(|(arrived, _)| arrived) {
+            Ok(Arrived { count: 0, .. }) if !self.datagrams => Read::Finished,
+            Ok(Arrived { count, kernel }) => {
                 let stamps = self.stamps.as_mut();
                 let last = stamps.zip(kernel).and_then(|(stamps, kernel)| stamps.map(kernel, look.since));
                 let together = self.segments.as_mut().is_some_and(|known| known.took(self.fd.as_raw_fd(), count));
                 let arrival = match last {
                     None => Arrival::Unstamped,
-                    Some(stamp) if together => Arrival::Together(stamp),
+                    Some(stamp) if together || self.datagrams => Arrival::Together(stamp),
                     Some(stamp) => Arrival::Last(stamp),
                 };
                 Read::Bytes(count, arrival)
@@ -118,11 +140,15 @@ impl Port for Stream {
     }
 
     fn count_segments(&mut self) {
-        self.segments = self.stamps.is_some().then(Segments::default);
+        self.segments = (self.stamps.is_some() && !self.datagrams).then(Segments::default);
     }
 
     fn short_read_drains(&self) -> bool {
-        true
+        !self.datagrams
+    }
+
+    fn is_datagram(&self) -> bool {
+        self.datagrams
     }
 
     fn finish(&mut self) {
@@ -168,7 +194,8 @@ fn set_option(fd: RawFd, level: libc::c_int, option: libc::c_int) {
 }
 
 /// An address in the form of the kernel.
-struct RawAddress {
+#[derive(Clone)]
+pub(super) struct RawAddress {
     storage: libc::sockaddr_storage,
     length: libc::socklen_t,
 }
@@ -191,7 +218,7 @@ impl RawAddress {
         raw
     }
 
-    fn inet(address: &SocketAddr) -> RawAddress {
+    pub(super) fn inet(address: &SocketAddr) -> RawAddress {
         match address {
             SocketAddr::V4(v4) => RawAddress::filled(&libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
@@ -231,8 +258,12 @@ impl RawAddress {
         Ok(RawAddress::filled(&address))
     }
 
-    fn pointer(&self) -> *const libc::sockaddr {
+    pub(super) fn pointer(&self) -> *const libc::sockaddr {
         (&raw const self.storage).cast()
+    }
+
+    pub(super) fn length(&self) -> libc::socklen_t {
+        self.length
     }
 
     fn socket_address(&self) -> Option<SocketAddr> {
@@ -256,6 +287,17 @@ impl RawAddress {
 fn socket(family: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     own(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) })
+}
+
+/// A socket for datagrams, of the family of an address.
+pub(super) fn datagram_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    own(unsafe { libc::socket(family(address), libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) })
+}
+
+/// Has the kernel stamp what arrives.
+pub(super) fn let_receive_stamps(fd: &OwnedFd) {
+    set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
 }
 
 fn family(address: &SocketAddr) -> libc::c_int {
@@ -332,9 +374,15 @@ pub(crate) fn await_events(fd: RawFd, events: libc::c_short, limit: Duration) {
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    fd: OwnedFd,
+    kind: Kind,
     address: String,
-    unix: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(OwnedFd),
+    Unix(OwnedFd),
+    Udp(Others),
 }
 
 impl Listener {
@@ -343,7 +391,7 @@ impl Listener {
         set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR);
         listen(&fd, &RawAddress::inet(address))?;
         let address = local_address(&fd)?.map_or_else(String::new, |address| address.to_string());
-        Ok(Listener { fd, address, unix: false })
+        Ok(Listener { kind: Kind::Tcp(fd), address })
     }
 
     /// Listens on a path. A socket that nobody serves any more is replaced.
@@ -357,11 +405,20 @@ impl Listener {
             }
             result => result?,
         }
-        Ok(Listener { fd, address: path.display().to_string(), unix: true })
+        Ok(Listener { kind: Kind::Unix(fd), address: path.display().to_string() })
+    }
+
+    /// Waits for datagrams.
+    pub(crate) fn udp(address: &SocketAddr) -> io::Result<Listener> {
+        let others = Others::bind(address)?;
+        Ok(Listener { address: others.address().to_owned(), kind: Kind::Udp(others) })
     }
 
     pub(crate) fn fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        match &self.kind {
+            Kind::Tcp(fd) | Kind::Unix(fd) => fd.as_raw_fd(),
+            Kind::Udp(others) => others.fd(),
+        }
     }
 
     /// Where it listens.
@@ -370,22 +427,29 @@ impl Listener {
     }
 
     /// The next connection that waits, and who it is; `None` if none does.
-    pub(crate) fn accept(&self) -> io::Result<Option<(Stream, String)>> {
+    pub(crate) fn accept(&self) -> io::Result<Option<(Box<dyn Port>, String)>> {
+        let (fd, unix) = match &self.kind {
+            Kind::Tcp(fd) => (fd, false),
+            Kind::Unix(fd) => (fd, true),
+            Kind::Udp(others) => {
+                return Ok(others.accept()?.map(|(port, from)| (Box::new(port) as Box<dyn Port>, from)));
+            }
+        };
         let mut raw = RawAddress::empty();
         // SAFETY: the kernel writes an address into live storage of the stated length.
         let result = own(unsafe {
             libc::accept4(
-                self.fd.as_raw_fd(),
+                fd.as_raw_fd(),
                 (&raw mut raw.storage).cast(),
                 &raw mut raw.length,
                 libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
             )
         });
         match result {
-            Ok(fd) if self.unix => Ok(Some((Stream::unix(fd), self.address.clone()))),
+            Ok(fd) if unix => Ok(Some((Box::new(Stream::unix(fd)), self.address.clone()))),
             Ok(fd) => {
                 let from = raw.socket_address().map_or_else(String::new, |address| address.to_string());
-                Ok(Some((Stream::tcp(fd), from)))
+                Ok(Some((Box::new(Stream::tcp(fd)), from)))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             // A connection that was broken off before we took it is no error of the listener.
@@ -399,7 +463,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if self.unix {
+        if matches!(self.kind, Kind::Unix(_)) {
             let _ = std::fs::remove_file(&self.address);
         }
     }
@@ -413,7 +477,7 @@ fn listen(fd: &OwnedFd, address: &RawAddress) -> io::Result<()> {
 }
 
 /// The address a socket is bound to.
-fn local_address(fd: &OwnedFd) -> io::Result<Option<SocketAddr>> {
+pub(super) fn local_address(fd: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     let mut raw = RawAddress::empty();
     // SAFETY: the kernel writes an address into live storage of the stated length.
     check(unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut raw.storage).cast(), &raw mut raw.length) })?;

@@ -24,6 +24,8 @@ const SCHEMES: &[(&str, &str)] = &[
     ("tcp-listen", "tcp-listen://127.0.0.1:0"),
     ("tls", "tls://192.168.1.5:802?ca=ca.pem&cert=client.pem&key=client.key"),
     ("tls-listen", "tls-listen://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key"),
+    ("udp", "udp://192.168.1.5:502"),
+    ("udp-listen", "udp-listen://127.0.0.1:0"),
     ("serial", "serial:///dev/ttyUSB0?line=9600+8E1"),
     ("pty", "pty://?line=9600+8E1"),
     ("unix", "unix:///run/device.sock"),
@@ -63,6 +65,8 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
             Ok(PortSpec::Tls { port: Box::new(port), settings: Box::new(settings) })
         }
         "tcp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpListen),
+        "udp" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::UdpConnect),
+        "udp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::UdpListen),
         "unix" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixConnect),
         "unix-listen" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixListen),
         "wire" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::Tap),
@@ -213,7 +217,8 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (url, problem) in [
             ("10.0.0.5:502", "it has no scheme"),
-            ("udp://10.0.0.5:1", "the scheme `udp` is unknown"),
+            ("sctp://10.0.0.5:1", "the scheme `sctp` is unknown"),
+            ("udp://10.0.0.5", "the port number is missing"),
             ("tcp://10.0.0.5", "the port number is missing"),
             ("tcp://:502", "the host is missing"),
             ("tcp://::1:502", "an IPv6 address stands in brackets"),

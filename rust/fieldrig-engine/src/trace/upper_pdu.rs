@@ -16,12 +16,15 @@ const PORT_TYPE: u16 = 24;
 const SOURCE_PORT: u16 = 25;
 const DESTINATION_PORT: u16 = 26;
 const PORT_TYPE_TCP: u32 = 2;
+const PORT_TYPE_UDP: u32 = 3;
 
 /// The dissector of bytes that are no message of a known protocol.
 pub(super) const DATA: &str = "data";
 
 /// Where the dissectors of Wireshark expect their server; others do not look at the port.
-const SERVER_PORTS: [(&str, u32); 4] = [("mbtcp", 502), ("mbrtu", 502), ("mqtt", 1883), ("tls", 802)];
+const SERVER_PORTS: [(&str, u32); 5] = [("mbtcp", 502), ("mbudp", 502), ("mbrtu", 502), ("mqtt", 1883), ("tls", 802)];
+/// Dissectors that expect datagrams.
+const OVER_UDP: [&str; 1] = ["mbudp"];
 /// RFC 863, discard: for dissectors that do not look at the port.
 const OTHER_PORT: u32 = 9;
 
@@ -46,7 +49,8 @@ pub(super) fn write(out: &mut Vec<u8>, place: &Place<'_>) {
     tag(out, DISSECTOR_NAME, place.tag.as_bytes());
     tag(out, IPV4_SOURCE, &source);
     tag(out, IPV4_DESTINATION, &destination);
-    tag(out, PORT_TYPE, &PORT_TYPE_TCP.to_be_bytes());
+    let port_type = if OVER_UDP.contains(&place.tag) { PORT_TYPE_UDP } else { PORT_TYPE_TCP };
+    tag(out, PORT_TYPE, &port_type.to_be_bytes());
     tag(out, SOURCE_PORT, &from.to_be_bytes());
     tag(out, DESTINATION_PORT, &to.to_be_bytes());
     tag(out, END, &[]);

@@ -81,7 +81,7 @@ impl Endpoint for Probe {
                 self.conns.push(conn);
                 Event::Opened(conn, peer.via.clone())
             }
-            Input::Bytes(conn, bytes, stamps) => {
+            Input::Bytes(conn, bytes, stamps) | Input::Datagram(conn, _, bytes, stamps) => {
                 self.received += bytes.len();
                 if self.echo {
                     self.send(conn, bytes);
@@ -105,7 +105,6 @@ impl Endpoint for Probe {
                 Event::Closed(conn, why)
             }
             Input::Writable(conn) => Event::Writable(conn),
-            Input::Datagram(..) => return,
         };
         self.events.push_back(event);
     }

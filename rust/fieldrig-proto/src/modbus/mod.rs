@@ -37,7 +37,7 @@ pub mod url;
 
 pub use dissect::{dissect_ascii, dissect_rtu, dissect_tcp};
 
-use crate::dissect::Sender;
+use crate::dissect::{Dissection, Sender};
 use crate::protocol::Protocol;
 
 /// Modbus on TCP.
@@ -54,6 +54,18 @@ pub static TCP: Protocol = Protocol {
 
 /// Modbus/TCP Security: Modbus on TCP inside TLS (mbaps). What TLS needs stands in the URL of the port.
 pub static TLS: Protocol = Protocol { name: "modbus-tls", schemes: &["tls"], ..TCP };
+
+/// Modbus over UDP: the header of Modbus/TCP, one ADU for each datagram.
+pub static UDP: Protocol = Protocol {
+    name: "modbus-udp",
+    schemes: &["modbus-udp", "udp"],
+    dissect: |bytes, sender| Dissection { protocol: "modbus-udp", ..dissect_tcp(bytes, sender) },
+    message_length: |bytes, _| Some(bytes.len()),
+    unasked: false,
+    half_duplex: false,
+    capture_tag: "mbudp",
+    constructors: &[server::TCP_DEVICE],
+};
 
 /// Modbus RTU.
 pub static RTU: Protocol = Protocol {

@@ -113,6 +113,19 @@ pub fn adu_length(bytes: &[u8]) -> Option<usize> {
     ((1..=MAX_LENGTH).contains(&length) && bytes.len() >= whole).then_some(whole)
 }
 
+/// Why a datagram is not one whole ADU and nothing else.
+#[must_use]
+pub fn datagram_problem(bytes: &[u8]) -> String {
+    let follow = bytes.len().saturating_sub(6);
+    match View(bytes).length() {
+        None => format!("the datagram has {} bytes, an ADU has {HEADER} at least", bytes.len()),
+        Some(length) if !(1..=MAX_LENGTH).contains(&length) => {
+            format!("length at offset 4 is {length}, 1 to {MAX_LENGTH} are allowed")
+        }
+        Some(length) => format!("length at offset 4 says {length}, {follow} bytes follow in the datagram"),
+    }
+}
+
 /// Cuts a stream into ADUs by their length fields. ADUs that arrive whole are handed on without being copied.
 #[derive(Clone, Debug)]
 pub struct Framer {

@@ -14,7 +14,7 @@
 //!   (SL 2.5.1, 2.5.2, 3.3).
 //! - Every mistake is told with what to write instead.
 
-use super::{ASCII, RTU, TCP, TLS};
+use super::{ASCII, RTU, TCP, TLS, UDP};
 use crate::line::{LINE_KEYS, LineSettings, Parity, StopBits};
 use crate::protocol::Protocol;
 use crate::record::Value;
@@ -38,6 +38,7 @@ const fn form(scheme: &'static str, example: &'static str, what: &'static str) -
 pub const FORMS: &[Form] = &[
     form("tcp", "tcp://192.168.1.5:502", "Modbus/TCP"),
     form("tls", "tls://192.168.1.5:802?ca=ca.pem&cert=client.pem&key=client.key", "Modbus/TCP Security"),
+    form("udp", "udp://192.168.1.5:502", "the ADUs of Modbus/TCP as datagrams, one in each"),
     form("rtu", "rtu:///dev/ttyUSB0?baud=19200&parity=even", "RTU on a serial line"),
     form("ascii", "ascii:///dev/ttyUSB0?line=9600+7E1", "ASCII on a serial line"),
     form("rtu+tcp", "rtu+tcp://192.168.1.7:4001", "RTU frames inside a TCP connection"),
@@ -53,6 +54,8 @@ const CARRIERS: &[(&str, Option<Framing>)] = &[
     ("tcp-listen", Some(Framing::Tcp)),
     ("tls", Some(Framing::Tls)),
     ("tls-listen", Some(Framing::Tls)),
+    ("udp", Some(Framing::Udp)),
+    ("udp-listen", Some(Framing::Udp)),
     ("memory", Some(Framing::Tcp)),
     ("memory-listen", Some(Framing::Tcp)),
     ("serial", Some(Framing::Rtu)),
@@ -69,6 +72,7 @@ const LINES: [&str; 2] = ["serial", "pty"];
 enum Framing {
     Tcp,
     Tls,
+    Udp,
     Rtu,
     Ascii,
 }
@@ -78,6 +82,7 @@ impl Framing {
         match self {
             Framing::Tcp => &TCP,
             Framing::Tls => &TLS,
+            Framing::Udp => &UDP,
             Framing::Rtu => &RTU,
             Framing::Ascii => &ASCII,
         }
@@ -204,6 +209,10 @@ fn split(scheme: &str) -> Option<(Framing, &str)> {
         },
     };
     let (carrier, own) = CARRIERS.iter().find(|(name, _)| *name == carrier)?;
+    // A datagram has an end of its own; frames inside datagrams are nobody's habit.
+    if framing.is_some() && matches!(own, Some(Framing::Udp | Framing::Tls)) {
+        return None;
+    }
     Some((framing.or(*own)?, carrier))
 }
 
@@ -278,6 +287,8 @@ mod tests {
             ("tls://h?ca=ca.pem", "modbus-tls", "tls://h:802?ca=ca.pem"),
             ("tls://[::1]", "modbus-tls", "tls://[::1]:802"),
             ("tls-listen://h:0?key=k.pem", "modbus-tls", "tls-listen://h:0?key=k.pem"),
+            ("udp://h:502", "modbus-udp", "udp://h:502"),
+            ("udp-listen://127.0.0.1:0", "modbus-udp", "udp-listen://127.0.0.1:0"),
             ("rtu:///dev/ttyUSB0", "modbus-rtu", "serial:///dev/ttyUSB0?line=19200+8E1"),
             (
                 "rtu:///dev/ttyUSB0?baud=9600&parity=none&dtr=off",
@@ -331,6 +342,7 @@ mod tests {
             ("modbus://h:502", "there is no scheme `modbus`", "tcp://h:502"),
             ("socket://h:4001", "there is no scheme `socket`", "rtu+tcp://h:4001"),
             ("unix:///run/x", "there is no scheme `unix`", "rtu+unix:///run/x"),
+            ("rtu+udp://h:1", "there is no scheme `rtu+udp`", "udp://192.168.1.5:502"),
             ("tcp+tcp://h:1", "there is no scheme `tcp+tcp`", "tcp://192.168.1.5:502"),
             ("rtu+rtu://h:1", "there is no scheme `rtu+rtu`", "tcp://192.168.1.5:502"),
             ("rtu://dev/ttyUSB0", "`dev/ttyUSB0` is no absolute path", "rtu:///dev/ttyUSB0"),

@@ -304,6 +304,7 @@ impl Face for ServerFace {
         match input {
             Input::Opened(conn, peer) => self.open(now, conn, peer),
             Input::Bytes(conn, bytes, stamps) => self.bytes(now, conn, bytes, stamps, store),
+            Input::Datagram(conn, _, bytes, _) => self.datagram(now, conn, bytes, store),
             Input::Closed(conn, why) => self.closed(conn, &why),
             Input::Line(conn, event @ (LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun)) => {
                 if event == LineEvent::Overrun {
@@ -313,7 +314,7 @@ impl Face for ServerFace {
                     connection.assembler.spoil();
                 }
             }
-            Input::Datagram(..) | Input::Line(..) | Input::Writable(_) => {}
+            Input::Line(..) | Input::Writable(_) => {}
         }
     }
 

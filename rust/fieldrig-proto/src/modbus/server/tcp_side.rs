@@ -4,8 +4,10 @@
 //! - Every ADU of a segment is answered, in order, with the transaction and unit id of its request.
 //! - An ADU whose protocol id is not 0, or without a PDU, is discarded. After a length field that cannot be gone by
 //!   the connection is closed, for nobody knows where the next ADU begins.
+//! - Over UDP a datagram is one ADU; what is not just that is discarded.
 //! - A server with a unit answers to it, to 255 and to 0 (MG 4.4.2.2); without one, to all.
 
+use super::Transport;
 use super::answer::{Ask, Service};
 use super::connection::Malformed;
 use super::diagnostics::Diagnosis;
@@ -56,6 +58,22 @@ impl ServerFace {
                 self.take_unframable(now, conn, &rest, store);
             }
         }
+    }
+
+    /// A datagram holds one ADU and nothing else, or it is discarded as a whole: what stands behind an ADU, or what is
+    /// missing of one, belongs to no other datagram. (MG has no UDP; this is the rule of ours.)
+    pub(super) fn datagram(&mut self, now: Time, conn: Conn, bytes: &[u8], store: &mut PointStore) {
+        let Some(connection) = self.connections.iter_mut().find(|connection| connection.conn == conn) else { return };
+        connection.active = now;
+        if self.transport != Transport::Tcp || self.wedged || connection.deaf {
+            return;
+        }
+        if tcp::adu_length(bytes) == Some(bytes.len()) {
+            return self.take_adu(now, conn, bytes, 0, store);
+        }
+        self.counters.messages += 1;
+        let problem = tcp::datagram_problem(bytes);
+        self.discard(now, conn, bytes, &problem, Malformed::Length);
     }
 
     fn take_adu(&mut self, now: Time, conn: Conn, adu: &[u8], nth: u32, store: &mut PointStore) {
