@@ -51,7 +51,23 @@ impl ServerFace {
         }
         let quiet = broadcast && !self.core.habits.answer_broadcast;
         let service = if quiet { Service::Silent } else { Service::Answer };
-        self.answer(now, &Ask { conn, transaction: 0, unit, nth: 0, pdu: message.pdu(), service }, store);
+        let ask = Ask { conn, transaction: 0, unit, nth: 0, pdu: message.pdu(), service };
+        match self.transport {
+            Transport::Ascii(_) => self.answer_ascii(now, index, &ask, store),
+            _ => self.answer(now, &ask, store),
+        }
+    }
+
+    /// The answer to a request that changes the delimiter ends with the old one; what follows ends with the new one, both
+    /// ways (AP 6.8.1, 0003: "future messages").
+    fn answer_ascii(&mut self, now: Time, index: usize, ask: &Ask<'_>, store: &mut PointStore) {
+        let before: Vec<u8> = self.diagnoses().map(|diagnosis| diagnosis.delimiter).collect();
+        self.answer(now, ask, store);
+        let after = self.diagnoses().map(|diagnosis| diagnosis.delimiter);
+        let changed = after.zip(before).find(|(now, before)| now != before);
+        if let (Some((delimiter, _)), Some(connection)) = (changed, self.connections.get_mut(index)) {
+            connection.assembler.set_delimiter(delimiter, false);
+        }
     }
 }
 

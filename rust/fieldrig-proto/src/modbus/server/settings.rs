@@ -120,7 +120,7 @@ pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
 /// Makes the face of a Modbus ASCII server.
 pub(in crate::modbus) const ASCII_DEVICE: Constructor = Constructor {
     role: Role::Device,
-    keys: &[UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, LINE, FRAMING, PAUSE, CASE],
+    keys: device_keys!(LINE, FRAMING, PAUSE, CASE),
     build: |name, settings| build(name, settings, Transport::Ascii(ascii_rules(settings)?)),
 };
 

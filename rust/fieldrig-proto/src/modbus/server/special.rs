@@ -79,8 +79,8 @@ impl Extras {
     }
 
     pub(super) fn diagnosis(&self, transport: &Transport) -> Diagnosis {
-        let _ = transport;
-        Diagnosis::new(self.exception_status, self.diagnostic_register, false)
+        let is_ascii = matches!(transport, Transport::Ascii(_));
+        Diagnosis::new(self.exception_status, self.diagnostic_register, is_ascii)
     }
 }
 

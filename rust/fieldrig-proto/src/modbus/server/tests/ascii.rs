@@ -158,6 +158,25 @@ fn others_are_not_answered_for_and_broadcasts_are_done_in_silence() {
 }
 
 #[test]
+fn another_delimiter_holds_from_the_next_message_to_the_next_restart() {
+    // ASC-13, FC08-06
+    for (mut bench, conn) in all() {
+        let ended = |delimiter: u8, pdu: &[u8]| {
+            let mut out = Vec::new();
+            Adu { delimiter, ..Adu::new(1, pdu) }.encode(&mut out);
+            out
+        };
+        let change = [8, 0, 3, b'%', 0];
+        assert_eq!(ask(&mut bench, conn, &frame(1, &change)), frame(1, &change));
+        assert_eq!(ask(&mut bench, conn, &ended(b'%', &read(1))), ended(b'%', &[3, 2, 0, 3]));
+        assert_eq!(ask(&mut bench, conn, &frame(1, &read(1))), [], "LF ends nothing any more");
+        let restart = [8, 0, 1, 0, 0];
+        assert_eq!(ask(&mut bench, conn, &ended(b'%', &restart)), ended(b'%', &restart));
+        assert_eq!(ask(&mut bench, conn, &frame(1, &read(1))), b":0103020003F7\r\n");
+    }
+}
+
+#[test]
 fn an_answer_needs_no_silence_before_it() {
     let [(mut bench, conn), ..] = all();
     let now = bench.now;
