@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, final, type_check_only
+from typing import Any, Final, Literal, Protocol, Self, final, type_check_only
 
 from fieldrig._core import Dissection, HasInstant, Rig, Span, Stamp
 from fieldrig._core.device import Change
@@ -47,6 +47,9 @@ class Answer:
     @property
     def values(self) -> tuple[int, ...]:
         """Registers as unsigned 16-bit numbers; coils and discrete inputs as bools; empty after a write."""
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the answer holds, by name; which names there are is said at each method of `Client`."""
     @property
     def at(self) -> Stamp:
         """When the request was issued."""
@@ -224,6 +227,54 @@ class Client:
         timeout: str | Span | None = None,
     ) -> Answer:
         """23 (0x17) Read/Write Multiple Registers: writes first; reads 1 to 125, writes 1 to 121."""
+    def read_exception_status(self, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
+        """07 (0x07) Read Exception Status. Fields: `status` (0 to 255)."""
+    def diagnostics(
+        self,
+        sub: int,
+        data: Sequence[int] | None = None,
+        *,
+        unit: int | None = None,
+        timeout: str | Span | None = None,
+    ) -> Answer:
+        """08 (0x08) Diagnostics: a sub-function and the words behind it, one of 0 if not given. Fields: `sub`, `data`.
+
+        Sub-function 4, Force Listen Only Mode, is never answered: on a serial line the call returns at once, as after a
+        broadcast; `.response` is empty.
+        """
+    def comm_event_counter(self, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
+        """11 (0x0B) Get Comm Event Counter. Fields: `status` (0, or 0xFFFF while a command is being done), `events`."""
+    def comm_event_log(self, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
+        """12 (0x0C) Get Comm Event Log. Fields: `status`, `events`, `messages`, `log` (bytes, the newest first)."""
+    def report_server_id(self, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
+        """17 (0x11) Report Server ID. Fields: `data`: the id, the run indicator and what else follows the byte count."""
+    def read_file(
+        self, parts: Sequence[tuple[int, int, int]], *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """20 (0x14) Read File Record: parts of file, first record and count. Fields: `records`, a tuple for each part."""
+    def write_file(
+        self,
+        parts: Sequence[tuple[int, int, Sequence[int]]],
+        *,
+        unit: int | None = None,
+        timeout: str | Span | None = None,
+    ) -> Answer:
+        """21 (0x15) Write File Record: parts of file, first record and values. Fields: `records`, as given."""
+    def read_fifo(self, address: int, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
+        """24 (0x18) Read FIFO Queue: 0 to 31 registers, also in `.values`. Fields: `values`."""
+    def read_device_id(
+        self, code: int = 1, object: int = 0, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """43/14 (0x2B/0x0E) Read Device Identification: 1 basic, 2 regular, 3 extended, 4 the one object.
+
+        As long as more follows, it asks on; the answer is the last one, with the objects of all. Fields: `code`,
+        `conformity`, `more`, `next`, `objects` (bytes by object number). Raises `ProtocolError`, too, if what is to follow
+        does not lie behind what came.
+        """
+    def encapsulated(
+        self, mei: int, data: bytes, *, unit: int | None = None, timeout: str | Span | None = None
+    ) -> Answer:
+        """43 (0x2B) Encapsulated Interface Transport of any MEI type, such as 13 (CANopen). Fields: `mei`, `data`."""
     def raw_pdu(self, pdu: bytes, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
         """Sends any PDU as it is; the answer is what came, in `.pdu`. An exception answer raises here, too."""
     def read(self, point: str, *, timeout: str | Span | None = None) -> Reading:

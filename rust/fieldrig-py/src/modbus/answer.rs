@@ -1,12 +1,13 @@
 //! `Answer`: what one request got.
 
+use super::fields::fields;
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp, instant};
 use fieldrig_proto::modbus::pdu::Response;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 /// An answer to one request. What Python sees is made when it looks.
 #[pyclass(frozen, module = "fieldrig.modbus")]
@@ -43,7 +44,12 @@ impl Answer {
         request: Vec<u8>,
         response: Vec<u8>,
     ) -> PyResult<Answer> {
-        let parsed = Response::parse(pdu).map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
+        let Some((function, data)) = pdu.split_first() else {
+            return Err(error(py, Kind::Usage, "the PDU is empty"));
+        };
+        // After a broadcast and of a raw request there may be less than an answer, or something else.
+        let parsed =
+            Response::parse(pdu).unwrap_or_else(|_| Response::Raw { function: *function, data: data.to_vec() });
         let parsed = match parsed {
             Response::Bits { function, mut values } => {
                 values.truncate(quantity);
@@ -56,7 +62,7 @@ impl Answer {
     #[getter]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         match &self.response {
-            Response::Registers { values, .. } => PyTuple::new(py, values),
+            Response::Registers { values, .. } | Response::FifoQueue { values } => PyTuple::new(py, values),
             Response::Bits { values, .. } => PyTuple::new(py, values.iter().map(|bit| PyBool::new(py, *bit))),
             _ => Ok(PyTuple::empty(py)),
         }
@@ -76,6 +82,10 @@ impl Answer {
     #[getter]
     fn function(&self) -> u8 {
         self.response.function()
+    }
+    #[getter]
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        fields(py, &self.response)
     }
     #[getter]
     fn pdu<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

@@ -1,6 +1,7 @@
 //! `Client`: one blocking call for each request; the hot path of the binding.
 
 use super::answer::Answer;
+use super::functions;
 use super::outcome::{Asked, outcome};
 use super::point::{Points, Reading};
 use super::url;
@@ -129,14 +130,14 @@ fn proves_path(event: &ClientEvent) -> bool {
 ///
 /// # Errors
 /// `UsageError` for what does not fit.
-fn field<T: TryFrom<i64>>(py: Python<'_>, name: &str, value: i64) -> PyResult<T> {
+pub(super) fn field<T: TryFrom<i64>>(py: Python<'_>, name: &str, value: i64) -> PyResult<T> {
     T::try_from(value).map_err(|_| {
         let most = if size_of::<T>() == 1 { 0xff } else { 0xffff };
         error(py, Kind::Usage, format!("{name} is 0 to {most}, not {value}"))
     })
 }
 
-fn registers(py: Python<'_>, values: &[i64]) -> PyResult<Vec<u16>> {
+pub(super) fn registers(py: Python<'_>, values: &[i64]) -> PyResult<Vec<u16>> {
     values.iter().map(|value| field(py, "a register value", *value)).collect()
 }
 
@@ -342,6 +343,84 @@ impl Client {
             values: registers(py, &values)?,
         };
         self.ask(py, request, unit, timeout)
+    }
+    #[pyo3(signature = (*, unit = None, timeout = None))]
+    fn read_exception_status(&self, py: Python<'_>, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        self.ask(py, Request::ReadExceptionStatus, unit, timeout)
+    }
+    #[pyo3(signature = (sub, data = None, *, unit = None, timeout = None))]
+    fn diagnostics(
+        &self,
+        py: Python<'_>,
+        sub: i64,
+        data: Option<Vec<i64>>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let data = registers(py, &data.unwrap_or_else(|| vec![0]))?;
+        self.ask(py, Request::Diagnostics { sub: field(py, "sub", sub)?, data }, unit, timeout)
+    }
+    #[pyo3(signature = (*, unit = None, timeout = None))]
+    fn comm_event_counter(&self, py: Python<'_>, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        self.ask(py, Request::CommEventCounter, unit, timeout)
+    }
+    #[pyo3(signature = (*, unit = None, timeout = None))]
+    fn comm_event_log(&self, py: Python<'_>, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        self.ask(py, Request::CommEventLog, unit, timeout)
+    }
+    #[pyo3(signature = (*, unit = None, timeout = None))]
+    fn report_server_id(&self, py: Python<'_>, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        self.ask(py, Request::ReportServerId, unit, timeout)
+    }
+    #[pyo3(signature = (parts, *, unit = None, timeout = None))]
+    fn read_file(
+        &self,
+        py: Python<'_>,
+        parts: Vec<(i64, i64, i64)>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        self.ask(py, functions::read_file(py, parts)?, unit, timeout)
+    }
+    #[pyo3(signature = (parts, *, unit = None, timeout = None))]
+    fn write_file(
+        &self,
+        py: Python<'_>,
+        parts: Vec<(i64, i64, Vec<i64>)>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        self.ask(py, functions::write_file(py, parts)?, unit, timeout)
+    }
+    #[pyo3(signature = (address, *, unit = None, timeout = None))]
+    fn read_fifo(&self, py: Python<'_>, address: i64, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        self.ask(py, Request::ReadFifoQueue { address: field(py, "address", address)? }, unit, timeout)
+    }
+    #[pyo3(signature = (code = 1, object = 0, *, unit = None, timeout = None))]
+    fn read_device_id(
+        &self,
+        py: Python<'_>,
+        code: i64,
+        object: i64,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let code = field(py, "code", code)?;
+        functions::follow(py, field(py, "object", object)?, |object| {
+            self.ask(py, Request::ReadDeviceIdentification { code, object }, unit, timeout)
+        })
+    }
+    #[pyo3(signature = (mei, data, *, unit = None, timeout = None))]
+    fn encapsulated(
+        &self,
+        py: Python<'_>,
+        mei: i64,
+        data: &Bound<'_, PyAny>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+    ) -> PyResult<Answer> {
+        let (mei, data) = (field(py, "mei", mei)?, octets(data)?);
+        self.ask(py, Request::Encapsulated { mei, data }, unit, timeout)
     }
     #[pyo3(signature = (pdu, *, unit = None, timeout = None))]
     fn raw_pdu(

@@ -4,6 +4,8 @@ mod adu;
 mod answer;
 mod client;
 mod device;
+mod fields;
+mod functions;
 mod monitor;
 mod outcome;
 mod point;

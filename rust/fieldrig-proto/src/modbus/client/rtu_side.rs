@@ -22,9 +22,10 @@ use crate::time::{Duration, Time};
 /// How many times the quiet after a time-out is begun again, at most, while bytes still come.
 const LONGEST_QUIET: u32 = 5;
 
-/// Nobody answers a write to unit 0 (SL 2.1). A raw request is left to wait: that silence may be what it is sent for.
+/// Nobody answers a write to unit 0 (SL 2.1), or being told to only listen (AP 6.8.1, 0004). A raw request is left to wait:
+/// that silence may be what it is sent for.
 pub(super) fn is_broadcast(call: &Call) -> bool {
-    call.unit == BROADCAST && !matches!(call.request, Request::Raw { .. })
+    (call.unit == BROADCAST && !matches!(call.request, Request::Raw { .. })) || !call.request.is_answered()
 }
 
 #[derive(Debug)]

@@ -87,6 +87,28 @@ impl DeviceIdentification {
         Ok(DeviceIdentification { code: pdu[2], conformity: pdu[3], more, next: pdu[5], objects })
     }
 
+    /// Adds what was answered to the request for `next`: everything there lies behind what is here, for else asking on
+    /// would give the same again and again (AP 6.21).
+    ///
+    /// # Errors
+    /// An object that was there before, or that lies before one that was.
+    pub fn extend(&mut self, following: DeviceIdentification) -> Result<(), PduError> {
+        let last = self.objects.iter().map(|(object, _)| *object).max();
+        if let Some((object, _)) = following.objects.iter().find(|(object, _)| Some(*object) <= last) {
+            let is = Some(u16::from(*object));
+            return Err(PduError::Value {
+                what: "an object that follows",
+                offset: HEADER,
+                is,
+                allowed: "one not given before",
+            });
+        }
+        let mut objects = std::mem::take(&mut self.objects);
+        objects.extend(following.objects.iter().cloned());
+        *self = DeviceIdentification { objects, ..following };
+        Ok(())
+    }
+
     /// It answers this: the code is repeated; of one object, that one comes, and nothing follows it; where more follow, the
     /// next one is behind those that came, for else asking would never end (AP 6.21).
     pub(super) fn answers(&self, code: u8, object: u8) -> Result<(), PduError> {

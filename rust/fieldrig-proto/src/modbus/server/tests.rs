@@ -3,6 +3,8 @@
 mod ascii;
 mod bench;
 mod defaults;
+mod diagnostics;
+mod functions;
 mod habits;
 mod points;
 mod serial;

@@ -65,8 +65,12 @@ pub(super) fn store() -> PointStore {
 
 impl Bench {
     pub(super) fn new(transport: Transport, unit: Option<u8>) -> Bench {
+        Bench::with(ServerConfig::new(transport, unit, bank()))
+    }
+
+    pub(super) fn with(config: ServerConfig) -> Bench {
         let mut bench = Bench {
-            face: ServerFace::new("modbus", ServerConfig::new(transport, unit, bank())),
+            face: ServerFace::new("modbus", config),
             store: store(),
             now: Time::from_nanos(1_000_000),
             did: Vec::new(),
