@@ -53,6 +53,8 @@ class Options:
     """How long an answer may take."""
     silence: str = "300ms"
     """How long nothing must come where nothing may come."""
+    load: float = 1.0
+    """How much rows about robustness do: 1 takes seconds, 20 is thorough."""
     resolution: str | None = None
     """How fine the instants of a serial port are, if it was calibrated; 20 ms if not given."""
     only: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ def run(options: Options, display: Display) -> int:
             clock=clock_of(rig),
             silences=place.silences,
             resolution=place.resolution,
+            load=options.load,
         )
         rig.log("conform.begin", url=address, unit=options.unit)
         display.progress(f"probing {address}")
@@ -117,6 +120,8 @@ def _checked(options: Options) -> tuple[places.Place, capabilities.Capabilities,
     place = places.parse(options.url, resolution=resolution)
     if not 0 <= options.unit <= 255:
         raise UsageError(f"--unit is {options.unit}; it is a number from 0 to 255")
+    if not 0 < options.load < 1e6:
+        raise UsageError(f"--load is {options.load:g}; it is a number above 0, 1 for a short run")
     for prefix in options.only:
         if not any(name.startswith(prefix) for name in requirements()):
             raise UsageError(f"no requirement begins with {prefix!r}", hint="for example MBAP, PDU-07, FC03")

@@ -24,6 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--unit", type=int, default=1, metavar="N", help="unit id (default: 1)")
     server.add_argument("--timeout", default="1.5s", metavar="TIME", help="for an answer that must come (1.5s)")
     server.add_argument("--silence", default="300ms", metavar="TIME", help="for one that must not come (300ms)")
+    server.add_argument("--load", type=float, default=1.0, metavar="X", help="robustness: 1 is short, 20 is thorough")
     server.add_argument("--resolution", metavar="TIME", help="how fine the instants of the serial port are (20ms)")
     client = suites.add_parser("modbus-client", help="a Modbus client, by means of a driver")
     client.add_argument(
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         caps=options.caps,
         answer=options.timeout,
         silence=options.silence,
+        load=options.load,
         resolution=options.resolution,
         only=tuple(options.only),
         junit=options.junitxml,

@@ -223,11 +223,14 @@ class Server:
         clock: Clock = REAL,
         silences: Silences | None = None,
         resolution: float = 0.0,
+        load: float = 1.0,
     ) -> None:
         self._open = opener
         self._stalls = stalls
         self.carrier = carrier
         self.clock = clock
+        self.load = load
+        """How often rows about robustness do what they do often, relative to a short run."""
         self.silences = silences
         """Those of the line, if it has a speed."""
         self.resolution = resolution

@@ -64,7 +64,7 @@ PLACES = {
 }
 """Where a device can run: URL, the unit id it answers to, carrier."""
 
-ONLY = {"pty": ("RTU", "PDU"), "rtu+tcp": ("RTU", "PDU", "FC03", "FC16")}
+ONLY = {"pty": ("RTU", "PDU", "ROB"), "rtu+tcp": ("RTU", "PDU", "FC03", "FC16")}
 """Sections by which our device is judged where that costs time and shows nothing new."""
 
 REAL_TIME = ("tcp", "pty", "rtu+tcp")
@@ -79,7 +79,7 @@ RELATED: dict[str, tuple[str, ...]] = {
     "EXC": ("PDU",),
     "RTU": (),
     "ASC": (),
-    "ROB": ("PDU",),
+    "ROB": (),
 }
 """Besides its own section, by which a saboteur is judged, too: rows that may look at the same thing. Sections of
 functions are related to PDU and EXC."""

@@ -26,6 +26,10 @@ class Patch:
     ask_unit: Callable[[int, bytes], bytes | None]
     """The same, of another unit id than that of the request."""
 
+    def opens(self) -> bool:
+        """Whether another connection is accepted."""
+        return True
+
     def request(self, pdu: bytes) -> bytes | None:
         """The PDU that the server gets instead of that of the client; `None`: it gets nothing."""
         return pdu

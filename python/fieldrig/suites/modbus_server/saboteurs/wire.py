@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..carriers import Carrier
 from ..server import Clock
-from ..wire import Arrival, Ending, Opener, Wire
+from ..wire import Arrival, Ending, Opener, Wire, WireError
 from .patch import Patch
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ SMALLEST_WAIT = 0.02
 
 def patched(opener: Opener, carrier: Carrier, patch: Patch, clock: Clock, give_up: float = 0.06) -> Opener:
     """Opens connections to a server behind a patch; what it does not answer within `give_up` seconds it never does."""
-    return lambda source: PatchedWire(opener(source), carrier, patch, clock, give_up)
+
+    def connect(source: str | None) -> Wire:
+        if not patch.opens():
+            raise WireError("refused", "Connection refused")
+        return PatchedWire(opener(source), carrier, patch, clock, give_up)
+
+    return connect
 
 
 class PatchedWire:
