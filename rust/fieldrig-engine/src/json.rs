@@ -37,6 +37,7 @@ pub fn from_value(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(value) => Json::from(*value),
         Value::Int(value) => Json::from(*value),
+        Value::Unsigned(value) => Json::from(*value),
         Value::Float(value) if value.is_finite() => Json::from(*value),
         Value::Float(value) => Json::from(value.to_string()),
         Value::Text(value) => Json::from(value.as_str()),
@@ -55,7 +56,8 @@ pub fn to_value(json: &serde_json::Value) -> Value {
         Json::Null => Value::Text(String::new()),
         Json::Bool(value) => Value::Bool(*value),
         Json::Number(number) => {
-            number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN)), Value::Int)
+            let integer = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
+            integer.map_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN)), Value::from_integer)
         }
         Json::String(value) => Value::Text(value.clone()),
         Json::Array(values) => Value::List(values.iter().map(to_value).collect()),

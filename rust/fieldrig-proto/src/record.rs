@@ -13,6 +13,8 @@ pub enum Value {
     Bool(bool),
     /// Integer.
     Int(i64),
+    /// Integer above `i64::MAX`; smaller ones are `Int`.
+    Unsigned(u64),
     /// Real number.
     Float(f64),
     /// Text.
@@ -44,6 +46,7 @@ impl Value {
         match self {
             Value::Bool(b) => Some(f64::from(u8::from(*b))),
             Value::Int(i) => Some(*i as f64),
+            Value::Unsigned(i) => Some(*i as f64),
             Value::Float(f) => Some(*f),
             _ => None,
         }
@@ -57,6 +60,26 @@ impl Value {
             Value::Int(i) => Some(*i),
             Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(*f as i64),
             _ => None,
+        }
+    }
+
+    /// The value as an integer of any size, if it is one exactly.
+    #[must_use]
+    pub fn as_i128(&self) -> Option<i128> {
+        match self {
+            Value::Bool(b) => Some(i128::from(*b)),
+            Value::Unsigned(i) => Some(i128::from(*i)),
+            other => other.as_i64().map(i128::from),
+        }
+    }
+
+    /// An integer; the nearest real number if it has more than 64 bits.
+    #[must_use]
+    pub fn from_integer(integer: i128) -> Value {
+        match (i64::try_from(integer), u64::try_from(integer)) {
+            (Ok(integer), _) => Value::Int(integer),
+            (_, Ok(integer)) => Value::Unsigned(integer),
+            _ => Value::Float(integer as f64),
         }
     }
 
@@ -85,6 +108,7 @@ impl fmt::Display for Value {
         match self {
             Value::Bool(value) => write!(f, "{value}"),
             Value::Int(value) => write!(f, "{value}"),
+            Value::Unsigned(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{value:?}"),
             Value::Text(text) => write!(f, "{text:?}"),
             Value::Bytes(bytes) => f.write_str(&hex(bytes)),

@@ -26,7 +26,8 @@ fn convert(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     }
     if given.is_instance_of::<PyInt>() {
         let too_big = |_| error(py, Kind::Usage, format!("{given} does not fit into 64 bits"));
-        return given.extract::<i64>().map(Value::Int).map_err(too_big);
+        let integer = given.extract::<i64>().map(i128::from).or_else(|_| given.extract::<u64>().map(i128::from));
+        return integer.map(Value::from_integer).map_err(too_big);
     }
     if let Ok(number) = given.cast::<PyFloat>() {
         return Ok(Value::Float(number.value()));
@@ -66,6 +67,7 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
     Ok(match value {
         Value::Bool(truth) => PyBool::new(py, *truth).to_owned().into_any(),
         Value::Int(number) => number.into_pyobject(py)?.into_any(),
+        Value::Unsigned(number) => number.into_pyobject(py)?.into_any(),
         Value::Float(number) => PyFloat::new(py, *number).into_any(),
         Value::Text(text) => PyString::new(py, text).into_any(),
         Value::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),

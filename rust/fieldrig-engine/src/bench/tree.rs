@@ -253,6 +253,8 @@ impl Node {
         let data = match value {
             Value::Bool(value) => Data::Bool(*value),
             Value::Int(value) => Data::Int(*value),
+            // A file cannot hold it either.
+            Value::Unsigned(value) => Data::Float(*value as f64),
             Value::Float(value) => Data::Float(*value),
             Value::Text(text) => Data::Text(text.clone()),
             Value::Bytes(bytes) => Data::Text(String::from_utf8_lossy(bytes).into_owned()),

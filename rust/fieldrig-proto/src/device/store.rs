@@ -188,7 +188,7 @@ impl PointStore {
                 Some(1) => Value::Bool(true),
                 _ => return Err(kind_error()),
             },
-            PointKind::Int => Value::Int(value.as_i64().ok_or_else(kind_error)?),
+            PointKind::Int => Value::from_integer(value.as_i128().ok_or_else(kind_error)?),
             PointKind::Float => Value::Float(value.as_f64().ok_or_else(kind_error)?),
             PointKind::Text => Value::Text(value.as_str().ok_or_else(kind_error)?.to_owned()),
         };

@@ -125,6 +125,7 @@ pub(crate) fn write_value(text: &mut String, value: &Value, decimals: Option<usi
         (_, Some(decimals), Some(number)) => write!(text, "{number:.decimals$}"),
         (Value::Bool(truth), ..) => write!(text, "{truth}"),
         (Value::Int(number), ..) => write!(text, "{number}"),
+        (Value::Unsigned(number), ..) => write!(text, "{number}"),
         // The debug form keeps `.0`.
         (Value::Float(number), ..) => write!(text, "{number:?}"),
         (Value::Text(inner), ..) => write!(text, "{inner}"),
@@ -143,7 +144,7 @@ pub(crate) fn write_json(text: &mut String, value: &Value) {
         Value::Text(inner) => write_json_text(text, inner),
         Value::Bytes(bytes) => write_json_text(text, &crate::dissect::hex(bytes)),
         Value::Float(number) if !number.is_finite() => text.push_str("null"),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => write_value(text, value, None),
+        Value::Bool(_) | Value::Int(_) | Value::Unsigned(_) | Value::Float(_) => write_value(text, value, None),
         Value::List(items) => {
             text.push('[');
             for (index, item) in items.iter().enumerate() {

@@ -7,7 +7,7 @@
 //!       |
 //!      Core      function -> value -> address -> execution        execute
 //!       |
-//!      Bank      raw ranges, and points of the device's store     bank, map
+//!      Bank      raw ranges, and points of the device's store     bank
 //! ```
 //! [`HABITS`] lists the ways in which it can be made to depart from the standard; without them it does not.
 
@@ -21,7 +21,6 @@ mod face;
 mod files;
 mod habits;
 mod identification;
-mod map;
 mod roles;
 mod rtu_side;
 mod settings;
@@ -30,15 +29,13 @@ mod tcp_side;
 #[cfg(test)]
 mod tests;
 
-pub use bank::{Bank, BankError, Mapping, Table};
+pub use bank::{Bank, BankError, Table};
 pub use face::ServerFace;
 pub use files::{Fifos, Files};
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
 pub use identification::Identification;
-pub use map::{Encoding, PointType};
 pub use roles::{Roles, role_of};
-pub(super) use settings::{ASCII_DEVICE, RTU_DEVICE, TCP_DEVICE, line_rules};
-pub use settings::{encoding_of, parse_map};
+pub(super) use settings::{ASCII_DEVICE, RTU_DEVICE, TCP_DEVICE, choice, integer, line_rules, number, text};
 pub use special::{Extras, UnitConfig};
 
 use super::rtu::LineRules;

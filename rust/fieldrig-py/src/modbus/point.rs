@@ -4,20 +4,15 @@ use super::answer::{Answer, same_object};
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp};
 use crate::value::{from_python, to_python};
-use fieldrig_proto::modbus::server::{Mapping, parse_map};
+use fieldrig_engine::did_you_mean;
+use fieldrig_proto::modbus::map::{Encoding, Mapping, PointType, parse_map};
 use fieldrig_proto::record::Value;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 
 /// Where the named points of a device are.
 #[derive(Default)]
-pub(super) struct Points(Vec<Point>);
-
-/// Where one point is.
-pub(super) struct Point {
-    pub(super) mapping: Mapping,
-    unit: String,
-}
+pub(super) struct Points(Vec<Mapping>);
 
 impl Points {
     /// Reads `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1, "unit": "V"}}`.
@@ -27,42 +22,82 @@ impl Points {
     pub(super) fn parse(given: Option<&Bound<'_, PyAny>>) -> PyResult<Points> {
         let Some(given) = given else { return Ok(Points::default()) };
         let py = given.py();
-        let Value::Table(entries) = from_python(given)? else {
+        let entries = from_python(given)?;
+        if !matches!(entries, Value::Table(_)) {
             return Err(error(py, Kind::Usage, "points is a dict of dicts"));
-        };
-        let (places, units): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .map(|(name, value)| {
-                let (place, unit) = without_unit(value);
-                ((name, place), unit)
-            })
-            .unzip();
-        let mappings = parse_map(&Value::Table(places)).map_err(|problem| {
+        }
+        parse_map(&entries).map(Points).map_err(|problem| {
             let message = format!("points: `{}`: {problem}", problem.key.trim_start_matches("map."));
             hinted(py, Kind::Usage, message, problem.hint.as_deref())
-        })?;
-        Ok(Points(mappings.into_iter().zip(units).map(|(mapping, unit)| Point { mapping, unit }).collect()))
+        })
     }
 
     /// The point of this name.
     ///
     /// # Errors
     /// `UsageError` with the names there are.
-    pub(super) fn find(&self, py: Python<'_>, name: &str) -> PyResult<&Point> {
-        self.0.iter().find(|point| point.mapping.point == name).ok_or_else(|| {
-            let names: Vec<&str> = self.0.iter().map(|point| point.mapping.point.as_str()).collect();
+    pub(super) fn find(&self, py: Python<'_>, name: &str) -> PyResult<&Mapping> {
+        self.0.iter().find(|point| point.point == name).ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(|point| point.point.as_str()).collect();
             let there = if names.is_empty() { "points= was not given".to_owned() } else { names.join(", ") };
-            error(py, Kind::Usage, format!("there is no point `{name}`; there are: {there}"))
+            let near = did_you_mean(name, names.iter().copied()).filter(|hint| hint.starts_with("did"));
+            hinted(py, Kind::Usage, format!("there is no point `{name}`; there are: {there}"), near.as_deref())
         })
     }
 }
 
-/// The unit of the value is for people; where the value stands does not depend on it.
-fn without_unit(value: Value) -> (Value, String) {
-    let Value::Table(mut entries) = value else { return (value, String::new()) };
-    let unit = entries.iter().position(|(key, _)| key == "unit").map(|index| entries.remove(index).1);
-    let text = unit.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-    (Value::Table(entries), text)
+/// What a map says about a point, with every key; `initial` is left as it was given.
+fn described(mapping: &Mapping) -> Value {
+    let encoding = &mapping.encoding;
+    let mut entries = vec![
+        ("table", Value::from(mapping.table.name())),
+        ("address", mapping.address.into()),
+        ("registers", Value::Int(mapping.width() as i64)),
+        ("type", encoding.kind.name().into()),
+        ("unit", mapping.unit.as_str().into()),
+        ("scale", encoding.scale.into()),
+        ("offset", encoding.offset.into()),
+        ("readable", mapping.readable.into()),
+        ("writable", mapping.writable.into()),
+        ("kind", kind_word(mapping).into()),
+    ];
+    if let Some(bits) = encoding.bits {
+        let last = i64::from(bits.lowest) + i64::from(bits.count) - 1;
+        entries.push(("bits", Value::List(vec![Value::Int(bits.lowest.into()), Value::Int(last)])));
+    }
+    if let Some((low, high)) = mapping.range {
+        entries.push(("range", Value::List(vec![low.into(), high.into()])));
+    }
+    if !encoding.labels.is_empty() {
+        let label = |(number, name): &(i64, String)| (name.clone(), Value::Int(*number));
+        entries.push(("labels", Value::Table(encoding.labels.iter().map(label).collect())));
+    }
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// The kind of point that an emulated device stores it in.
+pub(super) fn kind_word(mapping: &Mapping) -> &'static str {
+    let Encoding { kind, labels, epoch, scale, offset, .. } = &mapping.encoding;
+    match kind {
+        PointType::Bool => "bool",
+        PointType::Text | PointType::DateTime => "text",
+        _ if !labels.is_empty() || epoch.is_some() => "text",
+        PointType::F32 | PointType::F64 => "float",
+        _ if *scale != 1.0 || *offset != 0.0 => "float",
+        _ => "int",
+    }
+}
+
+/// Every point of a map as a dict with every key, checked.
+///
+/// # Errors
+/// `UsageError` with the key at fault.
+#[pyfunction]
+#[pyo3(signature = (points, /))]
+pub(super) fn describe_points<'py>(py: Python<'py>, points: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let points = Points::parse(Some(points))?;
+    let entries = points.0.iter().map(|mapping| (mapping.point.clone(), described(mapping))).collect();
+    to_python(py, &Value::Table(entries))
 }
 
 /// The value of a point, as read from the device.
@@ -79,14 +114,10 @@ impl Reading {
     ///
     /// # Errors
     /// Those of making the objects.
-    pub(super) fn decode(py: Python<'_>, point: &Point, answer: Answer) -> PyResult<Reading> {
-        let name = point.mapping.point.clone();
-        let value = point.mapping.value(&answer.response).ok_or_else(|| {
-            error(
-                py,
-                Kind::Protocol,
-                format!("the answer for point `{name}` holds something else: {:?}", answer.response),
-            )
+    pub(super) fn decode(py: Python<'_>, point: &Mapping, answer: Answer) -> PyResult<Reading> {
+        let name = point.point.clone();
+        let value = point.value(&answer.response).map_err(|problem| {
+            error(py, Kind::Protocol, format!("the answer for point `{name}` cannot be read: {problem}"))
         })?;
         Ok(Reading { point: name, value, unit: point.unit.clone(), answer: Py::new(py, answer)? })
     }

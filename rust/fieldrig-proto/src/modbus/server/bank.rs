@@ -7,8 +7,8 @@
 //! - Writing half of a 32-bit point keeps its other half. A point that may only be read is no allowable address to
 //!   write: exception 02; a value that a point refuses is exception 03.
 
-use super::map::{Encoding, PointType};
-use crate::device::{Origin, PointError, PointStore};
+use crate::device::{Origin, PointError, PointKind, PointStore};
+use crate::modbus::map::{Encoding, MOST_REGISTERS, Mapping, PointType, overlap};
 use crate::modbus::pdu::Exception;
 use crate::record::Value;
 use crate::time::Time;
@@ -35,33 +35,16 @@ impl Table {
         ("input", Table::InputRegisters),
     ];
 
+    /// Its name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Table::NAMES.iter().find(|(_, table)| *table == self).map_or("", |(name, _)| name)
+    }
+
     /// It holds single bits.
     #[must_use]
     pub fn is_bits(self) -> bool {
         matches!(self, Table::Coils | Table::DiscreteInputs)
-    }
-}
-
-/// A point of the device in a table.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Mapping {
-    /// Name of the point.
-    pub point: String,
-    /// Table.
-    pub table: Table,
-    /// First address.
-    pub address: u16,
-    /// How its value stands there.
-    pub encoding: Encoding,
-}
-
-impl Mapping {
-    fn width(&self) -> usize {
-        if self.table.is_bits() { 1 } else { self.encoding.kind.registers() }
-    }
-
-    fn end(&self) -> usize {
-        usize::from(self.address) + self.width()
     }
 }
 
@@ -144,7 +127,7 @@ impl Bank {
         if mapping.table.is_bits() {
             mapping.encoding = Encoding::plain(PointType::Bool);
         }
-        self.check_free(mapping.table, mapping.address, mapping.width())?;
+        self.check_map(&mapping)?;
         self.contents[mapping.table as usize].mapped.push(Mapped { mapping, point: None });
         Ok(())
     }
@@ -175,19 +158,36 @@ impl Bank {
     }
 
     fn check_free(&self, table: Table, address: u16, length: usize) -> Result<(), BankError> {
+        self.check_raw(table, address, length)?;
+        let (start, end) = (usize::from(address), usize::from(address) + length);
+        let other = self.contents[table as usize].mapped.iter().map(|mapped| &mapped.mapping);
+        if let Some(other) = other.into_iter().find(|other| usize::from(other.address) < end && start < other.end()) {
+            let by = format!("point `{}`", other.point);
+            return Err(BankError::Taken { address: start.max(usize::from(other.address)), by });
+        }
+        Ok(())
+    }
+
+    fn check_raw(&self, table: Table, address: u16, length: usize) -> Result<(), BankError> {
         let (start, end) = (usize::from(address), usize::from(address) + length);
         if end > 0x1_0000 {
             return Err(BankError::BeyondEnd { address, length });
         }
-        let content = &self.contents[table as usize];
-        if let Some(range) = content.raw.iter().find(|range| range.start < end && start < range.end()) {
+        let raw = &self.contents[table as usize].raw;
+        if let Some(range) = raw.iter().find(|range| range.start < end && start < range.end()) {
             let by = format!("the values from address {}", range.start);
             return Err(BankError::Taken { address: start.max(range.start), by });
         }
-        let other = content.mapped.iter().map(|mapped| &mapped.mapping);
-        if let Some(other) = other.into_iter().find(|other| usize::from(other.address) < end && start < other.end()) {
-            let by = format!("point `{}`", other.point);
-            return Err(BankError::Taken { address: start.max(usize::from(other.address)), by });
+        Ok(())
+    }
+
+    /// Points may share registers if each has bits of its own.
+    fn check_map(&self, mapping: &Mapping) -> Result<(), BankError> {
+        self.check_raw(mapping.table, mapping.address, mapping.width())?;
+        for mapped in &self.contents[mapping.table as usize].mapped {
+            if let Some((_, _, address)) = overlap(&[mapped.mapping.clone(), mapping.clone()]) {
+                return Err(BankError::Taken { address, by: format!("point `{}`", mapped.mapping.point) });
+            }
         }
         Ok(())
     }
@@ -239,20 +239,23 @@ impl Bank {
             out.extend_from_slice(&range.values[address - range.start..address - range.start + quantity]);
             return Ok(());
         }
-        for address in address..address + quantity {
-            out.push(self.read_one(table, address, store)?);
+        let (place, end) = (out.len(), address + quantity);
+        out.resize(place + quantity, 0);
+        let content = &self.contents[table as usize];
+        for range in content.raw.iter().filter(|range| range.start < end && address < range.end()) {
+            for at in address.max(range.start)..end.min(range.end()) {
+                out[place + at - address] = range.values[at - range.start];
+            }
+        }
+        for mapped in content.mapped.iter().filter(|mapped| mapped.touches(address, end)) {
+            let mut words = [0; MOST_REGISTERS];
+            mapped.words(store, &mut words)?;
+            let start = usize::from(mapped.mapping.address);
+            for at in address.max(start)..end.min(mapped.mapping.end()) {
+                out[place + at - address] |= words[at - start];
+            }
         }
         Ok(())
-    }
-
-    fn read_one(&self, table: Table, address: usize, store: &PointStore) -> Result<u16, u8> {
-        let raw = self.contents[table as usize].raw.iter().find(|range| (range.start..range.end()).contains(&address));
-        if let Some(range) = raw {
-            return Ok(range.values[address - range.start]);
-        }
-        let Some(mapped) = self.mapped_at(table, address) else { return Ok(0) };
-        let (words, _) = words_of(mapped, store)?;
-        Ok(words[address - usize::from(mapped.mapping.address)])
     }
 
     /// Writes a range, which must be covered, or nothing of it.
@@ -270,21 +273,20 @@ impl Bank {
         let end = address + values.len();
         let by = Origin::Face(writer.face.to_owned());
         let mut sets = Vec::new();
-        for mapped in &self.contents[table as usize].mapped {
-            let start = usize::from(mapped.mapping.address);
-            if start >= end || mapped.mapping.end() <= address {
-                continue;
+        for mapped in self.contents[table as usize].mapped.iter().filter(|mapped| mapped.touches(address, end)) {
+            if !mapped.mapping.writable {
+                return Err(Exception::ILLEGAL_DATA_ADDRESS);
             }
-            let (mut words, count) = words_of(mapped, store)?;
-            for (index, word) in words.iter_mut().enumerate().take(count) {
+            let start = usize::from(mapped.mapping.address);
+            let mut words = [0; MOST_REGISTERS];
+            mapped.words(store, &mut words)?;
+            let words = &mut words[..mapped.mapping.width()];
+            for (index, word) in words.iter_mut().enumerate() {
                 if let Some(value) = (start + index).checked_sub(address).and_then(|at| values.get(at)) {
                     *word = *value;
                 }
             }
-            let value = mapped.mapping.encoding.value(&words[..count]);
-            let point = mapped.point.ok_or(Exception::SERVER_DEVICE_FAILURE)?;
-            let value = store.checked(point, value, &by).map_err(|error| code_for(&error))?;
-            sets.push((mapped.mapping.point.clone(), value));
+            sets.push((mapped.mapping.point.clone(), mapped.value(words, store, &by)?));
         }
         for (point, value) in sets {
             store.set(writer.now, &point, value, by.clone()).map_err(|error| code_for(&error))?;
@@ -303,14 +305,40 @@ impl Bank {
     }
 }
 
-fn words_of(mapped: &Mapped, store: &PointStore) -> Result<([u16; 2], usize), u8> {
-    let point = mapped.point.ok_or(Exception::SERVER_DEVICE_FAILURE)?;
-    let value = store.value_at(point).ok_or(Exception::SERVER_DEVICE_FAILURE)?;
-    if mapped.mapping.table.is_bits() {
-        let on = *value == Value::Bool(true) || value.as_f64().is_some_and(|number| number != 0.0);
-        return Ok(([u16::from(on), 0], 1));
+impl Mapped {
+    fn touches(&self, start: usize, end: usize) -> bool {
+        usize::from(self.mapping.address) < end && start < self.mapping.end()
     }
-    Ok(mapped.mapping.encoding.words(value))
+
+    /// What stands in its registers now; the bits of others are 0.
+    fn words(&self, store: &PointStore, words: &mut [u16; MOST_REGISTERS]) -> Result<(), u8> {
+        let point = self.point.ok_or(Exception::SERVER_DEVICE_FAILURE)?;
+        let value = store.value_at(point).ok_or(Exception::SERVER_DEVICE_FAILURE)?;
+        if self.mapping.table.is_bits() {
+            words[0] = (*value == Value::Bool(true) || value.as_f64().is_some_and(|number| number != 0.0)).into();
+        } else {
+            self.mapping.encoding.put(value, &mut words[..self.mapping.width()]);
+        }
+        Ok(())
+    }
+
+    /// The value that these registers give the point.
+    ///
+    /// # Errors
+    /// The exception code.
+    fn value(&self, words: &[u16], store: &PointStore, by: &Origin) -> Result<Value, u8> {
+        let point = self.point.ok_or(Exception::SERVER_DEVICE_FAILURE)?;
+        let encoding = &self.mapping.encoding;
+        let is_text = store.definitions().get(point).is_some_and(|definition| definition.kind == PointKind::Text);
+        let value = if is_text { encoding.decode(words) } else { encoding.decode_number(words) };
+        let value = value.map_err(|_| Exception::ILLEGAL_DATA_VALUE)?;
+        if let (Some((low, high)), Some(number)) = (self.mapping.range, value.as_f64())
+            && !(low..=high).contains(&number)
+        {
+            return Err(Exception::ILLEGAL_DATA_VALUE);
+        }
+        store.checked(point, value, by).map_err(|error| code_for(&error))
+    }
 }
 
 fn code_for(error: &PointError) -> u8 {

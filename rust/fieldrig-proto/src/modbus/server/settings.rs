@@ -15,15 +15,15 @@
 
 mod special;
 
-use super::bank::{Bank, Mapping, Table};
+use super::bank::{Bank, Table};
 use super::face::ServerFace;
-use super::map::{Encoding, PointType};
 use super::roles::Roles;
 use super::special::{Extras, UnitConfig};
 use super::{ServerConfig, Transport};
 use crate::line::LineSettings;
 use crate::modbus::ascii;
 use crate::modbus::client_face::duration;
+use crate::modbus::map::parse_map;
 use crate::modbus::rtu::LineRules;
 use crate::protocol::{BenchKey, Built, Constructor, Role, SettingError, Settings, setting};
 use crate::record::Value;
@@ -33,7 +33,7 @@ const UNIT: BenchKey =
     BenchKey { name: "unit", what: "unit id, 1 to 247; without it all are answered", required: false };
 const MAP: BenchKey = BenchKey {
     name: "map",
-    what: "points: { point = { table = \"holding\", address = 0, type = \"u16\", scale = 1.0, offset = 0.0, words = \"big\" } }",
+    what: "points: { point = { table = \"holding\", address = 0, type = \"u16\", scale = 1.0, offset = 0.0, order = \"AB\" } }",
     required: false,
 };
 const HOLDING: BenchKey = BenchKey {
@@ -239,63 +239,6 @@ fn is_exact(settings: &Settings) -> Result<bool, SettingError> {
     }
 }
 
-/// Reads a map of points: a table of tables.
-///
-/// # Errors
-/// What is missing, unknown or out of range, with the key from `map` on.
-pub fn parse_map(map: &Value) -> Result<Vec<Mapping>, SettingError> {
-    let Value::Table(points) = map else {
-        return Err(error("map", "it is not a table of points".to_owned()));
-    };
-    points.iter().map(|(point, value)| parse_mapping(point, value)).collect()
-}
-
-fn parse_mapping(point: &str, value: &Value) -> Result<Mapping, SettingError> {
-    let key = format!("map.{point}");
-    let Value::Table(entries) = value else {
-        return Err(error(
-            key,
-            "it is not a table; write { table = \"holding\", address = 0, type = \"u16\" }".to_owned(),
-        ));
-    };
-    const KNOWN: [&str; 6] = ["table", "address", "type", "words", "scale", "offset"];
-    if let Some((unknown, _)) = entries.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
-        let mut error = error(format!("{key}.{unknown}"), format!("unknown key `{unknown}`"));
-        error.hint = Some(format!("there are {}", KNOWN.join(", ")));
-        return Err(error);
-    }
-    let missing = |name: &str| error(key.clone(), format!("`{name}` is missing"));
-    let table = value.entry("table").ok_or_else(|| missing("table"))?;
-    let table = choice(&format!("{key}.table"), table, &Table::NAMES)?;
-    let address = value.entry("address").ok_or_else(|| missing("address"))?;
-    let address = integer(&format!("{key}.address"), address, 0, 0xffff)? as u16;
-    let encoding = encoding_of(&key, table, value)?;
-    Ok(Mapping { point: point.to_owned(), table, address, encoding })
-}
-
-/// Reads `type`, `words`, `scale` and `offset` of a point; `key` is where it stands.
-///
-/// # Errors
-/// What is unknown or out of range, with its key.
-pub fn encoding_of(key: &str, table: Table, value: &Value) -> Result<Encoding, SettingError> {
-    let default = if table.is_bits() { PointType::Bool } else { PointType::U16 };
-    let kind_key = format!("{key}.type");
-    let kind = value.entry("type").map(|value| choice(&kind_key, value, &PointType::NAMES)).transpose()?;
-    let kind = kind.unwrap_or(default);
-    if table.is_bits() && kind != PointType::Bool {
-        return Err(error(kind_key, "a single bit holds type \"bool\" only".to_owned()));
-    }
-    let words_key = format!("{key}.words");
-    let words = value.entry("words").map(|value| choice(&words_key, value, &[("big", false), ("little", true)]));
-    let scale_key = format!("{key}.scale");
-    let scale = value.entry("scale").map(|value| number(&scale_key, value)).transpose()?.unwrap_or(1.0);
-    if scale == 0.0 {
-        return Err(error(scale_key, "a scale of 0 makes all values alike".to_owned()));
-    }
-    let offset = value.entry("offset").map(|value| number(&format!("{key}.offset"), value)).transpose()?;
-    Ok(Encoding { kind, low_word_first: words.transpose()?.unwrap_or(false), scale, offset: offset.unwrap_or(0.0) })
-}
-
 fn add_table(bank: &mut Bank, key: &str, table: Table, value: &Value) -> Result<(), SettingError> {
     let most = if table.is_bits() { 1 } else { 0xffff };
     let mut add = |key: String, address: i64, value: &Value| {
@@ -341,7 +284,7 @@ fn error(key: impl Into<String>, problem: String) -> SettingError {
     SettingError { key: key.into(), problem, hint: None }
 }
 
-fn integer(key: &str, value: &Value, low: i64, high: i64) -> Result<i64, SettingError> {
+pub(in crate::modbus) fn integer(key: &str, value: &Value, low: i64, high: i64) -> Result<i64, SettingError> {
     let wrong = || error(key, format!("it must be an integer from {low} to {high}, not {}", shown(value)));
     value.as_i64().filter(|number| (low..=high).contains(number)).ok_or_else(wrong)
 }
@@ -357,7 +300,7 @@ fn integers(key: &str, value: &Value, low: i64, high: i64) -> Result<Vec<i64>, S
     values.iter().map(item).collect()
 }
 
-fn number(key: &str, value: &Value) -> Result<f64, SettingError> {
+pub(in crate::modbus) fn number(key: &str, value: &Value) -> Result<f64, SettingError> {
     match value {
         Value::Int(_) | Value::Float(_) => value.as_f64().filter(|number| number.is_finite()),
         _ => None,
@@ -365,11 +308,11 @@ fn number(key: &str, value: &Value) -> Result<f64, SettingError> {
     .ok_or_else(|| error(key, format!("it must be a number, not {}", shown(value))))
 }
 
-fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, SettingError> {
+pub(in crate::modbus) fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, SettingError> {
     value.as_str().ok_or_else(|| error(key, format!("it must be a text, not {}", shown(value))))
 }
 
-fn choice<T: Copy>(key: &str, value: &Value, choices: &[(&str, T)]) -> Result<T, SettingError> {
+pub(in crate::modbus) fn choice<T: Copy>(key: &str, value: &Value, choices: &[(&str, T)]) -> Result<T, SettingError> {
     let found = value.as_str().and_then(|text| choices.iter().find(|(name, _)| *name == text));
     found.map(|(_, choice)| *choice).ok_or_else(|| {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
@@ -381,6 +324,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Bool(on) => on.to_string(),
         Value::Int(int) => int.to_string(),
+        Value::Unsigned(int) => int.to_string(),
         Value::Float(float) => float.to_string(),
         Value::Text(text) => format!("\"{text}\""),
         Value::Bytes(_) => "bytes".to_owned(),
@@ -432,9 +376,9 @@ mod tests {
             ),
             (point(std::slice::from_ref(&address)).to_vec(), "map.voltage", "`table` is missing"),
             (
-                point(&[holding.clone(), address.clone(), ("type", Value::from("u64"))]).to_vec(),
+                point(&[holding.clone(), address.clone(), ("type", Value::from("u128"))]).to_vec(),
                 "map.voltage.type",
-                "it must be one of \"bool\", \"u16\", \"i16\", \"u32\", \"i32\", \"f32\", not \"u64\"",
+                "it must be one of \"bool\", \"u8\", \"i8\", \"u16\", \"i16\", \"u32\", \"i32\", \"u64\", \"i64\", \"f32\", \"f64\", \"bcd\", \"text\", \"datetime\", not \"u128\"",
             ),
             (
                 point(&[holding.clone(), address.clone(), ("scal", Value::Int(1))]).to_vec(),

@@ -2,7 +2,8 @@
 
 use crate::device::{Access, Face, PointDefinition, PointKind, PointStore};
 use crate::endpoint::{Action, Conn, How, Input, Peer, Stamps, Why};
-use crate::modbus::server::{Bank, Encoding, Mapping, PointType, ServerConfig, ServerFace, Table, Transport};
+use crate::modbus::map::{Encoding, Mapping, PointType};
+use crate::modbus::server::{Bank, ServerConfig, ServerFace, Table, Transport};
 use crate::modbus::{rtu, tcp};
 use crate::record::Value;
 use crate::time::{Duration, Stamp, Time};
@@ -43,7 +44,7 @@ pub(super) fn bank() -> Bank {
 }
 
 fn mapping(point: &str, table: Table, address: u16, kind: PointType) -> Mapping {
-    Mapping { point: point.to_owned(), table, address, encoding: Encoding::plain(kind) }
+    Mapping::new(point, table, address, Encoding::plain(kind))
 }
 
 pub(super) fn store() -> PointStore {
