@@ -163,7 +163,7 @@ impl Secrets {
 
     fn mask(&self, value: &mut Value) {
         match value {
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+            Value::Bool(_) | Value::Int(_) | Value::Unsigned(_) | Value::Float(_) => {}
             Value::Text(text) => *text = self.text(text).into_owned(),
             Value::Bytes(octets) => *octets = self.octets(octets).into_owned(),
             Value::List(values) => values.iter_mut().for_each(|value| self.mask(value)),

@@ -56,7 +56,7 @@ pub(crate) fn load(py: Python<'_>, path: PathBuf, profiles: Vec<String>) -> PyRe
     plan.map(|plan| Plan(Arc::new(plan))).map_err(|problem| file_error(py, &problem))
 }
 
-fn file_error(py: Python<'_>, problem: &BenchFileError) -> PyErr {
+pub(crate) fn file_error(py: Python<'_>, problem: &BenchFileError) -> PyErr {
     let message = BenchFileError { hint: None, ..problem.clone() }.to_string();
     let facts = || -> PyResult<Vec<(&str, Bound<'_, PyAny>)>> {
         Ok(vec![

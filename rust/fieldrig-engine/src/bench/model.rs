@@ -8,7 +8,7 @@ use super::keys;
 use super::place::{Outcome, Place, did_you_mean};
 use super::section::Section;
 use super::tree::{self, Data, Entry, Environment, Node};
-use super::{BenchFileError, behaviour};
+use super::{BenchFileError, behaviour, map_file};
 use fieldrig_proto::device::{Access, Origin, PointDefinition, PointError, PointKind, PointStore, RuleSet};
 use fieldrig_proto::protocol::{Constructor, SettingError};
 use fieldrig_proto::record::Value;
@@ -51,7 +51,9 @@ impl Model {
     /// # Errors
     /// The first thing that is wrong with it, with its place.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Model, BenchFileError> {
-        Model::read(tree::read_whole(path, environment)?)
+        let mut tree = tree::read_whole(path, environment)?;
+        take_maps(&mut tree, path, environment)?;
+        Model::read(tree)
     }
 
     /// Loads a model that is a program; `settings` is a table.
@@ -68,7 +70,8 @@ impl Model {
             .load(path, class, settings)
             .map_err(|problem| tree::whole_file(path)(problem.message).maybe_hint(problem.hint))?;
         let LoadedModel { definition, make } = loaded;
-        let tree = Node::from_value(&Place::file(&path.display().to_string().into()), &definition);
+        let mut tree = Node::from_value(&Place::file(&path.display().to_string().into()), &definition);
+        take_maps(&mut tree, path, &|_| None)?;
         let mut file = Section::of(&tree, format!("the definition of `{class}`"))?;
         let (name, points) = header(&mut file)?;
         file.finish(&keys::CODE_MODEL)?;
@@ -199,6 +202,47 @@ fn header(file: &mut Section<'_>) -> Outcome<(String, Vec<PointDefinition>)> {
     Ok((name, points))
 }
 
+/// Puts the content of a map file, named beside the model file, where a face names it; the points that the model does
+/// not declare are declared by the map.
+fn take_maps(tree: &mut Node, path: &Path, environment: Environment<'_>) -> Outcome<()> {
+    let Data::Table(entries) = &mut tree.data else { return Ok(()) };
+    let mut found = Vec::new();
+    let faces = entries.iter_mut().find(|entry| entry.key == "face");
+    let Some(Data::Table(faces)) = faces.map(|entry| &mut entry.node.data) else { return Ok(()) };
+    for face in faces {
+        let Data::Table(keys) = &mut face.node.data else { continue };
+        let Some(map) = keys.iter_mut().find(|entry| entry.key == "map") else { continue };
+        let Data::Text(name) = &map.node.data else { continue };
+        let file = path.parent().unwrap_or(Path::new(".")).join(name);
+        let mut content = map_file::read(&file, environment)?;
+        let Data::Table(sections) = &mut content.data else { continue };
+        let points = sections.iter().position(|entry| entry.key == "points").map(|index| sections.remove(index).node);
+        map.node = points.ok_or_else(|| content.place.error("there is no [points.NAME] in this map file"))?;
+        found.push(map.node.clone());
+        let Data::Table(further) = content.data else { continue };
+        let further = further.into_iter().filter(|entry| entry.key != "device");
+        let new: Vec<Entry> = further.filter(|entry| !keys.iter().any(|key| key.key == entry.key)).collect();
+        keys.extend(new);
+    }
+    for points in found {
+        declare(entries, &points);
+    }
+    Ok(())
+}
+
+fn declare(entries: &mut Vec<Entry>, map: &Node) {
+    let Data::Table(points) = &map.data else { return };
+    if !entries.iter().any(|entry| entry.key == "points") {
+        let node = Node { place: map.place.clone(), data: Data::Table(Vec::new()) };
+        entries.push(Entry { key: "points".to_owned(), place: map.place.clone(), node });
+    }
+    let declared = entries.iter_mut().find(|entry| entry.key == "points");
+    if let Some(Data::Table(declared)) = declared.map(|entry| &mut entry.node.data) {
+        let new = map_file::declarations(points, declared);
+        declared.extend(new);
+    }
+}
+
 fn replace_base(node: &mut Node, given: &[(&str, Value)]) -> Outcome<()> {
     let base = given.iter().find(|(key, _)| *key == "base").and_then(|(_, value)| value.as_str());
     node.each_text(&mut |text| {
@@ -236,6 +280,19 @@ fn point(entry: &Entry) -> Outcome<PointDefinition> {
         error => place.error(format!("`initial` in {title} does not fit: {error}")),
     })?;
     Ok(PointDefinition { initial, ..definition })
+}
+
+/// The points that a map declares, for an emulated device that is made of nothing else.
+///
+/// # Errors
+/// What does not fit together: an initial value outside the range, or of another kind. `name` stands for the file.
+pub fn declared_points(name: &str, map: &Value) -> Result<Vec<PointDefinition>, BenchFileError> {
+    let place = Place::file(&name.into());
+    let map = Node::from_value(&place, map);
+    let mut entries = Vec::new();
+    declare(&mut entries, &map);
+    let tree = Node { place, data: Data::Table(entries) };
+    points(&mut Section::of(&tree, "the map")?)
 }
 
 fn word(kind: PointKind) -> &'static str {

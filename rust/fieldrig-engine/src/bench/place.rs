@@ -95,7 +95,8 @@ impl std::error::Error for BenchFileError {}
 pub(crate) type Outcome<T> = Result<T, BenchFileError>;
 
 /// The hint for a word that is none of the known ones: the nearest one, or all of them.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     let nearest = known.iter().map(|candidate| (distance(word, candidate), *candidate)).min();
     match nearest {

@@ -50,6 +50,12 @@ pub(crate) fn read_whole(path: &Path, environment: Environment<'_>) -> Outcome<N
 
 /// Reads a file.
 pub(crate) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
+    let (name, text) = read_text(path)?;
+    parse(&name, &text, environment)
+}
+
+/// The text of a file, and its name in errors.
+pub(crate) fn read_text(path: &Path) -> Outcome<(Arc<str>, String)> {
     let name: Arc<str> = Arc::from(path.display().to_string());
     let text = std::fs::read_to_string(path).map_err(|error| {
         let problem = match error.kind() {
@@ -59,7 +65,7 @@ pub(crate) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
         };
         Place::file(&name).error(problem)
     })?;
-    parse(&name, &text, environment)
+    Ok((name, text))
 }
 
 /// Reads a text; `name` is the file in errors.

@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::functions;
 use super::outcome::{Asked, outcome};
-use super::point::{Points, Reading};
+use super::point::{self, Points, Reading};
 use super::url;
 use crate::error::{Kind, Owner, error};
 use crate::handle::{Handle, issued};
@@ -11,7 +11,7 @@ use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
 use crate::time::{Stamp, limit_or};
-use crate::value::{from_python, octets};
+use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::client::{self, ClientEvent, RequestError, Ticket};
 use fieldrig_proto::modbus::pdu::Request;
@@ -437,16 +437,15 @@ impl Client {
     #[pyo3(signature = (point, *, timeout = None))]
     fn read(&self, py: Python<'_>, point: &str, timeout: Given<'_, '_>) -> PyResult<Reading> {
         let point = self.points.find(py, point)?;
-        let answer = self.ask(py, point.mapping.read_request(), None, timeout)?;
+        let answer = self.ask(py, point::read_request(py, &self.name, point)?, None, timeout)?;
         Reading::decode(py, point, answer)
     }
 
     /// Writes a point by name.
     #[pyo3(signature = (point, value, *, timeout = None))]
     fn write(&self, py: Python<'_>, point: &str, value: &Bound<'_, PyAny>, timeout: Given<'_, '_>) -> PyResult<Answer> {
-        let request = self.points.find(py, point)?.mapping.write_request(&from_python(value)?);
-        let request = request.map_err(|problem| error(py, Kind::Usage, format!("{}: {problem}", self.name)))?;
-        self.ask(py, request, None, timeout)
+        let point = self.points.find(py, point)?;
+        point::write(py, &self.name, point, value, |request| self.ask(py, request, None, timeout))
     }
 
     /// Closes the connection.

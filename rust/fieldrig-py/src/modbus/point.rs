@@ -4,8 +4,9 @@ use super::answer::{Answer, same_object};
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp};
 use crate::value::{from_python, to_python};
-use fieldrig_engine::did_you_mean;
-use fieldrig_proto::modbus::map::{Encoding, Mapping, PointType, parse_map};
+use fieldrig_engine::bench::{did_you_mean, load_map};
+use fieldrig_proto::modbus::map::{Mapping, PointWriteError, parse_map};
+use fieldrig_proto::modbus::pdu::{Request, Response};
 use fieldrig_proto::record::Value;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
@@ -22,9 +23,12 @@ impl Points {
     pub(super) fn parse(given: Option<&Bound<'_, PyAny>>) -> PyResult<Points> {
         let Some(given) = given else { return Ok(Points::default()) };
         let py = given.py();
-        let entries = from_python(given)?;
+        let entries = match map_file(given)? {
+            Some(file) => file.entry("points").cloned().unwrap_or(Value::Table(Vec::new())),
+            None => from_python(given)?,
+        };
         if !matches!(entries, Value::Table(_)) {
-            return Err(error(py, Kind::Usage, "points is a dict of dicts"));
+            return Err(error(py, Kind::Usage, "points is a dict of dicts, or the path of a map file"));
         }
         parse_map(&entries).map(Points).map_err(|problem| {
             let message = format!("points: `{}`: {problem}", problem.key.trim_start_matches("map."));
@@ -46,6 +50,19 @@ impl Points {
     }
 }
 
+/// The content of a map file, if a path is given.
+///
+/// # Errors
+/// `BenchFileError` with the place of what is wrong with the file.
+pub(super) fn map_file(given: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    let path: std::path::PathBuf = match given.extract() {
+        Ok(path) => path,
+        Err(_) => return Ok(None),
+    };
+    let environment = |name: &str| std::env::var(name).ok();
+    load_map(&path, &environment).map(Some).map_err(|problem| crate::bench::file_error(given.py(), &problem))
+}
+
 /// What a map says about a point, with every key; `initial` is left as it was given.
 fn described(mapping: &Mapping) -> Value {
     let encoding = &mapping.encoding;
@@ -59,7 +76,6 @@ fn described(mapping: &Mapping) -> Value {
         ("offset", encoding.offset.into()),
         ("readable", mapping.readable.into()),
         ("writable", mapping.writable.into()),
-        ("kind", kind_word(mapping).into()),
     ];
     if let Some(bits) = encoding.bits {
         let last = i64::from(bits.lowest) + i64::from(bits.count) - 1;
@@ -75,17 +91,69 @@ fn described(mapping: &Mapping) -> Value {
     Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// The kind of point that an emulated device stores it in.
-pub(super) fn kind_word(mapping: &Mapping) -> &'static str {
-    let Encoding { kind, labels, epoch, scale, offset, .. } = &mapping.encoding;
-    match kind {
-        PointType::Bool => "bool",
-        PointType::Text | PointType::DateTime => "text",
-        _ if !labels.is_empty() || epoch.is_some() => "text",
-        PointType::F32 | PointType::F64 => "float",
-        _ if *scale != 1.0 || *offset != 0.0 => "float",
-        _ => "int",
+/// The request that reads a point.
+///
+/// # Errors
+/// `UsageError` for a point that can only be written.
+pub(super) fn read_request(py: Python<'_>, client: &str, point: &Mapping) -> PyResult<Request> {
+    if point.readable {
+        return Ok(point.read_request());
     }
+    let message = format!("{client}: point `{}` can only be written, the map says", point.point);
+    Err(error(py, Kind::Usage, message))
+}
+
+/// Writes a point by means of `ask`. A part of registers is written by function 22, which leaves the rest alone; where
+/// the device has none (exception 01), or the part goes over several registers, by reading them and writing them back.
+///
+/// # Errors
+/// `UsageError` for what the point cannot hold; those of `ask`.
+pub(super) fn write(
+    py: Python<'_>,
+    client: &str,
+    point: &Mapping,
+    value: &Bound<'_, PyAny>,
+    ask: impl Fn(Request) -> PyResult<Answer>,
+) -> PyResult<Answer> {
+    let refused = |problem: PointWriteError| error(py, Kind::Usage, format!("{client}: {problem}"));
+    let value = value_of(value)?;
+    if let Some(request) = point.write_request(&value).map_err(refused)? {
+        let masked = matches!(request, Request::MaskWriteRegister { .. });
+        match ask(request) {
+            Err(problem) if masked && is_illegal_function(py, &problem) => {}
+            ended => return ended,
+        }
+    }
+    let now = ask(point.read_request())?;
+    let Response::Registers { values, .. } = &now.response else {
+        let message = format!("{client}: the answer for point `{}` holds no registers", point.point);
+        return Err(error(py, Kind::Protocol, message));
+    };
+    ask(point.merged_request(&value, values).map_err(refused)?)
+}
+
+/// Exception 01: the device does not know the function (AP 7).
+fn is_illegal_function(py: Python<'_>, problem: &PyErr) -> bool {
+    let value = problem.value(py);
+    let is = |name: &str| value.get_type().name().is_ok_and(|found| found == name);
+    is("ExceptionAnswer") && value.getattr("code").and_then(|code| code.extract::<u8>()).is_ok_and(|code| code == 1)
+}
+
+/// A value to write; a `datetime` becomes its text in UTC.
+///
+/// # Errors
+/// `UsageError` for a `datetime` without a time zone, and for what is no value.
+fn value_of(given: &Bound<'_, PyAny>) -> PyResult<Value> {
+    let py = given.py();
+    if !given.hasattr("isoformat")? {
+        return from_python(given);
+    }
+    let text: String = given.call_method0("isoformat")?.extract()?;
+    if given.getattr("tzinfo").map_or(true, |zone| zone.is_none()) {
+        let message = format!("{text} has no time zone");
+        return Err(hinted(py, Kind::Usage, message, Some("write datetime(.., tzinfo=UTC)")));
+    }
+    Ok(Value::Text(text))
 }
 
 /// Every point of a map as a dict with every key, checked.

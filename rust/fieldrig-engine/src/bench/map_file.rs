@@ -1,0 +1,274 @@
+//! Map files: where the points of a device are, as a table of their own (TOML) or as a spreadsheet saves it (CSV).
+//!
+//! ```csv
+//! name,table,address,type,scale,unit,range,labels
+//! voltage,input,0,u16,0.1,V,0..300,
+//! mode,holding,8,u16,,,,off=0;heat=1
+//! ```
+//! ```toml
+//! [points.voltage]
+//! table = "input"
+//! address = 0
+//!
+//! [holding]                    # further values, by first address, as the face of a device takes them
+//! 100 = [0, 1, 2]
+//! ```
+//! Rules of this file:
+//! - What a row means is the protocol's business; here it becomes a table, and every cell keeps its place.
+//! - A model file takes one with `map = "meter.csv"` in a face. Points that it does not declare itself are declared by
+//!   the map: kind, unit, range, access and initial value.
+
+use super::place::{Outcome, Place, did_you_mean};
+use super::tree::{self, Data, Entry, Environment, Node};
+use fieldrig_proto::record::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Columns whose cells are texts, whatever they look like.
+const TEXTS: [&str; 11] =
+    ["name", "table", "type", "words", "bytes", "order", "byte", "epoch", "unit", "access", "description"];
+/// Columns whose cells are numbers, or pairs or lists of them.
+const OTHERS: [&str; 9] = ["address", "registers", "bit", "bits", "scale", "offset", "labels", "range", "initial"];
+
+/// Reads a map file: a table with `points` and whatever else a TOML file has.
+///
+/// # Errors
+/// What cannot be read, with its place.
+pub fn load_map(path: &Path, environment: Environment<'_>) -> Outcome<Value> {
+    read(path, environment).map(|node| node.value())
+}
+
+pub(super) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
+    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("csv")) {
+        return tree::read_whole(path, environment);
+    }
+    let (name, text) = tree::read_text(path)?;
+    let rows = rows(&name, &text)?;
+    let place = Place { file: Arc::clone(&name), line: 1, column: 1 };
+    let points = Entry { key: "points".to_owned(), place: place.clone(), node: points(&place, &rows)? };
+    Ok(Node { place, data: Data::Table(vec![points]) })
+}
+
+/// Declares the points of a map that `declared` does not: `[points.NAME]` of a model file.
+pub(super) fn declarations(points: &[Entry], declared: &[Entry]) -> Vec<Entry> {
+    let missing = points.iter().filter(|point| !declared.iter().any(|known| known.key == point.key));
+    missing.map(|point| Entry { node: declaration(&point.node), ..point.clone() }).collect()
+}
+
+fn declaration(point: &Node) -> Node {
+    let entry = |key: &str, text: &str| Entry {
+        key: key.to_owned(),
+        place: point.place.clone(),
+        node: Node { place: point.place.clone(), data: Data::Text(text.to_owned()) },
+    };
+    let text_of = |key: &str| match point.entry(key).map(|entry| &entry.node.data) {
+        Some(Data::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let bits = text_of("table").is_some_and(|table| matches!(table, "coils" | "discrete"));
+    let read_only = text_of("table").is_some_and(|table| matches!(table, "input" | "discrete"));
+    let access = text_of("access").unwrap_or(if read_only { "read" } else { "read-write" });
+    let kind = match text_of("type") {
+        Some("bool") => "bool",
+        None if bits || point.entry("bit").is_some() => "bool",
+        Some("text" | "datetime") => "text",
+        _ if point.entry("labels").is_some() || point.entry("epoch").is_some() => "text",
+        Some("f32" | "f64") => "float",
+        _ if point.entry("scale").is_some() || point.entry("offset").is_some() => "float",
+        _ => "int",
+    };
+    let mut entries = vec![entry("kind", kind), entry("access", if access == "write" { "read-write" } else { access })];
+    let numeric = kind != "text" && kind != "bool";
+    let kept = ["unit", "initial", "range"].into_iter().filter(|key| *key != "range" || numeric);
+    entries.extend(kept.filter_map(|key| point.entry(key).cloned()));
+    Node { place: point.place.clone(), data: Data::Table(entries) }
+}
+
+/// A cell and where it stands.
+struct Cell {
+    place: Place,
+    text: String,
+}
+
+fn points(whole: &Place, rows: &[Vec<Cell>]) -> Outcome<Node> {
+    let mut rows = rows.iter();
+    let Some(header) = rows.next() else { return Err(whole.error("there is not even a row of column names")) };
+    let known = || TEXTS.into_iter().chain(OTHERS);
+    if let Some(unknown) = header.iter().find(|cell| !known().any(|name| name == cell.text)) {
+        let message = format!("unknown column `{}`", unknown.text);
+        return Err(unknown.place.error(message).maybe_hint(did_you_mean(&unknown.text, known())));
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    for row in rows {
+        let entry = point(header, row)?;
+        if let Some(twin) = entries.iter().find(|known| known.key == entry.key) {
+            let message = format!("point `{}` stands in line {} already", entry.key, twin.place.line);
+            return Err(entry.place.error(message));
+        }
+        entries.push(entry);
+    }
+    Ok(Node { place: whole.clone(), data: Data::Table(entries) })
+}
+
+fn point(header: &[Cell], row: &[Cell]) -> Outcome<Entry> {
+    if let Some(extra) = row.get(header.len()) {
+        return Err(extra.place.error(format!("the row has {} cells, there are {} columns", row.len(), header.len())));
+    }
+    let (mut name, mut entries) = (None, Vec::new());
+    for (column, cell) in header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty()) {
+        let node = Node { place: cell.place.clone(), data: data(&column.text, cell)? };
+        match column.text.as_str() {
+            "name" => name = Some(cell),
+            key => entries.push(Entry { key: key.to_owned(), place: cell.place.clone(), node }),
+        }
+    }
+    let place = row.first().map_or(&header[0].place, |cell| &cell.place);
+    let name = name.ok_or_else(|| place.error("the row names no point: its cell in the column `name` is empty"))?;
+    let node = Node { place: name.place.clone(), data: Data::Table(entries) };
+    Ok(Entry { key: name.text.clone(), place: name.place.clone(), node })
+}
+
+fn data(column: &str, cell: &Cell) -> Outcome<Data> {
+    let list = |separator: &str| -> Outcome<Data> {
+        let numbers = cell.text.split(separator).map(|part| number(cell, part.trim()));
+        let node = |data: Outcome<Data>| data.map(|data| Node { place: cell.place.clone(), data });
+        numbers.map(node).collect::<Outcome<Vec<Node>>>().map(Data::List)
+    };
+    match column {
+        column if TEXTS.contains(&column) => Ok(Data::Text(cell.text.clone())),
+        "range" => list(".."),
+        "bits" => list("-"),
+        "labels" => labels(cell),
+        "initial" => Ok(number(cell, &cell.text).unwrap_or_else(|_| Data::Text(cell.text.clone()))),
+        _ => number(cell, &cell.text),
+    }
+}
+
+fn labels(cell: &Cell) -> Outcome<Data> {
+    let label = |pair: &str| {
+        let wrong = || cell.place.error(format!("`{pair}` is no name with a number")).hint("write off=0;on=1");
+        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+        let node = Node { place: cell.place.clone(), data: number(cell, value.trim()).map_err(|_| wrong())? };
+        Ok(Entry { key: name.trim().to_owned(), place: cell.place.clone(), node })
+    };
+    cell.text.split(';').filter(|pair| !pair.trim().is_empty()).map(label).collect::<Outcome<_>>().map(Data::Table)
+}
+
+fn number(cell: &Cell, text: &str) -> Outcome<Data> {
+    let hex = text.strip_prefix("0x").map(|digits| i64::from_str_radix(digits, 16).ok());
+    match (hex, text.parse::<i64>(), text.parse::<f64>()) {
+        (Some(Some(integer)), ..) | (None, Ok(integer), _) => Ok(Data::Int(integer)),
+        (None, _, Ok(number)) if number.is_finite() => Ok(Data::Float(number)),
+        _ => Err(cell.place.error(format!("`{text}` is not a number"))),
+    }
+}
+
+/// Cuts a CSV text (RFC 4180) into cells; a file that separates by semicolons has none but these in its first line.
+/// Empty lines, and those that begin with `#`, are skipped.
+fn rows(name: &Arc<str>, text: &str) -> Outcome<Vec<Vec<Cell>>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let first = text.lines().find(|line| !is_skipped(line)).unwrap_or_default();
+    let separator = if first.contains(';') && !first.contains(',') { ';' } else { ',' };
+    let mut rows = Vec::new();
+    let mut offset = 0;
+    while offset < text.len() {
+        let line = text[offset..].lines().next().unwrap_or_default();
+        if is_skipped(line) {
+            offset += line.len() + text[offset + line.len()..].find('\n').map_or(text.len(), |at| at + 1);
+            continue;
+        }
+        let (row, next) = row(name, text, offset, separator)?;
+        rows.push(row);
+        offset = next;
+    }
+    Ok(rows)
+}
+
+fn is_skipped(line: &str) -> bool {
+    line.trim().is_empty() || line.starts_with('#')
+}
+
+/// The cells of one row, and where the next begins.
+fn row(name: &Arc<str>, text: &str, start: usize, separator: char) -> Outcome<(Vec<Cell>, usize)> {
+    let (mut cells, mut offset) = (Vec::new(), start);
+    loop {
+        let place = Place::at(name, text, offset);
+        let rest = &text[offset..];
+        let (content, length) = match rest.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted).ok_or_else(|| place.error("the quotation mark is never closed"))?,
+            None => {
+                let length = rest.find([separator, '\n', '\r']).unwrap_or(rest.len());
+                (rest[..length].trim().to_owned(), length)
+            }
+        };
+        cells.push(Cell { place, text: content });
+        offset += length;
+        let rest = &text[offset..];
+        if rest.starts_with(separator) {
+            offset += separator.len_utf8();
+        } else if rest.is_empty() {
+            return Ok((cells, offset));
+        } else if let Some(next) = ["\r\n", "\n", "\r"].iter().find(|end| rest.starts_with(**end)) {
+            return Ok((cells, offset + next.len()));
+        } else {
+            return Err(Place::at(name, text, offset).error("a cell in quotation marks goes on behind them"));
+        }
+    }
+}
+
+/// The text up to the closing quotation mark, two of which stand for one; and its length with both marks.
+fn unquoted(quoted: &str) -> Option<(String, usize)> {
+    let (mut content, mut at) = (String::new(), 0);
+    loop {
+        let end = at + quoted[at..].find('"')?;
+        content.push_str(&quoted[at..end]);
+        if !quoted[end + 1..].starts_with('"') {
+            return Some((content, end + 2));
+        }
+        content.push('"');
+        at = end + 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Outcome<Value> {
+        let name: Arc<str> = Arc::from("m.csv");
+        points(&Place::file(&name), &rows(&name, text)?).map(|node| node.value())
+    }
+
+    #[test]
+    fn rows_become_points() {
+        let text = "\u{feff}# a meter\nname,table,address,scale,range,labels,bits,description\r\n\
+                    v,input,0x10,0.1,-5..300,,,\"volts, \"\"RMS\"\"\"\r\n\nm,holding,8,,,off=0; on=1,4-7,\n";
+        let found = parsed(text).unwrap();
+        let of = |point: &str, key: &str| found.entry(point).and_then(|point| point.entry(key)).cloned();
+        assert_eq!(of("v", "address"), Some(Value::Int(16)));
+        assert_eq!(of("v", "range"), Some(Value::List(vec![Value::Int(-5), Value::Int(300)])));
+        assert_eq!(of("v", "description"), Some("volts, \"RMS\"".into()));
+        assert_eq!(of("m", "bits"), Some(Value::List(vec![Value::Int(4), Value::Int(7)])));
+        assert_eq!(of("m", "labels").and_then(|labels| labels.entry("on").cloned()), Some(Value::Int(1)));
+        assert_eq!(of("m", "scale"), None);
+        let semicolons = parsed("name;table;address\nv;input;3").unwrap();
+        assert_eq!(semicolons.entry("v").and_then(|v| v.entry("address")), Some(&Value::Int(3)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (text, told) in [
+            ("", "m.csv: there is not even a row of column names"),
+            ("name,adress\n", "m.csv:1:6: unknown column `adress`; did you mean `address`?"),
+            ("name,address\nv,ten\n", "m.csv:2:3: `ten` is not a number"),
+            ("name,address\n,1\n", "m.csv:2:1: the row names no point: its cell in the column `name` is empty"),
+            ("name,address\nv,1\nv,2\n", "m.csv:3:1: point `v` stands in line 2 already"),
+            ("name,address\nv,1,2\n", "m.csv:2:5: the row has 3 cells, there are 2 columns"),
+            ("name,unit\nv,\"V\n", "m.csv:2:3: the quotation mark is never closed"),
+            ("name,unit\nv,\"V\"x\n", "m.csv:2:6: a cell in quotation marks goes on behind them"),
+            ("name,labels\nv,off\n", "m.csv:2:3: `off` is no name with a number; write off=0;on=1"),
+        ] {
+            assert_eq!(parsed(text).unwrap_err().to_string(), told);
+        }
+    }
+}
