@@ -28,6 +28,7 @@ from fieldrig._core.modbus import (
     adu_rtu,
     adu_tcp,
     crc16,
+    describe_points,
     dissect_rtu,
     dissect_tcp,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "adu_rtu",
     "adu_tcp",
     "crc16",
+    "describe_points",
     "dissect_rtu",
     "dissect_tcp",
 ]

@@ -18,9 +18,6 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .dut import Dut
 
-REGISTERS = {"u32": 2, "i32": 2, "f32": 2}
-"""How many registers the types of points take, where it is not one."""
-
 ACTIONS = ("write", "restart", "silence")
 """What ``allow`` of a bench file may name."""
 
@@ -64,11 +61,11 @@ def places(entry: str, at: _core.bench.Resolved) -> list[tuple[str, int, int]]:
     if found:
         first, _, last = numbers.partition("-")
         return [(table, int(first), int(last or first))]
-    place = (at.point_map or {}).get(entry)
-    if place is None:
+    points = at.point_map or {}
+    if entry not in points:
         return []  # a point of another link
-    start = int(place["address"])
-    return [(str(place["table"]), start, start + REGISTERS.get(str(place.get("type")), 1) - 1)]
+    place = _core.modbus.describe_points({entry: points[entry]})[entry]
+    return [(place["table"], place["address"], place["address"] + place["registers"] - 1)]
 
 
 def permit(dut: Dut, action: str) -> None:

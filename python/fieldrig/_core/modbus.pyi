@@ -2,6 +2,8 @@
 
 import builtins
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, final, type_check_only
 
@@ -19,6 +21,7 @@ __all__ = [
     "adu_rtu",
     "adu_tcp",
     "crc16",
+    "describe_points",
     "dissect_rtu",
     "dissect_tcp",
 ]
@@ -83,12 +86,14 @@ class Answer:
 class Reading:
     """The value of a point, as read from the device."""
 
-    def __new__(cls, point: str, value: float | bool, unit: str, answer: Answer) -> Reading: ...
+    def __new__(cls, point: str, value: float | bool | str, unit: str, answer: Answer) -> Reading: ...
     @property
     def point(self) -> str: ...
     @property
-    def value(self) -> float | bool:
-        """Scaled, in `unit`; bool for coils and discrete inputs and for points of type bool."""
+    def value(self) -> Any:
+        """Scaled, in `unit`: an int or float; a bool for coils, discrete inputs and points of type bool; a str for
+        texts, for the names of an enumeration (a number without a name stays an int) and for instants, which are in
+        UTC, such as `"2026-11-22T14:30:00Z"`."""
     @property
     def unit(self) -> str: ...
     @property
@@ -107,7 +112,7 @@ class Reading:
     def __hash__(self) -> int: ...
     def __bool__(self) -> bool:
         """A `UsageError`: `.value` may be true or false."""
-    def __getnewargs__(self) -> tuple[str, float | bool, str, Answer]: ...
+    def __getnewargs__(self) -> tuple[str, float | bool | str, str, Answer]: ...
 
 @final
 class Client:
@@ -120,7 +125,7 @@ class Client:
         unit: unit id of the device, unless a call names another.
         timeout: how long an answer may take, unless a call says otherwise; one second if not given.
         points: where named points are: `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1}}`,
-            as in `[face.modbus.map]` of a model file; `unit` may name the unit of the value.
+            as in `[face.modbus.map]` of a model file, or the path of a map file (TOML or CSV).
         rig: the rig to share; without one, the client has its own.
         timeline: asked before, and told the instant of, every write.
         name: what failure texts call it; the URL if not given.
@@ -145,7 +150,7 @@ class Client:
         *,
         unit: int = 1,
         timeout: str | Span | None = None,
-        points: Mapping[str, Mapping[str, object]] | None = None,
+        points: Mapping[str, Mapping[str, object]] | str | PathLike[str] | None = None,
         rig: Rig | None = None,
         timeline: Timeline | None = None,
         name: str | None = None,
@@ -157,7 +162,7 @@ class Client:
         *,
         unit: int = 1,
         timeout: str | Span | None = None,
-        points: Mapping[str, Mapping[str, object]] | None = None,
+        points: Mapping[str, Mapping[str, object]] | str | PathLike[str] | None = None,
         timeline: Timeline | None = None,
         name: str | None = None,
         guard: Guard | None = None,
@@ -278,11 +283,20 @@ class Client:
     def raw_pdu(self, pdu: bytes, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
         """Sends any PDU as it is; the answer is what came, in `.pdu`. An exception answer raises here, too."""
     def read(self, point: str, *, timeout: str | Span | None = None) -> Reading:
-        """Reads a point by name. Raises `UsageError` for a point that `points` does not name."""
-    def write(self, point: str, value: float | bool, *, timeout: str | Span | None = None) -> Answer:
+        """Reads a point by name.
+
+        Raises `UsageError` for a point that `points` does not name, and `ProtocolError` for registers that hold no
+        value of its type, such as BCD digits above 9.
+        """
+    def write(self, point: str, value: float | bool | str | datetime, *, timeout: str | Span | None = None) -> Answer:
         """Writes a point by name; the value is in the unit of the point.
 
-        Raises `UsageError` for an unknown point, one in a table that cannot be written, a value that does not fit.
+        A part of a register is written by function 22, which leaves the rest as it is; where the device answers that
+        with exception 01, or the part goes over several registers, these are read and written back, and what changes
+        between the two is lost. The answer is the last one.
+
+        Raises `UsageError` for an unknown point, one that cannot be written, a value that does not fit or is outside
+        its range; nothing is sent then.
         """
     def close(self) -> None:
         """Closes the connection; closing twice is fine."""
@@ -315,6 +329,7 @@ class Device:
             with any of the keywords above but `unit` and `units`.
         roles: which role of a client's certificate may do what: `{"Operator": {"functions": [3], "holding": [[0, 99]]},
             "Engineer": "all", "": [43]}`; "" is the NULL role. Without it everybody may do everything.
+        map: points, as `points` of a client: a dict, or the path of a map file. `value` and `set_value` reach them.
         rig: the rig to share; without one, the device has its own.
 
     Raises:
@@ -341,6 +356,7 @@ class Device:
         diagnostic_register: int | None = None,
         units: Mapping[int, Mapping[str, object]] | None = None,
         roles: Mapping[str, object] | None = None,
+        map: Mapping[str, Mapping[str, object]] | str | PathLike[str] | None = None,
         rig: Rig | None = None,
     ) -> Device: ...
     @property
@@ -351,6 +367,10 @@ class Device:
         Raises `UsageError` outside its ranges."""
     def set(self, table: str, address: int, values: Sequence[int] | int, *, unit: int | None = None) -> Change:
         """Puts values into a table. Raises `UsageError` outside its ranges."""
+    def value(self, point: str, /) -> Any:
+        """The value of a point of `map`. Raises `UsageError` for an unknown one."""
+    def set_value(self, point: str, value: float | bool | str, /) -> Change:
+        """Sets a point of `map`. Raises `UsageError` for an unknown one, or a value outside its range."""
     def habit(self, name: str, value: object = None) -> None:
         """Changes how the device behaves on the wire; the names are in `HABITS`. Without a value it is switched on,
         `"default"` is the standard's way.
@@ -502,6 +522,13 @@ def adu_tcp(transaction: int, unit: int, pdu: bytes, *, protocol: int = 0, lengt
 
 def adu_rtu(unit: int, pdu: bytes, *, crc: int | None = None) -> bytes:
     """An ADU of Modbus RTU; the CRC is the right one unless given."""
+
+def describe_points(points: Mapping[str, Mapping[str, object]] | str | PathLike[str], /) -> dict[str, dict[str, Any]]:
+    """Every point of a map, checked, with every key: table, address, registers, type, unit, scale, offset, readable,
+    writable, and bits, range and labels if it has them.
+
+    Raises `UsageError` and `BenchFileError` with the place of what is wrong.
+    """
 
 def crc16(data: bytes, /) -> int:
     """The CRC of Modbus RTU; on the wire its low byte comes first."""

@@ -60,7 +60,8 @@ mod _core {
 
         #[pymodule_export]
         use crate::modbus::{
-            Answer, Client, Device, Monitor, Observation, Reading, adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp,
+            Answer, Client, Device, Monitor, Observation, Reading, adu_rtu, adu_tcp, crc16, describe_points,
+            dissect_rtu, dissect_tcp,
         };
 
         #[pymodule_init]

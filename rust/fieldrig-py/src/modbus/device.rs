@@ -1,6 +1,6 @@
 //! `Device`: an emulated Modbus device with raw tables.
 
-use super::url;
+use super::{point, url};
 use crate::device::{Change, Emulated};
 use crate::error::{Kind, Owner, error, hinted};
 use crate::handle::Handle;
@@ -49,7 +49,7 @@ impl Device {
     #[new]
     #[pyo3(signature = (url = "tcp://127.0.0.1:0", *, unit = Some(1), holding = None, input = None, coils = None,
         discrete = None, functions = None, files = None, fifos = None, identification = None, conformity = None,
-        server_id = None, exception_status = None, diagnostic_register = None, units = None, roles = None,
+        server_id = None, exception_status = None, diagnostic_register = None, units = None, roles = None, map = None,
         rig = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
@@ -70,6 +70,7 @@ impl Device {
         diagnostic_register: Given<'_, '_>,
         units: Given<'_, '_>,
         roles: Given<'_, '_>,
+        map: Given<'_, '_>,
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
         let place = url::parse(py, url, rig)?;
@@ -95,6 +96,7 @@ impl Device {
                 settings.push((key.to_owned(), from_python(given)?));
             }
         }
+        let points = map.map_or_else(|| Ok(Vec::new()), |map| point::take_map(map, &mut settings))?;
         let refused = |problem: fieldrig_proto::protocol::SettingError| {
             hinted(py, Kind::Usage, format!("`{}`: {problem}", problem.key), problem.hint.as_deref())
         };
@@ -107,7 +109,7 @@ impl Device {
         let port = place.port.listening();
         let shown = port.clone();
         let binding = place::binding(FACE, port, Some(place.protocol), Sender::Server);
-        let device = device::Device::new(FACE, PointStore::default(), Box::new(NoModel), vec![face]);
+        let device = device::Device::new(FACE, PointStore::new(points), Box::new(NoModel), vec![face]);
         let handle = Handle::open(py, rig, url, device, vec![binding], Owner::Bench)?;
         let url = url::reached(place.protocol, &shown, &handle.address(py, FACE)?);
         let device = Device { emulated: Emulated { handle }, url };
@@ -157,6 +159,16 @@ impl Device {
         let at = at.ok_or_else(|| missing(py, table, address, list.len()))?;
         let values = Value::List(list.into_iter().map(Value::from).collect());
         Ok(Change::of(format!("{table}[{address}]"), values, time::Stamp::exact(at)))
+    }
+    /// The value of a point of its map.
+    #[pyo3(signature = (point, /))]
+    fn value<'py>(&self, py: Python<'py>, point: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.emulated.get(py, point)
+    }
+    /// Sets a point of its map.
+    #[pyo3(signature = (point, value, /))]
+    fn set_value(&self, py: Python<'_>, point: &str, value: &Bound<'_, PyAny>) -> PyResult<Change> {
+        self.emulated.set(py, point, value)
     }
     #[pyo3(signature = (name, value = None))]
     fn habit(&self, py: Python<'_>, name: &str, value: Given<'_, '_>) -> PyResult<()> {

@@ -16,7 +16,7 @@ pub(crate) use answer::Answer;
 pub(crate) use client::Client;
 pub(crate) use device::Device;
 pub(crate) use monitor::{Monitor, Observation};
-pub(crate) use point::Reading;
+pub(crate) use point::{Reading, describe_points};
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

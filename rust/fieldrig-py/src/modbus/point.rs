@@ -4,7 +4,8 @@ use super::answer::{Answer, same_object};
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp};
 use crate::value::{from_python, to_python};
-use fieldrig_engine::bench::{did_you_mean, load_map};
+use fieldrig_engine::bench::{declared_points, did_you_mean, load_map};
+use fieldrig_proto::device::PointDefinition;
 use fieldrig_proto::modbus::map::{Mapping, PointWriteError, parse_map};
 use fieldrig_proto::modbus::pdu::{Request, Response};
 use fieldrig_proto::record::Value;
@@ -61,6 +62,35 @@ pub(super) fn map_file(given: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
     };
     let environment = |name: &str| std::env::var(name).ok();
     load_map(&path, &environment).map(Some).map_err(|problem| crate::bench::file_error(given.py(), &problem))
+}
+
+/// Takes the map of an emulated device, a dict or the path of a file, into its settings: `map`, and the raw values of a
+/// file unless they are given. Gives the points.
+///
+/// # Errors
+/// `UsageError` and `BenchFileError` with the place of what is wrong.
+pub(super) fn take_map(
+    given: &Bound<'_, PyAny>,
+    settings: &mut Vec<(String, Value)>,
+) -> PyResult<Vec<PointDefinition>> {
+    let py = given.py();
+    let name = given.str()?.to_string();
+    let (map, further) = match map_file(given)? {
+        None => (from_python(given)?, Vec::new()),
+        Some(Value::Table(mut entries)) => {
+            let points = entries.iter().position(|(key, _)| key == "points").map(|index| entries.remove(index).1);
+            (points.unwrap_or(Value::Table(Vec::new())), entries)
+        }
+        Some(other) => (other, Vec::new()),
+    };
+    for (key, value) in further {
+        if key != "device" && !settings.iter().any(|(known, _)| *known == key) {
+            settings.push((key, value));
+        }
+    }
+    let points = declared_points(&name, &map).map_err(|problem| crate::bench::file_error(py, &problem))?;
+    settings.push(("map".to_owned(), map));
+    Ok(points)
 }
 
 /// What a map says about a point, with every key; `initial` is left as it was given.
@@ -162,7 +192,7 @@ fn value_of(given: &Bound<'_, PyAny>) -> PyResult<Value> {
 /// `UsageError` with the key at fault.
 #[pyfunction]
 #[pyo3(signature = (points, /))]
-pub(super) fn describe_points<'py>(py: Python<'py>, points: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn describe_points<'py>(py: Python<'py>, points: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let points = Points::parse(Some(points))?;
     let entries = points.0.iter().map(|mapping| (mapping.point.clone(), described(mapping))).collect();
     to_python(py, &Value::Table(entries))
