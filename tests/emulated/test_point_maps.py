@@ -108,7 +108,7 @@ def test_a_device_without_function_22_is_read_and_written_back(tmp_path: Path) -
         "wide": {"table": "holding", "address": 1, "type": "u32", "bits": [12, 19]},
     }
     with opened(tmp_path, "old") as bench:
-        client = bench.device.bus
+        client = bench.device("device").bus
         with modbus.Client(client.url, points=points, rig=bench.rig) as named:
             named.write("wide", 0xA5)
             named.write("low", 5)
@@ -181,7 +181,7 @@ def test_a_model_takes_its_points_from_a_map_file(tmp_path: Path) -> None:
     (tmp_path / "meter.csv").write_text(MAP.read_text())
     (tmp_path / "meter.toml").write_text('[model]\nname = "meter"\n[face.bus]\nmap = "meter.csv"\n')
     with opened(tmp_path, "meter") as bench:
-        meter = bench.device
+        meter = bench.device("device")
         assert meter.bus.read("energy").value == EXPECTED["energy"][0]
         meter.bus.write("mode", "standby")
         assert (meter.get("mode"), meter.get("fan")) == ("standby", 3)
