@@ -123,9 +123,10 @@ static GOSSIP: Protocol = Protocol {
         Constructor {
             role: Role::Device,
             keys: &[BenchKey { name: "url", what: "where the broker is", required: true }],
+            inner: &[],
             build: face,
         },
-        Constructor { role: Role::Broker, keys: &[], build: broker },
+        Constructor { role: Role::Broker, keys: &[], inner: &[], build: broker },
     ],
 };
 

@@ -16,6 +16,28 @@ pub struct BenchKey {
     pub required: bool,
 }
 
+/// The keys of tables inside a setting, for the schema; the constructor itself checks them.
+#[derive(Clone, Copy, Debug)]
+pub struct InnerKeys {
+    /// The setting, dots between levels: `rule`, `rule.when`.
+    pub under: &'static str,
+    /// How the tables stand there.
+    pub form: TableForm,
+    /// Their keys.
+    pub keys: &'static [BenchKey],
+}
+
+/// How tables stand in a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableForm {
+    /// A list of tables.
+    List,
+    /// One table.
+    One,
+    /// One table, or a plain value.
+    OrValue,
+}
+
 /// Settings of a constructor, from a bench or model file, already checked against the [`BenchKey`]s.
 pub type Settings = [(String, Value)];
 
@@ -59,6 +81,8 @@ pub struct Constructor {
     pub role: Role,
     /// Keys it understands.
     pub keys: &'static [BenchKey],
+    /// Keys of the tables that some of these hold.
+    pub inner: &'static [InnerKeys],
     /// Makes it. The first argument is the name it gets: for a face, [`Face::name`].
     pub build: fn(&str, &Settings) -> Result<Built, SettingError>,
 }

@@ -23,8 +23,8 @@ pub static TOY: Protocol = Protocol {
     half_duplex: false,
     capture_tag: "data",
     constructors: &[
-        Constructor { role: Role::Client, keys: &[], build: client },
-        Constructor { role: Role::Device, keys: &[GREETING], build: device },
+        Constructor { role: Role::Client, keys: &[], inner: &[], build: client },
+        Constructor { role: Role::Device, keys: &[GREETING], inner: &[], build: device },
     ],
 };
 

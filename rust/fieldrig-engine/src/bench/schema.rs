@@ -2,7 +2,7 @@
 //! (`keys.rs`); what only a look at the whole file can tell (a link that is not there) is not in it.
 
 use super::keys::{self, Extra, Key, Kind, Shape};
-use fieldrig_proto::protocol::{BenchKey, Protocol, Role};
+use fieldrig_proto::protocol::{BenchKey, InnerKeys, Protocol, Role, TableForm};
 use serde_json::{Map, Value, json};
 
 /// The draft that editors know best.
@@ -38,8 +38,8 @@ impl Writer<'_> {
         for key in shape.keys {
             properties.insert(key.name.to_owned(), self.key(key));
         }
-        for key in self.extra(shape.extra) {
-            properties.entry(key.name).or_insert_with(|| json!({ "description": key.what }));
+        for (key, inner) in self.extra(shape.extra) {
+            properties.entry(key.name).or_insert_with(|| setting(key, key.name, inner));
         }
         let required: Vec<&str> = shape.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
         let mut table = Map::from_iter([
@@ -84,16 +84,37 @@ impl Writer<'_> {
         }
     }
 
-    /// The keys that protocols add to a table.
-    fn extra(&self, extra: Extra) -> impl Iterator<Item = &BenchKey> {
+    /// The keys that protocols add to a table, with what is inside of them.
+    fn extra(&self, extra: Extra) -> impl Iterator<Item = (&BenchKey, &'static [InnerKeys])> {
         let wanted = move |role: Role| match extra {
             Extra::None => false,
             Extra::Broker => role == Role::Broker,
             Extra::Face => role == Role::Device || role == Role::Client,
         };
         let constructors = self.protocols.iter().flat_map(|protocol| protocol.constructors);
-        constructors.filter(move |constructor| wanted(constructor.role)).flat_map(|constructor| constructor.keys)
+        let constructors = constructors.filter(move |constructor| wanted(constructor.role));
+        constructors.flat_map(|constructor| constructor.keys.iter().map(|key| (key, constructor.inner)))
     }
+}
+
+/// A key of a protocol: what it means and, where tables are in it, their keys. `path` has dots between levels.
+fn setting(key: &BenchKey, path: &str, inner: &[InnerKeys]) -> Value {
+    let Some(keys) = inner.iter().find(|keys| keys.under == path) else { return json!({ "description": key.what }) };
+    let properties: Map<String, Value> = keys
+        .keys
+        .iter()
+        .map(|key| (key.name.to_owned(), setting(key, &format!("{path}.{}", key.name), inner)))
+        .collect();
+    let table = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let mut schema = match keys.form {
+        TableForm::List => json!({ "type": "array", "items": table }),
+        TableForm::One => table,
+        TableForm::OrValue => {
+            json!({ "anyOf": [table, { "type": ["number", "string", "boolean", "array"] }] })
+        }
+    };
+    schema["description"] = json!(key.what);
+    schema
 }
 
 #[cfg(test)]
@@ -116,6 +137,11 @@ mod tests {
         let model: Value = serde_json::from_str(&model_schema(&protocols)).unwrap();
         let face = &model["properties"]["face"]["additionalProperties"]["properties"];
         assert!(face["map"].is_object() && face["framing"].is_object(), "{face}");
+        let rule = &face["rule"]["items"]["properties"];
+        assert!(
+            rule["exception"]["description"].is_string() && rule["when"]["properties"]["unit"].is_object(),
+            "{rule}"
+        );
         assert_eq!(model["properties"]["rule"]["items"]["required"], json!(["when"]));
     }
 }

@@ -311,6 +311,15 @@ impl Device {
         self.events.push_back(record.with("problem", format!("consequences do not come to rest in {ROUNDS} rounds")));
     }
 
+    /// Power goes where a face says so.
+    fn lose_power(&mut self, now: Time) {
+        if self.power == Power::Run
+            && let Some(off) = self.faces.iter_mut().find_map(|face| face.poll_power_loss())
+        {
+            self.power_cycle(now, off);
+        }
+    }
+
     /// The model hears what the faces heard.
     fn hear(&mut self, now: Time) -> bool {
         let mut heard_any = false;
@@ -448,6 +457,7 @@ impl Endpoint for Device {
         };
         self.faces[face].handle(now, input, &mut self.store);
         self.propagate(now);
+        self.lose_power(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
@@ -469,6 +479,7 @@ impl Endpoint for Device {
             self.with_model(now, |model, context| model.handle_timeout(context));
         }
         self.propagate(now);
+        self.lose_power(now);
         if self.power == Power::Boot && due(self.wake) {
             self.run(now);
         }

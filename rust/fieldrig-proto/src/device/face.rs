@@ -3,7 +3,7 @@
 use super::store::PointStore;
 use crate::endpoint::{Action, Input};
 use crate::record::{Record, Value};
-use crate::time::Time;
+use crate::time::{Duration, Time};
 use std::any::Any;
 
 /// What a model says through a face. A face takes what its protocol can carry and ignores the rest.
@@ -99,6 +99,11 @@ pub trait Face: Any + Send {
     /// The device starts to run (`true`: connections may be opened now) or loses power (`false`: forget all
     /// connections and timers; the device closes them).
     fn power(&mut self, now: Time, on: bool, store: &PointStore);
+    /// What the face has been asked for takes the power of the device for so long; then it boots again. Asked for after
+    /// everything that face does.
+    fn poll_power_loss(&mut self) -> Option<Duration> {
+        None
+    }
     /// Changes how the face behaves, by name: a protocol fault or a habit. The names belong to the protocol; the value
     /// `"default"` undoes any of them.
     ///

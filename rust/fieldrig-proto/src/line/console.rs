@@ -19,7 +19,7 @@ pub static CONSOLE: Protocol = Protocol {
     unasked: false,
     half_duplex: false,
     capture_tag: "data-text-lines",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, build }],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build }],
 };
 
 const fn key(name: &'static str, what: &'static str) -> BenchKey {

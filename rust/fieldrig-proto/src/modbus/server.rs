@@ -13,6 +13,7 @@
 
 mod answer;
 mod bank;
+mod behaviour;
 mod connection;
 mod diagnostics;
 mod events;
@@ -30,6 +31,7 @@ mod tcp_side;
 mod tests;
 
 pub use bank::{Bank, BankError, Table};
+pub use behaviour::RuleState;
 pub use face::ServerFace;
 pub use files::{Fifos, Files};
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};

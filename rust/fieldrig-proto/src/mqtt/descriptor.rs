@@ -16,6 +16,7 @@ const BROKER: Constructor = Constructor {
         BenchKey { name: "maximum_packet", what: "largest packet the broker takes, in bytes", required: false },
         BenchKey { name: "queue_messages", what: "most messages queued for one session", required: false },
     ],
+    inner: &[],
     build: build_broker,
 };
 
@@ -28,7 +29,7 @@ pub static V311: Protocol = Protocol {
     unasked: true,
     half_duplex: false,
     capture_tag: "mqtt",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v311 }, BROKER],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: build_v311 }, BROKER],
 };
 
 /// MQTT 5.0. Its broker takes clients of both versions.
@@ -40,7 +41,7 @@ pub static V5: Protocol = Protocol {
     unasked: true,
     half_duplex: false,
     capture_tag: "mqtt",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, build: build_v5 }, BROKER],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: build_v5 }, BROKER],
 };
 
 fn build_broker(_name: &str, settings: &Settings) -> Result<Built, SettingError> {

@@ -258,6 +258,13 @@ impl Inner {
         self.read_inbox(link, from);
     }
 
+    /// Pumps, if no earlier pump has planned anew since this one was planned.
+    pub(super) fn pump_as_planned(&mut self, link: usize, from: usize) {
+        if self.links[link].sides[from].pump_at == Some(self.now) {
+            self.pump(link, from);
+        }
+    }
+
     fn pump_later(&mut self, link: usize, from: usize, when: Time) {
         let side = &mut self.links[link].sides[from];
         if side.pump_at.is_none_or(|planned| when < planned) {

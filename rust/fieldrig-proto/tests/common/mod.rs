@@ -402,7 +402,7 @@ impl Inner {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive(link, side, arrival) => self.arrive(link, side, arrival),
-            Event::Pump(link, side) => self.pump(link, side),
+            Event::Pump(link, side) => self.pump_as_planned(link, side),
             Event::Drained(link, side) => self.drained(link, side),
             Event::Refuse(end, conn, why) => self.give(end, Input::Closed(conn, why)),
         }

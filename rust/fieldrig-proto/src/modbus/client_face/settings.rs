@@ -53,6 +53,7 @@ const FRAMING: BenchKey =
 pub(in crate::modbus) const TCP_CLIENT: Constructor = Constructor {
     role: Role::Client,
     keys: &[URL, UNIT, TIMEOUT, RETRY],
+    inner: &[],
     build: |name, settings| {
         let url = match setting(settings, "url") {
             Some(Value::Text(url)) => url.clone(),
@@ -68,6 +69,7 @@ pub(in crate::modbus) const TCP_CLIENT: Constructor = Constructor {
 pub(in crate::modbus) const RTU_CLIENT: Constructor = Constructor {
     role: Role::Client,
     keys: &[UNIT, TIMEOUT, LINE, FRAMING],
+    inner: &[],
     build: |name, settings| {
         // A gateway that polls goes on sooner than a test that must not err.
         let late_answers = LateAnswers { times: 1, at_least: Duration::ZERO };

@@ -57,6 +57,12 @@ impl Mapping {
         usize::from(self.address) + self.width()
     }
 
+    /// Whether it takes this address.
+    #[must_use]
+    pub fn covers(&self, address: usize) -> bool {
+        (usize::from(self.address)..self.end()).contains(&address)
+    }
+
     /// The request that reads the point.
     #[must_use]
     pub fn read_request(&self) -> Request {

@@ -18,6 +18,7 @@ const ANSWER_WITHIN: BenchKey = BenchKey {
 pub(in crate::modbus) const RTU_LISTENER: Constructor = Constructor {
     role: Role::Listener,
     keys: &[LINE, FRAMING, ANSWER_WITHIN],
+    inner: &[],
     build: |_, settings| {
         let mut config = Config::rtu(line_rules(settings)?);
         if let Some(value) = setting(settings, "answer_within") {

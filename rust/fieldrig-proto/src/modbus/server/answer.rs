@@ -7,8 +7,9 @@
 
 use super::Transport;
 use super::bank::Writer;
+use super::behaviour::{Fields, Patched};
 use super::execute::Scene;
-use super::face::{Delayed, ServerFace, Step};
+use super::face::{Delayed, Due, ServerFace, Step};
 use super::habits::{Habits, TransactionIds};
 use crate::checksum::{crc16_modbus, lrc};
 use crate::device::PointStore;
@@ -82,12 +83,16 @@ impl ServerFace {
         if ours {
             self.core.diagnosis.begin(ask.service == Service::Silent);
         }
-        let sent = self.serve(now, ask, store, &mut pdu) && !self.core.habits.no_answer;
-        if sent {
-            self.dispatch(now, ask, &pdu);
+        let sent = if self.rules.is_empty() {
+            let sent = self.serve(now, ask, store, &mut pdu) && !self.core.habits.no_answer;
+            if sent {
+                self.dispatch(now, ask, &pdu);
+            }
+            sent
         } else {
-            self.counters.unanswered += 1;
-        }
+            self.answer_by_rules(now, ask, store, &mut pdu)
+        };
+        self.counters.unanswered += u64::from(!sent);
         if ours {
             self.core.diagnosis.finish(ask.pdu.first().copied().unwrap_or_default(), &pdu, sent);
         }
@@ -95,7 +100,7 @@ impl ServerFace {
     }
 
     /// Does what a request says and appends the response PDU; false if nothing is answered.
-    fn serve(&mut self, now: Time, ask: &Ask<'_>, store: &mut PointStore, out: &mut Vec<u8>) -> bool {
+    pub(super) fn serve(&mut self, now: Time, ask: &Ask<'_>, store: &mut PointStore, out: &mut Vec<u8>) -> bool {
         if let Service::Refuse(code) = ask.service {
             Exception { function: ask.pdu.first().copied().unwrap_or_default(), code }.encode(out);
             return true;
@@ -119,20 +124,21 @@ impl ServerFace {
         match self.core.habits.answer_delay(ask.nth) {
             None => {
                 let start = out.len();
-                self.frame(ask, pdu, &mut out);
+                self.frame(ask, pdu, &Fields::default(), &mut out);
                 self.steps.push_back(Step::Send { conn: ask.conn, start, end: out.len(), gap: self.gap() });
             }
             Some(delay) => {
                 let mut bytes = Vec::new();
-                self.frame(ask, pdu, &mut bytes);
-                self.delay(Delayed { due: now + delay, conn: ask.conn, bytes });
+                self.frame(ask, pdu, &Fields::default(), &mut bytes);
+                let what = Due::Bytes { bytes, gap: self.gap() };
+                self.delay(Delayed { due: now + delay, conn: ask.conn, what });
             }
         }
         self.out = out;
     }
 
-    /// Appends the ADU of a response.
-    fn frame(&mut self, ask: &Ask<'_>, pdu: &[u8], out: &mut Vec<u8>) {
+    /// Appends the ADU of a response, with some of its fields changed.
+    pub(super) fn frame(&mut self, ask: &Ask<'_>, pdu: &[u8], fields: &Fields, out: &mut Vec<u8>) {
         let habits = &self.core.habits;
         match self.transport {
             Transport::Tcp => {
@@ -145,23 +151,35 @@ impl ServerFace {
                     }
                 };
                 let length = ((pdu.len() + 1) as i64).wrapping_add(habits.length_delta) as u16;
-                let unit = habits.answer_unit.map_or(ask.unit, |unit| unit as u8);
-                tcp::put_header(out, transaction, habits.protocol_id as u16, length, unit);
+                let unit = habits.answer_unit.map_or(ask.unit, |unit| unit as u8).patched(fields.unit);
+                let protocol = (habits.protocol_id as u16).patched(fields.protocol);
+                let (transaction, length) = (transaction.patched(fields.transaction), length.patched(fields.length));
+                tcp::put_header(out, transaction, protocol, length, unit);
                 out.extend_from_slice(pdu);
             }
             Transport::Rtu(_) => {
                 let start = out.len();
-                out.push(ask.unit);
+                out.push(ask.unit.patched(fields.unit));
                 out.extend_from_slice(pdu);
                 let crc = crc16_modbus(&out[start..]) ^ u16::from(habits.wrong_crc);
-                out.extend_from_slice(&crc.to_le_bytes());
+                out.extend_from_slice(&crc.patched(fields.checksum).to_le_bytes());
             }
             Transport::Ascii(_) => {
                 let connection = self.connections.iter().find(|connection| connection.conn == ask.conn);
                 let delimiter = connection.map_or(ascii::LINE_FEED, |connection| connection.assembler.delimiter());
-                let wrong = habits.wrong_crc.then(|| lrc(pdu).wrapping_sub(ask.unit) ^ 1);
-                ascii::Adu { unit: ask.unit, pdu, lrc: wrong, delimiter }.encode(out);
+                let unit = ask.unit.patched(fields.unit);
+                let right = lrc(pdu).wrapping_sub(unit) ^ u8::from(habits.wrong_crc);
+                ascii::Adu { unit, pdu, lrc: Some(right.patched(fields.checksum)), delimiter }.encode(out);
             }
+        }
+    }
+
+    /// How long a byte takes on a wire of ours.
+    pub(super) fn character(&self) -> Duration {
+        match &self.transport {
+            Transport::Tcp => Duration::ZERO,
+            Transport::Rtu(rules) => rules.timing.character,
+            Transport::Ascii(rules) => rules.character,
         }
     }
 
@@ -173,7 +191,7 @@ impl ServerFace {
 
 impl Habits {
     /// When the nth answer to one read is due, if not at once.
-    fn answer_delay(&self, nth: u32) -> Option<Duration> {
+    pub(super) fn answer_delay(&self, nth: u32) -> Option<Duration> {
         let half_close = self.close_on_half_close.then_some(HALF_CLOSE_HABIT_DELAY);
         let apart = self.answers_apart.filter(|_| nth > 0).map(|apart| apart.saturating_mul(nth));
         [self.delay_answer, self.deaf_while_busy, half_close, apart]

@@ -24,6 +24,12 @@ pub(super) struct Connection {
     pub(super) finishing: bool,
     /// Bytes that a habit takes for the beginning of the next ADU.
     pub(super) misread: Vec<u8>,
+    /// Which one it is since power-on, from 1.
+    pub(super) number: u32,
+    /// An answer that a rule keeps until the next request is answered.
+    pub(super) held: Option<Vec<u8>>,
+    /// The last answer leaves at this instant: later ones do not overtake it.
+    pub(super) busy_until: Time,
 }
 
 impl Connection {
@@ -41,6 +47,9 @@ impl Connection {
             role: String::new(),
             finishing: false,
             misread: Vec::new(),
+            number: 0,
+            held: None,
+            busy_until: Time::ZERO,
         }
     }
 

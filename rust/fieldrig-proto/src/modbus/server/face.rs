@@ -5,6 +5,7 @@
 //! - Power-off forgets connections, waiting answers and counts; raw tables keep their values, habits stay.
 //! - What is discarded is a record with the reason and the first bytes.
 
+use super::behaviour::{Derived, RuleState, Rules};
 use super::connection::{Connection, Malformed};
 use super::diagnostics::Diagnosis;
 use super::execute::Core;
@@ -16,6 +17,7 @@ use crate::device::{Emission, Face, Heard, PointStore};
 use crate::dissect::hex;
 use crate::endpoint::{Action, Conn, How, Input, Peer, Stamps, Why};
 use crate::line::LineEvent;
+use crate::protocol::SettingError;
 use crate::record::{Record, Value};
 use crate::time::{Duration, Stamp, Time};
 use std::collections::VecDeque;
@@ -47,6 +49,11 @@ pub struct ServerFace {
     pub(super) resets_inside: i64,
     pub(super) deaf_to_next: bool,
     pub(super) own_transaction: u16,
+    pub(super) rules: Rules,
+    /// Connections opened since power-on.
+    opened: u32,
+    /// A rule wants the power to go for so long.
+    power_loss: Option<Duration>,
 }
 
 /// A further unit behind the same line or port.
@@ -60,7 +67,18 @@ pub(super) struct Other {
 pub(super) struct Delayed {
     pub(super) due: Time,
     pub(super) conn: Conn,
-    pub(super) bytes: Vec<u8>,
+    pub(super) what: Due,
+}
+
+/// What waits for its time.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// Bytes, on a wire not before it was silent for so long.
+    Bytes { bytes: Vec<u8>, gap: Option<Duration> },
+    /// The end of the connection.
+    Close(How),
+    /// The end of the power, for so long.
+    PowerLoss(Duration),
 }
 
 #[derive(Debug)]
@@ -100,7 +118,52 @@ impl ServerFace {
             resets_inside: 0,
             deaf_to_next: false,
             own_transaction: 0,
+            rules: Rules::default(),
+            opened: 0,
+            power_loss: None,
         }
+    }
+
+    /// The seed of rules that are added from now on.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.rules.seed = seed;
+    }
+
+    /// Adds a rule, which comes last and so wins; gives its name. `key` is what errors name.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its key.
+    pub fn add_rule(&mut self, key: &str, rule: &Value) -> Result<String, SettingError> {
+        let derived = match self.transport {
+            Transport::Tcp => Derived::Header,
+            Transport::Rtu(_) | Transport::Ascii(_) => Derived::Checksum,
+        };
+        self.rules.add(key, rule, &self.core.bank, derived)
+    }
+
+    /// The rules so far are those of the device itself: [`ServerFace::reset_rules`] goes back to them.
+    pub fn declare_rules(&mut self) {
+        self.rules.declare();
+    }
+
+    /// Only the rules of the device are left, switched as they were declared, and begin anew.
+    pub fn reset_rules(&mut self) {
+        self.rules.reset();
+    }
+
+    /// Takes a rule away; false if there is none of this name.
+    pub fn remove_rule(&mut self, name: &str) -> bool {
+        self.rules.remove(name)
+    }
+
+    /// Switches a rule; one that is switched on after it was off begins anew. False if there is none of this name.
+    pub fn switch_rule(&mut self, name: &str, on: bool) -> bool {
+        self.rules.switch(name, on)
+    }
+
+    /// All rules, in order.
+    pub fn rules(&self) -> impl Iterator<Item = RuleState> {
+        self.rules.states()
     }
 
     /// The tables.
@@ -170,10 +233,12 @@ impl ServerFace {
         let mut connection = Connection::new(conn, peer.wire, &self.transport, self.unit, now);
         connection.deaf = std::mem::take(&mut self.deaf_to_next);
         connection.role = peer.certificate.as_ref().map(role_of).unwrap_or_default().to_owned();
+        self.opened = self.opened.saturating_add(1);
+        connection.number = self.opened;
         self.connections.push(connection);
         let greeting = self.core.habits.greeting.clone();
         if !greeting.is_empty() {
-            self.send(conn, &greeting);
+            self.send(conn, &greeting, self.gap());
         }
     }
 
@@ -250,10 +315,23 @@ impl ServerFace {
         self.delayed.insert(place, delayed);
     }
 
-    pub(super) fn send(&mut self, conn: Conn, bytes: &[u8]) {
+    pub(super) fn send(&mut self, conn: Conn, bytes: &[u8], gap: Option<Duration>) {
         let start = self.out.len();
         self.out.extend_from_slice(bytes);
-        self.steps.push_back(Step::Send { conn, start, end: self.out.len(), gap: self.gap() });
+        self.steps.push_back(Step::Send { conn, start, end: self.out.len(), gap });
+    }
+
+    /// Does what was due.
+    pub(super) fn carry_out(&mut self, conn: Conn, what: Due) {
+        match what {
+            Due::Bytes { bytes, gap } => self.send(conn, &bytes, gap),
+            Due::Close(how) => self.drop_connection(conn, how),
+            Due::PowerLoss(off) => self.power_loss = Some(off),
+        }
+    }
+
+    pub(super) fn connection(&mut self, conn: Conn) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|connection| connection.conn == conn)
     }
 
     pub(super) fn discard(&mut self, now: Time, conn: Conn, bytes: &[u8], problem: &str, malformed: Malformed) {
@@ -275,8 +353,8 @@ impl ServerFace {
 
     fn send_due(&mut self, now: Time) {
         while self.delayed.front().is_some_and(|delayed| delayed.due <= now) {
-            let Some(Delayed { conn, bytes, .. }) = self.delayed.pop_front() else { return };
-            self.send(conn, &bytes);
+            let Some(Delayed { conn, what, .. }) = self.delayed.pop_front() else { return };
+            self.carry_out(conn, what);
             let waits = self.delayed.iter().any(|delayed| delayed.conn == conn);
             let finishing = |connection: &&Connection| connection.conn == conn && connection.finishing;
             if !waits && self.connections.iter().find(finishing).is_some() {
@@ -364,7 +442,9 @@ impl Face for ServerFace {
     }
 
     fn power(&mut self, now: Time, on: bool, store: &PointStore) {
+        self.opened = 0;
         if on {
+            self.rules.run(now);
             let others = self.others.iter_mut().map(|other| &mut other.core.bank);
             for bank in std::iter::once(&mut self.core.bank).chain(others) {
                 let Some(point) = bank.resolve(store) else { continue };
@@ -373,6 +453,7 @@ impl Face for ServerFace {
             }
             return;
         }
+        self.power_loss = None;
         self.connections.clear();
         self.delayed.clear();
         self.steps.clear();
@@ -382,6 +463,10 @@ impl Face for ServerFace {
         self.resets_inside = 0;
         self.counters = Counters::default();
         self.diagnoses().for_each(Diagnosis::power_off);
+    }
+
+    fn poll_power_loss(&mut self) -> Option<Duration> {
+        self.power_loss.take()
     }
 
     fn set_habit(&mut self, name: &str, value: &Value) -> Result<(), String> {

@@ -16,6 +16,7 @@
 mod special;
 
 use super::bank::{Bank, Table};
+use super::behaviour::keys;
 use super::face::ServerFace;
 use super::roles::Roles;
 use super::special::{Extras, UnitConfig};
@@ -25,7 +26,7 @@ use crate::modbus::ascii;
 use crate::modbus::client_face::duration;
 use crate::modbus::map::parse_map;
 use crate::modbus::rtu::LineRules;
-use crate::protocol::{BenchKey, Built, Constructor, Role, SettingError, Settings, setting};
+use crate::protocol::{BenchKey, Built, Constructor, InnerKeys, Role, SettingError, Settings, TableForm, setting};
 use crate::record::Value;
 use special::extras_of;
 
@@ -98,15 +99,32 @@ macro_rules! device_keys {
     ($($more:ident),*) => {
         &[
             UNIT, MAP, HOLDING, INPUT, COILS, DISCRETE, FUNCTIONS, FILES, FIFOS, IDENTIFICATION, CONFORMITY, SERVER_ID,
-            EXCEPTION_STATUS, DIAGNOSTIC_REGISTER, UNITS, $($more),*
+            EXCEPTION_STATUS, DIAGNOSTIC_REGISTER, UNITS, RULES, SEED, $($more),*
         ]
     };
 }
+
+const RULES: BenchKey = BenchKey {
+    name: "rule",
+    what: "what it does apart from the standard, per request and per address: a list of tables, [[face.modbus.rule]]",
+    required: false,
+};
+const SEED: BenchKey = BenchKey { name: "seed", what: "of the chance and the noise in its rules", required: false };
+
+/// The keys inside `rule`.
+const INNER: &[InnerKeys] = &[
+    InnerKeys { under: "rule", form: TableForm::List, keys: keys::RULE },
+    InnerKeys { under: "rule.when", form: TableForm::One, keys: keys::WHEN },
+    InnerKeys { under: "rule.value", form: TableForm::OrValue, keys: keys::GENERATOR },
+    InnerKeys { under: "rule.busy", form: TableForm::OrValue, keys: keys::BUSY },
+    InnerKeys { under: "rule.power_loss", form: TableForm::OrValue, keys: keys::POWER_LOSS },
+];
 
 /// Makes the face of a Modbus/TCP server.
 pub(in crate::modbus) const TCP_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(ROLES),
+    inner: INNER,
     build: |name, settings| build(name, settings, Transport::Tcp),
 };
 
@@ -114,6 +132,7 @@ pub(in crate::modbus) const TCP_DEVICE: Constructor = Constructor {
 pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(LINE, FRAMING),
+    inner: INNER,
     build: |name, settings| build(name, settings, Transport::Rtu(line_rules(settings)?)),
 };
 
@@ -121,6 +140,7 @@ pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
 pub(in crate::modbus) const ASCII_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(LINE, FRAMING, PAUSE, CASE),
+    inner: INNER,
     build: |name, settings| build(name, settings, Transport::Ascii(ascii_rules(settings)?)),
 };
 
@@ -134,7 +154,30 @@ fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built,
     if let Some(units) = setting(settings, "units") {
         config.units = further_units(units, &config)?;
     }
-    Ok(Built::Face(Box::new(ServerFace::new(name, config))))
+    let mut face = ServerFace::new(name, config);
+    add_rules(&mut face, settings)?;
+    Ok(Built::Face(Box::new(face)))
+}
+
+fn add_rules(face: &mut ServerFace, settings: &Settings) -> Result<(), SettingError> {
+    if let Some(seed) = setting(settings, "seed") {
+        face.set_seed(integer("seed", seed, 0, i64::MAX)? as u64);
+    }
+    match setting(settings, "rule") {
+        None => {}
+        Some(Value::List(rules)) => {
+            for (index, rule) in rules.iter().enumerate() {
+                face.add_rule(&format!("rule.{index}"), rule)?;
+            }
+        }
+        Some(other) => {
+            let mut error = error("rule", format!("it must be a list of tables, not {}", shown(other)));
+            error.hint = Some("write the header [[face.modbus.rule]]".to_owned());
+            return Err(error);
+        }
+    }
+    face.declare_rules();
+    Ok(())
 }
 
 /// The keys of a further unit.
