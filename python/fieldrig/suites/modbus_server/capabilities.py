@@ -43,6 +43,33 @@ class Idle:
 
 
 @dataclass(frozen=True)
+class Security:
+    """Who certifies clients, and what roles may do."""
+
+    ca: Path
+    """PEM file: whose signature on the certificates of clients the server accepts ..."""
+    ca_key: Path
+    """... and the key to sign with."""
+    server_ca: Path | None = None
+    """PEM file: who signed the certificate of the server, if it is another."""
+    full_role: str | None = None
+    """A role that may do everything; without it, clients with no role are taken for such."""
+    role: str | None = None
+    """A role that may read one thing, as nobody without it may, and not another."""
+    allowed: tuple[int, int] | None = None
+    """Function and address that it may read."""
+    forbidden: tuple[int, int] | None = None
+    """Function and address that it may not read."""
+    max_fragment_length: bool | None = None
+    """The server negotiates max_fragment_length (RFC 6066 4)."""
+
+    @property
+    def issuer(self) -> Path:
+        """Who signed the certificate of the server."""
+        return self.server_ca or self.ca
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Everything that is declared; `None` and empty mean not declared."""
 
@@ -60,6 +87,7 @@ class Capabilities:
     outside: str | None = None
     """A local address that is not on the server's access list."""
     tables: Mapping[str, Table] = field(default_factory=dict)
+    security: Security | None = None
 
     @property
     def holding(self) -> Table:
@@ -70,6 +98,8 @@ class Capabilities:
         if name == "access":
             return self.outside is not None
         table, _, key = name.rpartition(".")
+        if table == "security":
+            return getattr(self.security, key, None) is not None
         owner: object = self.tables.get(table, Table()) if table else self
         return getattr(owner, key) is not None
 
@@ -78,7 +108,7 @@ TABLES = {"holding": 3, "input": 4, "coils": 1, "discrete": 2}
 """The tables and the functions that read them."""
 
 SERIAL = ("alone", "full_duplex", "response_time")
-_TOP = ("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", *SERIAL, *TABLES)
+_TOP = ("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", "security", *SERIAL, *TABLES)
 _TABLE = ("first", "last", "known", "failing", "changing")
 
 
@@ -94,13 +124,13 @@ def load(path: Path) -> Capabilities:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CapabilityError(f"{path}: {error}") from error
     try:
-        return parse(document)
+        return parse(document, path.parent)
     except CapabilityError as error:
         raise CapabilityError(f"{path}: {error}") from error
 
 
-def parse(document: Mapping[str, Any]) -> Capabilities:
-    """Makes capabilities of a parsed document. Raises `CapabilityError`."""
+def parse(document: Mapping[str, Any], beside: Path = Path()) -> Capabilities:
+    """Makes capabilities of a parsed document; files are looked for in `beside`. Raises `CapabilityError`."""
     _known(document, _TOP, "")
     tables = {name: _table(name, document[name]) for name in TABLES if name in document}
     access = document.get("access", {})
@@ -116,7 +146,49 @@ def parse(document: Mapping[str, Any]) -> Capabilities:
         response_time=_duration(document, "response_time"),
         outside=access.get("outside"),
         tables=tables,
+        security=_security(document["security"], beside) if "security" in document else None,
     )
+
+
+_SECURITY = ("ca", "ca_key", "server_ca", "full_role", "role", "allowed", "forbidden", "max_fragment_length")
+
+
+def _security(table: Mapping[str, Any], beside: Path) -> Security:
+    _known(table, _SECURITY, "security.")
+
+    def file(key: str) -> Path | None:
+        if key not in table:
+            return None
+        path = beside / str(table[key])
+        if not path.is_file():
+            raise CapabilityError(f"security.{key}: there is no file {path}")
+        return path
+
+    ca, ca_key = file("ca"), file("ca_key")
+    if ca is None or ca_key is None:
+        raise CapabilityError("security needs `ca` and `ca_key`: certificates of clients are made with them")
+    role, allowed, forbidden = table.get("role"), _read_of(table, "allowed"), _read_of(table, "forbidden")
+    if (role, allowed, forbidden).count(None) not in (0, 3):
+        raise CapabilityError("security: `role`, `allowed` and `forbidden` go together")
+    return Security(
+        ca=ca,
+        ca_key=ca_key,
+        server_ca=file("server_ca"),
+        full_role=table.get("full_role"),
+        role=role,
+        allowed=allowed,
+        forbidden=forbidden,
+        max_fragment_length=True if table.get("max_fragment_length", False) else None,
+    )
+
+
+def _read_of(table: Mapping[str, Any], key: str) -> tuple[int, int] | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    _known(value, ("function", "address"), f"security.{key}.")
+    function = _integer(value.get("function"), f"security.{key}.function", 4)
+    return function, _integer(value.get("address"), f"security.{key}.address", 65535)
 
 
 def _duration(document: Mapping[str, Any], key: str) -> float | None:

@@ -20,6 +20,8 @@ from .wire import AT_ONCE, Opener, Wire, WireError
 if TYPE_CHECKING:
     from fieldrig import Stamp
 
+    from .secure.link import Target
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -224,6 +226,7 @@ class Server:
         silences: Silences | None = None,
         resolution: float = 0.0,
         load: float = 1.0,
+        target: Target | None = None,
     ) -> None:
         self._open = opener
         self._stalls = stalls
@@ -235,6 +238,8 @@ class Server:
         """Those of the line, if it has a speed."""
         self.resolution = resolution
         """How far apart two instants of the port must be to be told apart (seconds)."""
+        self.target = target
+        """The server as TLS handshakes see it, if it can be made ones."""
         self.unit = unit
         self.capabilities = capabilities
         self.timing = timing

@@ -61,16 +61,27 @@ PLACES = {
     "pty": ("pty://?line=19200+8E1", 1, "rtu"),
     "rtu+tcp": ("rtu+tcp://127.0.0.1:0", 1, "rtu+tcp"),
     # "ascii": ("ascii+wire://line", 1, "ascii"),
+    "tls": ("", None, "tls"),
+    "tls rsa": ("", None, "tls"),
+    "front": ("", None, "tls"),
+    "front rsa": ("", None, "tls"),
 }
-"""Where a device can run: URL, the unit id it answers to, carrier."""
+"""Where a device can run: URL, the unit id it answers to, carrier. Those with TLS are those of `shielded`."""
 
-ONLY = {"pty": ("RTU", "PDU", "ROB"), "rtu+tcp": ("RTU", "PDU", "FC03", "FC16")}
+ONLY = {
+    "pty": ("RTU", "PDU", "ROB"),
+    "rtu+tcp": ("RTU", "PDU", "FC03", "FC16"),
+    "tls": ("SEC", "PDU"),
+    "tls rsa": ("SEC",),
+    "front": ("SEC",),
+    "front rsa": ("SEC",),
+}
 """Sections by which our device is judged where that costs time and shows nothing new."""
 
-REAL_TIME = ("tcp", "pty", "rtu+tcp")
+REAL_TIME = ("tcp", "pty", "rtu+tcp", "tls", "tls rsa", "front", "front rsa")
 
 
-ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp"}
+ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp", "SEC": "tls"}
 """Where the saboteurs of a section run, if not in `memory`."""
 
 RELATED: dict[str, tuple[str, ...]] = {
@@ -80,6 +91,7 @@ RELATED: dict[str, tuple[str, ...]] = {
     "RTU": (),
     "ASC": (),
     "ROB": (),
+    "SEC": (),
 }
 """Besides its own section, by which a saboteur is judged, too: rows that may look at the same thing. Sections of
 functions are related to PDU and EXC."""
@@ -100,8 +112,13 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
     from fieldrig import Rig, modbus
 
     from ..stream_wire import clock_of
+    from .shielded import shielded
 
     url, unit, carrier = PLACES[on]
+    if carrier == "tls":
+        with shielded(saboteur, on) as server:
+            yield server
+        return
     with Rig(trace="counts", name="saboteur", clock="real" if on in REAL_TIME else "virtual") as rig:
         rig.add_wire("line", LINE)
         with modbus.Device(url, unit=unit, rig=rig, **_tables()) as device:
