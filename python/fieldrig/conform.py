@@ -5,6 +5,7 @@ The suites are pytest tests; they run in this process, with nothing of the user'
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,13 @@ from fieldrig.suites.modbus_server import capabilities, places, report
 from fieldrig.suites.modbus_server.outcome import VERDICTS, Row, requirements
 from fieldrig.suites.modbus_server.plugin import Conformance
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
-from fieldrig.suites.modbus_server.server import Server, Timing
+from fieldrig.suites.modbus_server.secure.place import secured
+from fieldrig.suites.modbus_server.server import REAL, Server, Timing
 
 if TYPE_CHECKING:
     from fieldrig import Rig
+    from fieldrig.suites.modbus_server.secure.link import Target
+    from fieldrig.suites.modbus_server.wire import Opener
 
 NOTHING_JUDGED = 5
 
@@ -45,7 +49,7 @@ class Options:
     """What `fieldrig conform modbus-server` is asked to do."""
 
     url: str
-    """`tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=19200+8E1`, `ascii://..`, `rtu+tcp://..`."""
+    """`tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=19200+8E1`, `ascii://..`, `rtu+tcp://..`, `tls://HOST:802?..`."""
     unit: int = 1
     caps: Path | None = None
     """Capabilities file."""
@@ -81,19 +85,24 @@ def run(options: Options, display: Display) -> int:
 
     place, caps, timing = _checked(options)
     address = place.url
-    with Rig(folder=None if options.out is None else str(options.out), name="conform") as rig:
+    with (
+        Rig(folder=None if options.out is None else str(options.out), name="conform") as rig,
+        tempfile.TemporaryDirectory(prefix="fieldrig-pki-") as folder,
+    ):
         began = rig.now()
+        opener, target = _opener(place, caps, timing, rig, Path(folder))
         server = Server(
-            place.opener(rig, timing),
+            opener,
             options.unit,
             caps,
             timing,
             lambda: len(rig.stalls(began)),
             carrier=place.carrier,
-            clock=clock_of(rig),
+            clock=REAL if place.carrier.name == "tls" else clock_of(rig),
             silences=place.silences,
             resolution=place.resolution,
             load=options.load,
+            target=target,
         )
         rig.log("conform.begin", url=address, unit=options.unit)
         display.progress(f"probing {address}")
@@ -111,6 +120,16 @@ def run(options: Options, display: Display) -> int:
         rows = _judge_all(server, options, display, rig)
     _say_coverage(rows, display, options)
     return report.exit_code(rows)
+
+
+def _opener(
+    place: places.Place, caps: capabilities.Capabilities, timing: Timing, rig: Rig, folder: Path
+) -> tuple[Opener, Target | None]:
+    """How connections are made, and with TLS the server as handshakes see it."""
+    if place.carrier.name != "tls":
+        return place.opener(rig, timing), None
+    target, identity, free = secured(place.url, caps, folder)
+    return target.opener(identity), target if free else None
 
 
 def _checked(options: Options) -> tuple[places.Place, capabilities.Capabilities, Timing]:

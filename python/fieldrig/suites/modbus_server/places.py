@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from fieldrig.errors import UsageError
 
 from .carriers import CARRIERS, Carrier
+from .secure.place import address, identity_of
 from .server import Timing
 from .silences import Silences, silences
 from .stream_wire import line_opener, opener
@@ -26,6 +27,7 @@ UNCALIBRATED = 0.020
 
 SCHEMES: dict[str, tuple[str, str]] = {
     "tcp": ("tcp", "tcp"),
+    "tls": ("tls", "tls"),
     "rtu": ("rtu", "serial"),
     "serial": ("rtu", "serial"),
     "ascii": ("ascii", "serial"),
@@ -81,6 +83,8 @@ def parse(url: str, line: str | None = None, resolution: float | None = None) ->
     name, bytes_of = SCHEMES[scheme]
     if bytes_of == "tcp":
         _check_address(url, rest)
+    if bytes_of == "tls":
+        address(url), identity_of(url)
     if bytes_of == "serial":
         line = _line(url, rest)
     fine = UNCALIBRATED if bytes_of == "serial" else 0.0
