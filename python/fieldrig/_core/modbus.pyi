@@ -121,7 +121,8 @@ class Client:
     A TCP connection that was lost, as when its device lost power, is made again by the next request.
 
     Args:
-        url: `tcp://host:port`, `tls://host:802?ca=ca.pem&cert=client.pem&key=client.key`, `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
+        url: `tcp://host:port`, `tls://host:802?ca=ca.pem&cert=client.pem&key=client.key`,
+            `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
         unit: unit id of the device, unless a call names another.
         timeout: how long an answer may take, unless a call says otherwise; one second if not given.
         points: where named points are: `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1}}`,
@@ -311,7 +312,8 @@ class Device:
 
     Args:
         url: where it listens: `tcp://127.0.0.1:0` (a free port),
-            `tls://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key` (clients must have a certificate), `pty://?line=9600+8E1` (a new pty),
+            `tls://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key` (clients must have a certificate),
+            `pty://?line=9600+8E1` (a new pty),
             `rtu:///dev/ttyUSB0?line=9600+8E1`.
         unit: the unit id it answers to, 1 if not given; None: to every one.
         holding, input: registers, by first address: `{0: [1, 2, 3], 100: [7]}`.

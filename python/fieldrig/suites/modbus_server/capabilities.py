@@ -129,8 +129,11 @@ def load(path: Path) -> Capabilities:
         raise CapabilityError(f"{path}: {error}") from error
 
 
-def parse(document: Mapping[str, Any], beside: Path = Path()) -> Capabilities:
-    """Makes capabilities of a parsed document; files are looked for in `beside`. Raises `CapabilityError`."""
+def parse(document: Mapping[str, Any], beside: Path | None = None) -> Capabilities:
+    """Makes capabilities of a parsed document; files must be in the folder `beside`, if one is given.
+
+    Raises `CapabilityError`.
+    """
     _known(document, _TOP, "")
     tables = {name: _table(name, document[name]) for name in TABLES if name in document}
     access = document.get("access", {})
@@ -153,14 +156,14 @@ def parse(document: Mapping[str, Any], beside: Path = Path()) -> Capabilities:
 _SECURITY = ("ca", "ca_key", "server_ca", "full_role", "role", "allowed", "forbidden", "max_fragment_length")
 
 
-def _security(table: Mapping[str, Any], beside: Path) -> Security:
+def _security(table: Mapping[str, Any], beside: Path | None) -> Security:
     _known(table, _SECURITY, "security.")
 
     def file(key: str) -> Path | None:
         if key not in table:
             return None
-        path = beside / str(table[key])
-        if not path.is_file():
+        path = (beside or Path()) / str(table[key])
+        if beside is not None and not path.is_file():
             raise CapabilityError(f"security.{key}: there is no file {path}")
         return path
 
