@@ -5,27 +5,35 @@
 //!   never data (MG 4.4.1.3, SL 2.4.1).
 //! - An answer must match the request in transaction and protocol id (TCP), unit, function, amount of data and echoed
 //!   fields; else it is `Malformed`, with the reason.
+//! - A request is asked once, unless [`Options::retries`] says otherwise; each attempt stands in the exchange and is an
+//!   event. An exception is an answer and never asked again (AP 7: 05 and 06 say "later", and later is the caller's to say).
 //! - The time-out counts from the moment the request is handed to the driver; without a connection, from the call.
 //! - On TCP several requests may be in flight; transaction ids of requests in flight, and of those recently ended, are
-//!   not used again. On a line one request is in flight at a time (`rtu_side.rs` has the rules there, `late.rs` those for late answers).
+//!   not used again. On a line one request is in flight at a time (`line_side.rs` has the rules there, `late.rs` those for late answers).
 
+mod ask;
+mod call;
 mod config;
 mod event;
+mod judge;
 mod late;
-mod rtu_side;
+mod line_side;
+mod tcp_side;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, LateAnswers, Mode, RequestError};
-pub use event::{ClientEvent, Exchange, Stray, Ticket, why_text};
+pub use ask::{Options, Patch, RequestError, Strictness};
+pub use config::{Config, LateAnswers, Mode, Transactions};
+pub use event::{Attempt, ClientEvent, Exchange, Stray, Ticket, why_text};
+pub use judge::Deviation;
 
 use super::pdu::{Request, Response};
-use super::tcp::{self, Found};
-use crate::checksum::crc16_modbus;
-use crate::endpoint::{Action, Conn, Endpoint, How, Input, Stamps, Why};
+use super::tcp;
+use crate::endpoint::{Action, Conn, Endpoint, How, Input, Why};
 use crate::line::LineEvent;
 use crate::time::{Duration, Stamp, Time};
-use rtu_side::RtuSide;
+use call::Call;
+use line_side::LineSide;
 use std::collections::VecDeque;
 
 /// How many ended requests are remembered, to tell late and second answers from unasked ones.
@@ -45,7 +53,9 @@ pub struct Client {
     /// How many of these were given up: their transaction ids are not free.
     unanswered: usize,
     framer: tcp::Framer,
-    rtu: Option<RtuSide>,
+    line: Option<LineSide>,
+    /// The next request waits until then: [`Config::pace`].
+    paced_until: Time,
     steps: VecDeque<Step>,
     events: VecDeque<ClientEvent>,
     /// What came instead of Modbus, if that is why the connection was given up.
@@ -63,20 +73,6 @@ enum Link {
 }
 
 #[derive(Debug)]
-struct Call {
-    ticket: Ticket,
-    unit: u8,
-    request: Request,
-    timeout: Duration,
-    deadline: Time,
-    transaction: u16,
-    adu: Vec<u8>,
-    sent: Option<Time>,
-    /// It was sent before, and what came may have answered an earlier request.
-    again: bool,
-}
-
-#[derive(Debug)]
 struct Ended {
     transaction: u16,
     answered: bool,
@@ -85,8 +81,8 @@ struct Ended {
 #[derive(Debug)]
 enum Step {
     Send(Ticket),
-    /// A broadcast: no call waits for its answer.
-    SendBytes(Vec<u8>),
+    /// Part of a request, or one for whose answer no call waits; the silence before it, if it is not the usual one.
+    SendBytes(Vec<u8>, Option<Duration>),
     Close(Conn, How),
     Connect,
 }
@@ -95,9 +91,10 @@ impl Client {
     /// A client; it asks nothing by itself.
     #[must_use]
     pub fn new(config: Config) -> Client {
-        let rtu = match &config.mode {
-            Mode::Tcp => None,
-            Mode::Rtu(rules) => Some(RtuSide::new(rules)),
+        let line = config.mode.serial().map(|rules| LineSide::new(&rules));
+        let next_transaction = match config.transactions {
+            Transactions::Sequential(first) => first,
+            Transactions::Fixed(_) | Transactions::Colliding => 1,
         };
         Client {
             config,
@@ -108,12 +105,13 @@ impl Client {
             ended: VecDeque::new(),
             unanswered: 0,
             framer: tcp::Framer::default(),
-            rtu,
+            line,
+            paced_until: Time::ZERO,
             steps: VecDeque::new(),
             events: VecDeque::new(),
             gibberish: None,
             next_ticket: 1,
-            next_transaction: 1,
+            next_transaction,
         }
     }
 
@@ -140,6 +138,11 @@ impl Client {
         self.next_transaction = transaction;
     }
 
+    /// How many requests may be in flight from now on; a line has one at a time.
+    pub fn set_in_flight(&mut self, in_flight: usize) {
+        self.config.in_flight = in_flight;
+    }
+
     /// Asks. The request ends in one event that carries the ticket.
     ///
     /// # Errors
@@ -151,23 +154,27 @@ impl Client {
         request: Request,
         timeout: Duration,
     ) -> Result<Ticket, RequestError> {
-        self.check(unit, &request)?;
+        self.ask(now, unit, request, timeout, None)
+    }
+
+    /// Asks in another way than plainly.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`], unless they are asked for; a patch of a field that is not there; a pause outside the
+    /// frame.
+    pub fn ask(
+        &mut self,
+        now: Time,
+        unit: u8,
+        request: Request,
+        timeout: Duration,
+        options: Option<Box<Options>>,
+    ) -> Result<Ticket, RequestError> {
+        ask::check(&self.config.mode, unit, &request, options.as_deref())?;
         let ticket = Ticket(self.next_ticket);
+        let call = Call::new(ticket, now, unit, request, timeout, options);
+        call.check_split(&self.config.mode)?;
         self.next_ticket += 1;
-        // A time-out of nothing would be due before it could be asked for.
-        let timeout = timeout.max(Duration::from_nanos(1));
-        let deadline = now + timeout;
-        let call = Call {
-            ticket,
-            unit,
-            request,
-            timeout,
-            deadline,
-            transaction: 0,
-            adu: Vec::with_capacity(16),
-            sent: None,
-            again: false,
-        };
         match &self.link {
             Link::Gone(why) if self.config.reconnect.is_none() => {
                 let why = why.clone();
@@ -181,6 +188,23 @@ impl Client {
         }
         self.pump(now);
         Ok(ticket)
+    }
+
+    /// Sends these bytes as a frame; what is to answer them is read from them.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub fn raw_frame(
+        &mut self,
+        now: Time,
+        frame: &[u8],
+        timeout: Duration,
+        options: Options,
+    ) -> Result<Ticket, RequestError> {
+        let (transaction, unit, request) = ask::read_frame(&self.config.mode, frame);
+        let patch = transaction.map(|_| Patch { transaction, ..Patch::default() });
+        let frame = Some(frame.to_vec());
+        self.ask(now, unit, request, timeout, Some(Box::new(Options { patch, frame, ..options })))
     }
 
     /// Connects now, if there is no connection and [`Config::reconnect`] says where to. A request does so by itself once
@@ -211,31 +235,16 @@ impl Client {
         }
     }
 
-    fn check(&self, unit: u8, request: &Request) -> Result<(), RequestError> {
-        request.check()?;
-        request.check_addresses()?;
-        let raw = matches!(request, Request::Raw { .. });
-        if self.rtu.is_some() && !raw {
-            if unit == super::rtu::BROADCAST && !request.is_plain_write() {
-                return Err(RequestError::BroadcastRead { function: request.function() });
-            }
-            if unit > super::rtu::LAST_UNIT {
-                return Err(RequestError::ReservedUnit { unit });
-            }
-        }
-        Ok(())
-    }
-
     /// Sends what may be sent now.
     fn pump(&mut self, now: Time) {
         if !self.is_connected() {
             return;
         }
-        while self.flying.len() < self.limit() {
-            let next = match &self.rtu {
+        while self.flying.len() < self.limit() && now >= self.paced_until {
+            let next = match &self.line {
                 None => self.waiting.pop_front(),
-                Some(rtu) => {
-                    let free = self.next_on_line(rtu).find(|(_, due)| *due <= now);
+                Some(line) => {
+                    let free = self.next_on_line(line).find(|(_, due)| *due <= now);
                     let index = free.map(|(index, _)| index);
                     index.and_then(|index| self.waiting.remove(index))
                 }
@@ -247,42 +256,40 @@ impl Client {
 
     /// Which requests may be sent next on the line, and when. A unit gets its requests in the order of the calls, but does
     /// not hold up those to others.
-    fn next_on_line(&self, rtu: &RtuSide) -> impl Iterator<Item = (usize, Time)> {
+    fn next_on_line(&self, line: &LineSide) -> impl Iterator<Item = (usize, Time)> {
         let mut units = [false; 256];
         let is_first_of_unit = move |call: &Call| !std::mem::replace(&mut units[usize::from(call.unit)], true);
         let calls = self.waiting.iter().enumerate();
         let mut is_first_of_unit = is_first_of_unit;
-        calls.filter(move |(_, call)| is_first_of_unit(call)).map(move |(index, call)| (index, rtu.free_from(call)))
+        calls.filter(move |(_, call)| is_first_of_unit(call)).map(move |(index, call)| (index, line.free_from(call)))
     }
 
     fn limit(&self) -> usize {
-        if self.rtu.is_some() { 1 } else { self.config.in_flight.max(1) }
+        if self.line.is_some() { 1 } else { self.config.in_flight.max(1) }
     }
 
     fn launch(&mut self, now: Time, mut call: Call) {
         call.sent = Some(now);
         call.deadline = now + call.timeout;
-        if let Some(rtu) = &mut self.rtu {
-            call.adu.push(call.unit);
-            call.request.encode(&mut call.adu);
-            let crc = crc16_modbus(&call.adu);
-            call.adu.extend_from_slice(&crc.to_le_bytes());
-            let strays = rtu.begin(now, &self.config, &call);
+        self.paced_until = now + self.config.pace;
+        if self.line.is_none() {
+            self.drop_leftovers(now);
+            call.transaction = call.patch().transaction.unwrap_or_else(|| self.free_transaction());
+        }
+        call.encode(&self.config.mode, self.line.as_ref().map_or(b'\n', LineSide::delimiter));
+        if let Some(line) = &mut self.line {
+            let strays = line.begin(now, &self.config, &call);
             self.events.extend(strays);
-            if rtu_side::is_broadcast(&call) {
-                self.steps.push_back(Step::SendBytes(call.adu.clone()));
+            if line_side::is_broadcast(&call) {
+                self.steps.extend(call.steps(Step::SendBytes));
                 self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
                 return;
             }
-        } else {
-            self.drop_leftovers(now);
-            call.transaction = self.free_transaction();
-            tcp::put_header(&mut call.adu, call.transaction, tcp::PROTOCOL, 0, call.unit);
-            call.request.encode(&mut call.adu);
-            let length = (call.adu.len() - 6) as u16;
-            call.adu[4..6].copy_from_slice(&length.to_be_bytes());
         }
-        self.steps.push_back(Step::Send(call.ticket));
+        match call.is_plain() {
+            true => self.steps.push_back(Step::Send(call.ticket)),
+            false => self.steps.extend(call.steps(Step::SendBytes)),
+        }
         self.flying.push(call);
     }
 
@@ -297,20 +304,28 @@ impl Client {
     }
 
     fn free_transaction(&mut self) -> u16 {
+        match self.config.transactions {
+            Transactions::Fixed(transaction) => return transaction,
+            Transactions::Colliding if !self.flying.is_empty() => return self.flying[0].transaction,
+            _ => {}
+        }
         loop {
             let transaction = self.next_transaction;
             self.next_transaction = transaction.wrapping_add(1);
-            let taken = self.flying.iter().any(|call| call.transaction == transaction)
-                || (self.unanswered > 0
-                    && self.ended.iter().any(|ended| ended.transaction == transaction && !ended.answered));
+            let taken = self.flying.iter().any(|call| call.transaction == transaction) || self.is_owed(transaction);
             if !taken {
                 return transaction;
             }
         }
     }
 
+    /// A request with this transaction id was given up and may still be answered.
+    fn is_owed(&self, transaction: u16) -> bool {
+        self.unanswered > 0 && self.ended.iter().any(|ended| ended.transaction == transaction && !ended.answered)
+    }
+
     fn remember(&mut self, transaction: u16, answered: bool) {
-        if self.rtu.is_none() {
+        if self.line.is_none() {
             if self.ended.len() == REMEMBERED
                 && let Some(forgotten) = self.ended.pop_front()
             {
@@ -323,76 +338,50 @@ impl Client {
 
     fn give_up(&mut self, now: Time, call: &Call) {
         self.remember(call.transaction, false);
-        if let Some(rtu) = &mut self.rtu {
-            rtu.gave_up(now, &self.config, call);
+        if let Some(line) = &mut self.line {
+            line.gave_up(now, &self.config, call);
         }
     }
 
-    fn take_tcp(&mut self, now: Time, bytes: &[u8], stamps: Stamps<'_>) {
-        let mut framer = std::mem::take(&mut self.framer);
-        let mut end = 0usize.wrapping_sub(framer.pending().len());
-        let mut lost = false;
-        framer.feed(bytes, |found| match found {
-            Found::Adu(adu) => {
-                end = end.wrapping_add(adu.len());
-                self.take_adu(adu, stamps.at(end.wrapping_sub(1), bytes.len()));
+    /// Something came that ends this request, unless it is to be asked again.
+    fn settle(&mut self, now: Time, call: Call, bytes: &[u8], at: Stamp, judgement: judge::Judgement) {
+        self.paced_until = now + self.config.pace;
+        match judgement {
+            Ok((response, deviations)) if call.doubt.is_none() => {
+                for deviation in &deviations {
+                    let reason = format!("{}: {}", deviation.name, deviation.text);
+                    self.events.push_back(ClientEvent::Deviated(Stray { bytes: bytes.to_vec(), at, reason }));
+                }
+                let exchange = Exchange { deviations, ..call.end(bytes.to_vec(), at) };
+                self.events.push_back(match response {
+                    Response::Exception(exception) => ClientEvent::Exception(exchange, exception),
+                    response => ClientEvent::Answered(exchange, response),
+                });
             }
-            Found::Lost(rest) if !lost => {
-                lost = true;
-                self.take_unframable(rest, stamps.at(bytes.len().saturating_sub(1), bytes.len()));
+            Ok(_) => {
+                let reason = "it cannot be told which request it answers".to_owned();
+                self.events.push_back(ClientEvent::Malformed(call.end(bytes.to_vec(), at), reason));
             }
-            Found::Lost(_) => {}
-        });
-        self.framer = framer;
-        if lost {
-            self.close(now, How::Rst);
+            Err(reason) => self.fail(call, bytes, at, Some(reason)),
         }
     }
 
-    fn take_adu(&mut self, adu: &[u8], at: Stamp) {
-        let view = tcp::View(adu);
-        let Some(index) = self.flying.iter().position(|call| Some(call.transaction) == view.transaction()) else {
-            self.take_stray(adu, at);
+    /// A request was not answered in time (`reason: None`), or not properly: asks again if that is wanted.
+    fn fail(&mut self, mut call: Call, bytes: &[u8], at: Stamp, reason: Option<String>) {
+        if call.may_be_retried() && self.is_connected() {
+            let problem = reason.unwrap_or_else(|| "it was not answered in time".to_owned());
+            let attempt = format!("attempt {} of {}: {problem}", call.attempts.len() + 1, call.most_attempts());
+            self.events.push_back(ClientEvent::Retried(Stray { bytes: bytes.to_vec(), at, reason: attempt }));
+            call.retry(bytes, at, problem);
+            self.waiting.push_front(call);
             return;
-        };
-        let call = self.flying.swap_remove(index);
-        self.remember(call.transaction, true);
-        let event = match judge(&call, view) {
-            Ok(Response::Exception(exception)) => ClientEvent::Exception(call.end(adu.to_vec(), at), exception),
-            Ok(response) => ClientEvent::Answered(call.end(adu.to_vec(), at), response),
-            Err(reason) => ClientEvent::Malformed(call.end(adu.to_vec(), at), reason),
-        };
-        self.events.push_back(event);
-    }
-
-    fn take_stray(&mut self, adu: &[u8], at: Stamp) {
-        let transaction = tcp::View(adu).transaction().unwrap_or_default();
-        let known = self.ended.iter().rev().find(|ended| ended.transaction == transaction);
-        let stray = |reason: String| Stray { bytes: adu.to_vec(), at, reason };
-        self.events.push_back(match known {
-            Some(ended) if ended.answered => {
-                ClientEvent::Duplicate(stray(format!("transaction {transaction} was answered before")))
-            }
-            Some(_) => ClientEvent::Late(stray(format!("transaction {transaction} was given up before"))),
-            None => ClientEvent::Unsolicited(stray(format!("no request has transaction {transaction}"))),
-        });
-    }
-
-    fn take_unframable(&mut self, rest: &[u8], at: Stamp) {
-        let view = tcp::View(rest);
-        let length = view.length().unwrap_or_default();
-        let reason = format!("length at offset 4 is {length}, 1 to {} are allowed", tcp::MAX_LENGTH);
-        match self.flying.iter().position(|call| Some(call.transaction) == view.transaction()) {
-            Some(index) => {
-                let call = self.flying.swap_remove(index);
-                self.events.push_back(ClientEvent::Malformed(call.end(rest.to_vec(), at), reason));
-            }
-            None => {
-                let stray = Stray { bytes: rest.to_vec(), at, reason };
-                self.gibberish = Some(stray.clone());
-                self.events.push_back(ClientEvent::Unsolicited(stray));
-            }
         }
+        let timeout = call.timeout;
+        let exchange = call.end(bytes.to_vec(), at);
+        self.events.push_back(match reason {
+            Some(reason) => ClientEvent::Malformed(exchange, reason),
+            None => ClientEvent::TimedOut(exchange, timeout),
+        });
     }
 
     /// Ends a request that has no connection any more. Where the other side spoke something else, that is the answer.
@@ -409,16 +398,16 @@ impl Client {
     /// The connection is gone: everything pending ends.
     fn lose(&mut self, now: Time, why: Why) {
         let flying = std::mem::take(&mut self.flying);
-        if let Some(rtu) = &mut self.rtu {
-            rtu.reset();
+        if let Some(line) = &mut self.line {
+            line.reset();
             // A serial server hands what comes late to the next connection.
-            flying.iter().for_each(|call| rtu.gave_up(now, &self.config, call));
+            flying.iter().for_each(|call| line.gave_up(now, &self.config, call));
         }
         for call in flying.into_iter().chain(std::mem::take(&mut self.waiting)) {
             self.end_lost(now, call, &why);
         }
         self.framer.clear();
-        self.steps.retain(|step| !matches!(step, Step::Send(_) | Step::SendBytes(_)));
+        self.steps.retain(|step| !matches!(step, Step::Send(_) | Step::SendBytes(..)));
         self.events.push_back(ClientEvent::Disconnected(now, why.clone()));
         self.link = Link::Gone(why);
         self.connecting = false;
@@ -426,12 +415,11 @@ impl Client {
 
     fn expire_calls(&mut self, now: Time) {
         while let Some(index) = self.flying.iter().position(|call| call.deadline <= now) {
-            let call = self.flying.remove(index);
-            let doubt = self.rtu.as_mut().and_then(|rtu| rtu.doubt_of_silence(now, call.unit));
+            let mut call = self.flying.remove(index);
+            let doubt = self.line.as_mut().and_then(|line| line.doubt_of_silence(now, call.unit));
+            call.doubt = call.doubt.or(doubt);
             self.give_up(now, &call);
-            let timeout = call.timeout;
-            let exchange = Exchange { doubt, ..call.end(Vec::new(), Stamp::exact(now)) };
-            self.events.push_back(ClientEvent::TimedOut(exchange, timeout));
+            self.fail(call, &[], Stamp::exact(now), None);
         }
         if !self.is_connected() {
             while let Some(index) = self.waiting.iter().position(|call| call.deadline <= now) {
@@ -443,36 +431,6 @@ impl Client {
     }
 }
 
-impl Call {
-    fn end(self, answer: Vec<u8>, at: Stamp) -> Exchange {
-        Exchange {
-            ticket: self.ticket,
-            unit: self.unit,
-            asked: self.request,
-            request: self.adu,
-            sent: self.sent,
-            answer,
-            at,
-            doubt: None,
-        }
-    }
-}
-
-/// Whether an ADU with the right transaction id answers the call.
-fn judge(call: &Call, view: tcp::View<'_>) -> Result<Response, String> {
-    if let Some(protocol) = view.protocol()
-        && protocol != tcp::PROTOCOL
-    {
-        return Err(format!("protocol id at offset 2 is {protocol:#06x}, 0 is Modbus"));
-    }
-    if let Some(unit) = view.unit()
-        && unit != call.unit
-    {
-        return Err(format!("unit id at offset 6 is {unit}, {} was asked", call.unit));
-    }
-    Response::answering(&call.request, view.pdu()).map_err(|error| format!("PDU from offset 7: {error}"))
-}
-
 impl Endpoint for Client {
     type Event = ClientEvent;
 
@@ -482,18 +440,21 @@ impl Endpoint for Client {
                 self.link = Link::Open(conn);
                 self.connecting = false;
                 self.framer.clear();
+                // What was asked on another connection is not answered on this one.
+                self.ended.clear();
+                self.unanswered = 0;
                 self.gibberish = None;
                 self.events.push_back(ClientEvent::Connected(now));
             }
-            (Input::Bytes(conn, bytes, stamps), Link::Open(open)) if conn == *open => match &self.rtu {
+            (Input::Bytes(conn, bytes, stamps), Link::Open(open)) if conn == *open => match &self.line {
                 None => self.take_tcp(now, bytes, stamps),
-                Some(_) => self.take_rtu(now, bytes, stamps),
+                Some(_) => self.take_line(now, bytes, stamps),
             },
             (Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun), Link::Open(open))
                 if conn == *open =>
             {
-                if let Some(rtu) = &mut self.rtu {
-                    rtu.spoil();
+                if let Some(line) = &mut self.line {
+                    line.spoil();
                 }
             }
             (Input::Closed(conn, why), Link::Open(open)) if conn == *open => {
@@ -509,8 +470,8 @@ impl Endpoint for Client {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        if self.rtu.is_some() {
-            self.expire_rtu(now);
+        if self.line.is_some() {
+            self.expire_line(now);
         }
         self.expire_calls(now);
         self.pump(now);
@@ -519,34 +480,37 @@ impl Endpoint for Client {
     fn poll_timeout(&self) -> Option<Time> {
         let flying = self.flying.iter().map(|call| call.deadline).min();
         let waiting = if self.is_connected() { None } else { self.waiting.iter().map(|call| call.deadline).min() };
-        let line = self.rtu.as_ref().and_then(RtuSide::poll_timeout);
-        let idle = self.rtu.as_ref().filter(|_| self.flying.is_empty() && self.is_connected());
-        let next = idle.and_then(|rtu| self.next_on_line(rtu).map(|(_, due)| due).min());
+        let line = self.line.as_ref().and_then(LineSide::poll_timeout);
+        let may_send = self.is_connected() && self.flying.len() < self.limit() && !self.waiting.is_empty();
+        let next = may_send.then(|| {
+            let free = self.line.as_ref().and_then(|line| self.next_on_line(line).map(|(_, due)| due).min());
+            self.paced_until.max(free.unwrap_or(Time::ZERO))
+        });
         [flying, waiting, line, next].into_iter().flatten().min()
     }
 
     fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {
         loop {
             let step = self.steps.pop_front()?;
-            let bytes = match &step {
+            let (bytes, gap) = match &step {
                 Step::Close(conn, how) => return Some(Action::Close(*conn, *how)),
                 Step::Connect => match &self.config.reconnect {
                     Some(target) => return Some(Action::Connect(target.clone())),
                     None => continue,
                 },
-                Step::SendBytes(bytes) => bytes,
+                Step::SendBytes(bytes, gap) => (bytes, *gap),
                 Step::Send(ticket) => match self.flying.iter().find(|call| call.ticket == *ticket) {
-                    Some(call) => &call.adu,
+                    Some(call) => (&call.adu, None),
                     None => continue,
                 },
             };
             if let Link::Open(conn) = self.link {
                 let start = out.len();
                 out.extend_from_slice(bytes);
-                let gap_before = match &self.config.mode {
+                let gap_before = gap.or_else(|| match &self.config.mode {
                     Mode::Rtu(rules) => rules.gap_before(),
-                    Mode::Tcp => None,
-                };
+                    Mode::Tcp | Mode::Ascii(_) => None,
+                });
                 return Some(Action::Send { conn, range: start..out.len(), not_before: None, gap_before });
             }
         }

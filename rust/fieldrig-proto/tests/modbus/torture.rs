@@ -4,12 +4,12 @@ use fieldrig_proto::device::{Face, PointStore};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps, Why};
 use fieldrig_proto::line::{LineSettings, Parity, StopBits};
-use fieldrig_proto::modbus::client::{Client, Config};
+use fieldrig_proto::modbus::client::{Client, Config, Options, Strictness, Transactions};
 use fieldrig_proto::modbus::monitor::{self, Monitor};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response, request_length, response_length};
 use fieldrig_proto::modbus::rtu::{Assembler, LineRules, Traffic};
 use fieldrig_proto::modbus::server::{Bank, ServerConfig, ServerFace, Table, Transport};
-use fieldrig_proto::modbus::{RTU, TCP, rtu, tcp};
+use fieldrig_proto::modbus::{RTU, TCP, ascii, rtu, tcp};
 use fieldrig_proto::time::{Duration, Stamp, Time};
 
 const LINE: LineSettings = LineSettings { baud: 19_200, data_bits: 8, parity: Parity::Even, stop_bits: StopBits::One };
@@ -30,6 +30,12 @@ pub(crate) fn torture(bytes: &[u8]) {
     }
     server(bytes, piece, Transport::Rtu(LineRules::over_tcp()), false);
     client(bytes, piece, Config::tcp());
+    client(
+        bytes,
+        piece,
+        Config { transactions: Transactions::Colliding, pace: Duration::from_millis(1), ..Config::tcp() },
+    );
+    client(bytes, piece, Config::ascii(ascii::Rules::tolerant(&LINE)));
     server(bytes, piece, Transport::Tcp, false);
     listen(bytes, piece, monitor::Config::tcp());
 }
@@ -111,6 +117,13 @@ fn client(bytes: &[u8], piece: usize, config: Config) {
     ] {
         // A request that is refused is one more path, not a failure.
         let _ = client.request(Time::ZERO, 1, request, Duration::from_millis(20));
+    }
+    for strictness in [Strictness::Lenient, Strictness::Raw] {
+        let split = vec![(piece, Duration::from_millis(1)), (bytes.len(), Duration::ZERO)];
+        let options = Options { strictness, retries: 2, retry_writes: true, ..Options::default() };
+        let read = Request::ReadCoils { address: 0, quantity: 9 };
+        let _ = client.ask(Time::ZERO, 0, read, Duration::from_millis(20), Some(Box::new(options.clone())));
+        let _ = client.raw_frame(Time::ZERO, bytes, Duration::from_millis(20), Options { split, ..options });
     }
     each_piece(bytes, piece, |now, piece| {
         client.handle(now, Input::Bytes(CONN, piece, Stamps::One(Stamp::exact(now))));

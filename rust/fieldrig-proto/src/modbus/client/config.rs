@@ -1,10 +1,11 @@
-//! How a client talks, and why it refuses to ask.
+//! How a client talks.
 
-use super::super::pdu::PduError;
 use super::super::rtu::LineRules;
+use super::super::{ascii, serial};
 use crate::endpoint::Target;
 use crate::line::LineSettings;
 use crate::time::Duration;
+use std::str::FromStr;
 
 /// Which framing.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -13,6 +14,20 @@ pub enum Mode {
     Tcp,
     /// RTU frames, on a line or inside a TCP connection.
     Rtu(LineRules),
+    /// ASCII frames, on a line or inside a TCP connection.
+    Ascii(ascii::Rules),
+}
+
+impl Mode {
+    /// The rules of a line; `None` for Modbus/TCP.
+    #[must_use]
+    pub fn serial(&self) -> Option<serial::Rules> {
+        match self {
+            Mode::Tcp => None,
+            Mode::Rtu(rules) => Some(serial::Rules::Rtu(*rules)),
+            Mode::Ascii(rules) => Some(serial::Rules::Ascii(*rules)),
+        }
+    }
 }
 
 /// How long after its time-out a request on a line may still be answered: so many times the time-out, and so long at
@@ -46,20 +61,61 @@ impl LateAnswers {
     }
 }
 
+/// Which transaction ids requests get.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Transactions {
+    /// One after the other from here on, without those that may still be answered (MG 4.4.1.2).
+    Sequential(u16),
+    /// Always the same one, whatever is in flight.
+    Fixed(u16),
+    /// On purpose that of a request in flight, if there is one; else one after the other from 1 on.
+    Colliding,
+}
+
+impl Default for Transactions {
+    fn default() -> Self {
+        Transactions::Sequential(1)
+    }
+}
+
+impl FromStr for Transactions {
+    type Err = String;
+
+    /// `sequential`, `sequential:500`, `fixed:7`, `colliding`.
+    fn from_str(text: &str) -> Result<Transactions, String> {
+        let (word, number) = text.split_once(':').map_or((text, None), |(word, number)| (word, Some(number)));
+        let number = number.map(str::parse::<u16>);
+        match (word, number) {
+            ("sequential", None) => Ok(Transactions::default()),
+            ("sequential", Some(Ok(first))) => Ok(Transactions::Sequential(first)),
+            ("fixed", Some(Ok(id))) => Ok(Transactions::Fixed(id)),
+            ("colliding", None) => Ok(Transactions::Colliding),
+            _ => Err(format!(
+                "transactions are \"sequential\", \"sequential:500\" (the first id), \"fixed:7\" or \"colliding\", with ids \
+                 from 0 to 65535, not \"{text}\""
+            )),
+        }
+    }
+}
+
 /// How a client talks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Framing.
     pub mode: Mode,
-    /// How many requests may be without answer at a time; further ones wait. RTU knows one only (SL 2.4.1).
+    /// How many requests may be without answer at a time; further ones wait. A line knows one only (SL 2.4.1).
     pub in_flight: usize,
-    /// RTU: silence after a broadcast, in which the devices do what it says (SL 2.4.1: 100 to 200 ms at 9600 baud), and
-    /// after a request that was not answered in time.
+    /// Which transaction ids requests on TCP get.
+    pub transactions: Transactions,
+    /// At least so long after a request or an answer comes the next request.
+    pub pace: Duration,
+    /// On a line: silence after a broadcast, in which the devices do what it says (SL 2.4.1: 100 to 200 ms at 9600 baud),
+    /// and after a request that was not answered in time.
     pub turnaround: Duration,
-    /// RTU: how long after its time-out a request may still be answered. So long no answer of the same unit and function
-    /// is data, since the late one could not be told from it.
+    /// On a line: how long after its time-out a request may still be answered. So long no answer of the same unit and
+    /// function is data, since the late one could not be told from it.
     pub late_answers: LateAnswers,
-    /// RTU: we hear what we send (2-wire adapters); strip it.
+    /// On a line: we hear what we send (2-wire adapters); strip it.
     pub local_echo: bool,
     /// Connect to this when a request comes while there is no connection.
     pub reconnect: Option<Target>,
@@ -72,6 +128,8 @@ impl Config {
         Config {
             mode: Mode::Tcp,
             in_flight: 16,
+            transactions: Transactions::default(),
+            pace: Duration::ZERO,
             turnaround: Duration::ZERO,
             late_answers: LateAnswers::default(),
             local_echo: false,
@@ -90,28 +148,10 @@ impl Config {
     pub fn rtu_on(line: &LineSettings) -> Config {
         Config::rtu(LineRules::tolerant(line))
     }
-}
 
-/// Why a request was not even sent.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum RequestError {
-    /// The standard does not allow to ask this.
-    #[error("{problem}; to send it on purpose, send it as a raw PDU")]
-    Refused {
-        /// What is wrong with it.
-        #[from]
-        problem: PduError,
-    },
-    /// Only plain writes may be broadcast on a serial line (SL 2.1).
-    #[error("function {function:#04x} reads something back and cannot be a broadcast (unit 0); only writes can")]
-    BroadcastRead {
-        /// Function code.
-        function: u8,
-    },
-    /// Unit ids above 247 are reserved on a serial line (SL 2.2).
-    #[error("unit {unit} is reserved on a serial line, devices have 1 to 247; to send it on purpose, send a raw PDU")]
-    ReservedUnit {
-        /// Unit id.
-        unit: u8,
-    },
+    /// Modbus ASCII by these rules.
+    #[must_use]
+    pub fn ascii(rules: ascii::Rules) -> Config {
+        Config { mode: Mode::Ascii(rules), ..Config::rtu(LineRules::over_tcp()) }
+    }
 }

@@ -1,6 +1,7 @@
 //! What a client reports.
 
 use super::super::pdu::{Exception, Request, Response};
+use super::judge::Deviation;
 use crate::endpoint::Why;
 use crate::record::Record;
 use crate::time::{Duration, Stamp, Time};
@@ -26,8 +27,27 @@ pub struct Exchange {
     pub answer: Vec<u8>,
     /// When the last byte of the answer arrived, or when the end was decided.
     pub at: Stamp,
+    /// What was tried before and failed, if it was asked again: [`Options::retries`](super::Options::retries).
+    pub attempts: Vec<Attempt>,
+    /// What about the answer was tolerated.
+    pub deviations: Vec<Deviation>,
     /// Why the end may be the fault of another device, or of an earlier request: on a line, late answers garble others.
     pub doubt: Option<String>,
+}
+
+/// One time that a request was asked in vain, and then again.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attempt {
+    /// When it was handed to the driver.
+    pub sent: Option<Time>,
+    /// When it was given up.
+    pub at: Stamp,
+    /// The bytes sent.
+    pub request: Vec<u8>,
+    /// The bytes received, if any.
+    pub answer: Vec<u8>,
+    /// What was wrong.
+    pub problem: String,
 }
 
 /// Bytes that are not the answer to anything.
@@ -64,6 +84,10 @@ pub enum ClientEvent {
     Duplicate(Stray),
     /// Bytes that answer nothing.
     Unsolicited(Stray),
+    /// An answer that is not quite one, and was tolerated: it follows.
+    Deviated(Stray),
+    /// A request was not, or not properly, answered, and is asked again.
+    Retried(Stray),
     /// The connection ended.
     Disconnected(Time, Why),
 }
@@ -79,6 +103,19 @@ impl ClientEvent {
             | ClientEvent::TimedOut(exchange, _)
             | ClientEvent::Malformed(exchange, _)
             | ClientEvent::Lost(exchange, _) => Some(exchange.ticket),
+            _ => None,
+        }
+    }
+
+    /// What kind of remark it is, in a word, if it ends no request: bytes with an instant and a reason.
+    #[must_use]
+    pub fn remark(&self) -> Option<(&'static str, &Stray)> {
+        match self {
+            ClientEvent::Late(stray) => Some(("late", stray)),
+            ClientEvent::Duplicate(stray) => Some(("duplicate", stray)),
+            ClientEvent::Unsolicited(stray) => Some(("unsolicited", stray)),
+            ClientEvent::Deviated(stray) => Some(("deviation", stray)),
+            ClientEvent::Retried(stray) => Some(("retry", stray)),
             _ => None,
         }
     }
@@ -118,17 +155,23 @@ impl From<ClientEvent> for Record {
             ClientEvent::Late(stray) => of_stray("modbus.late", stray),
             ClientEvent::Duplicate(stray) => of_stray("modbus.duplicate", stray),
             ClientEvent::Unsolicited(stray) => of_stray("modbus.unsolicited", stray),
+            ClientEvent::Deviated(stray) => of_stray("modbus.deviation", stray),
+            ClientEvent::Retried(stray) => of_stray("modbus.retry", stray),
         }
     }
 }
 
 fn of_exchange(kind: &'static str, exchange: Exchange) -> Record {
-    Record::new(kind)
+    let record = Record::new(kind)
         .at(exchange.at)
         .with("unit", exchange.unit)
         .with("function", exchange.asked.function())
         .with("request", exchange.request)
-        .with("answer", exchange.answer)
+        .with("answer", exchange.answer);
+    match exchange.attempts.len() {
+        0 => record,
+        before => record.with("attempts", 1 + before as i64),
+    }
 }
 
 fn of_stray(kind: &'static str, stray: Stray) -> Record {

@@ -1,7 +1,10 @@
 //! The client against a scripted server: the requirement rows CLI-01 to CLI-36 that do not need a real machine.
 
+mod asking;
+mod judging;
+
 use super::*;
-use crate::endpoint::Peer;
+use crate::endpoint::{Peer, Stamps};
 use crate::line::LineSettings;
 use crate::modbus::pdu::Exception;
 use crate::modbus::rtu;
@@ -33,6 +36,16 @@ impl Bench {
     fn rtu() -> Bench {
         let line: LineSettings = "19200 8E1".parse().expect("valid settings");
         Bench::new(Config::rtu_on(&line))
+    }
+
+    fn ascii() -> Bench {
+        Bench::new(Config::ascii(crate::modbus::ascii::Rules::unpaced()))
+    }
+
+    fn ask_with(&mut self, request: Request, options: Options) -> Ticket {
+        let asked = self.client.ask(self.now, 1, request, SECOND, Some(Box::new(options)));
+        self.collect();
+        asked.expect("a request that may be sent")
     }
 
     fn ask(&mut self, unit: u8, request: Request) -> Ticket {

@@ -10,9 +10,11 @@
 //! - A frame that began before our request was handed to the driver is late.
 //! - After a broadcast the line is left quiet, too: devices need the time to do what it says.
 
+use super::super::pdu::Request;
 use super::super::pdu::function::EXCEPTION_BIT;
-use super::super::pdu::{Request, Response};
-use super::super::rtu::{Assembler, BROADCAST, LineRules, MIN_ADU, Traffic, View};
+use super::super::rtu::{BROADCAST, Traffic};
+use super::super::serial::{Assembler, Message, Rules};
+use super::judge::{self, OnLine};
 use super::late::{Debts, GivenUp, GivenUps};
 use super::{Call, Client, ClientEvent, Config, Stray};
 use crate::endpoint::Stamps;
@@ -29,7 +31,7 @@ pub(super) fn is_broadcast(call: &Call) -> bool {
 }
 
 #[derive(Debug)]
-pub(super) struct RtuSide {
+pub(super) struct LineSide {
     assembler: Assembler,
     character: Duration,
     quiet_until: Time,
@@ -44,11 +46,11 @@ pub(super) struct RtuSide {
     echo: Vec<u8>,
 }
 
-impl RtuSide {
-    pub(super) fn new(rules: &LineRules) -> RtuSide {
-        RtuSide {
+impl LineSide {
+    pub(super) fn new(rules: &Rules) -> LineSide {
+        LineSide {
             assembler: Assembler::new(rules, Traffic::Responses),
-            character: rules.timing.character,
+            character: rules.character(),
             quiet_until: Time::ZERO,
             quiet_limit: Time::ZERO,
             frame_limit: Time::ZERO,
@@ -61,8 +63,11 @@ impl RtuSide {
     /// When this call may be sent.
     pub(super) fn free_from(&self, call: &Call) -> Time {
         let frame = self.assembler.deadline().map_or(Time::ZERO, |end| end.min(self.frame_limit));
-        let once = call.request.is_stimulus() || matches!(call.request, Request::Raw { .. });
-        let debts = if call.again || once { Debts::WaitFor } else { Debts::Risk };
+        let debts = if call.again || call.is_stimulus() || matches!(call.request, Request::Raw { .. }) {
+            Debts::WaitFor
+        } else {
+            Debts::Risk
+        };
         self.quiet_until.max(frame).max(self.given_up.free_from(call.unit, call.request.function(), debts))
     }
 
@@ -84,7 +89,7 @@ impl RtuSide {
         let mut strays = Vec::new();
         while let Some(frame) = self.assembler.pop() {
             let kind = if self.late(now, &frame) { ClientEvent::Late } else { ClientEvent::Unsolicited };
-            strays.push(stray(frame, "it came before the request was sent", kind));
+            strays.push(self.stray(frame, "it came before the request was sent", kind));
         }
         strays
     }
@@ -131,14 +136,24 @@ impl RtuSide {
 
     /// Whether a frame is owed by a unit that did not answer a request of the same function before.
     fn late(&mut self, now: Time, frame: &Frame) -> bool {
-        let view = View(&frame.bytes);
-        let (Some(unit), Some(&function)) = (view.unit(), view.pdu().first()) else { return false };
-        let whole = view.problem().is_none() && frame.fault.is_none();
-        let late = whole && self.given_up.pay(now, unit, function);
+        let message = self.assembler.read(frame);
+        let (Some(unit), Some(&function)) = (message.unit(), message.pdu().first()) else { return false };
+        let late = message.problem().is_none() && self.given_up.pay(now, unit, function);
         if late {
             self.late_heard = Some((unit, function));
         }
         late
+    }
+
+    fn stray(&self, frame: Frame, reason: &str, kind: fn(Stray) -> ClientEvent) -> ClientEvent {
+        let problem = self.assembler.read(&frame).problem().map(ToString::to_string);
+        let reason = problem.map_or_else(|| reason.to_owned(), |problem| format!("{reason}; {problem}"));
+        kind(Stray { bytes: frame.bytes, at: frame.last, reason })
+    }
+
+    /// The character that ends ASCII frames after CR.
+    pub(super) fn delimiter(&self) -> u8 {
+        self.assembler.delimiter()
     }
 
     fn strip_echo<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -153,40 +168,40 @@ impl RtuSide {
 }
 
 impl Client {
-    pub(super) fn take_rtu(&mut self, now: Time, bytes: &[u8], stamps: Stamps<'_>) {
-        let Some(rtu) = &mut self.rtu else { return };
-        if rtu.assembler.is_idle() {
-            rtu.frame_limit = now + self.config.turnaround.saturating_mul(LONGEST_QUIET);
+    pub(super) fn take_line(&mut self, now: Time, bytes: &[u8], stamps: Stamps<'_>) {
+        let Some(line) = &mut self.line else { return };
+        if line.assembler.is_idle() {
+            line.frame_limit = now + self.config.turnaround.saturating_mul(LONGEST_QUIET);
         }
-        let heard = rtu.strip_echo(bytes);
+        let heard = line.strip_echo(bytes);
         let skipped = bytes.len() - heard.len();
         match stamps {
-            Stamps::PerByte(all) => rtu.assembler.push(heard, Stamps::PerByte(all.get(skipped..).unwrap_or_default())),
-            other => rtu.assembler.push(heard, other),
+            Stamps::PerByte(all) => line.assembler.push(heard, Stamps::PerByte(all.get(skipped..).unwrap_or_default())),
+            other => line.assembler.push(heard, other),
         }
         self.take_frames(now);
     }
 
-    pub(super) fn expire_rtu(&mut self, now: Time) {
-        if let Some(rtu) = &mut self.rtu {
-            rtu.assembler.expire(now);
+    pub(super) fn expire_line(&mut self, now: Time) {
+        if let Some(line) = &mut self.line {
+            line.assembler.expire(now);
         }
         self.take_frames(now);
     }
 
     fn take_frames(&mut self, now: Time) {
-        while let Some(rtu) = &mut self.rtu
-            && let Some(frame) = rtu.assembler.pop()
+        while let Some(line) = &mut self.line
+            && let Some(frame) = line.assembler.pop()
         {
             let began_before =
                 || self.flying.first().and_then(|call| call.sent).is_some_and(|sent| frame.first.latest() < sent);
-            if rtu.late(now, &frame) {
+            if line.late(now, &frame) {
                 self.take_late(now, frame);
             } else if self.flying.is_empty() {
-                rtu.still_noisy(now, &self.config);
-                self.events.push_back(stray(frame, "nothing was asked", ClientEvent::Unsolicited));
+                line.still_noisy(now, &self.config);
+                self.events.push_back(line.stray(frame, "nothing was asked", ClientEvent::Unsolicited));
             } else if began_before() {
-                self.events.push_back(stray(frame, "it began before the request was sent", ClientEvent::Late));
+                self.events.push_back(line.stray(frame, "it began before the request was sent", ClientEvent::Late));
             } else {
                 self.take_frame(now, frame);
             }
@@ -195,81 +210,36 @@ impl Client {
 
     /// An answer that is owed, or may be: the request under way is asked again if this may have been its answer.
     fn take_late(&mut self, now: Time, frame: Frame) {
-        let Some(rtu) = &mut self.rtu else { return };
-        let view = View(&frame.bytes);
+        let Some(line) = &mut self.line else { return };
+        let message: Message<'_> = line.assembler.read(&frame);
         let confused = self.flying.pop_if(|call| {
-            let function = view.pdu().first().map(|function| function & !EXCEPTION_BIT);
-            view.unit() == Some(call.unit) && function == Some(call.request.function() & !EXCEPTION_BIT)
+            let function = message.pdu().first().map(|function| function & !EXCEPTION_BIT);
+            message.unit() == Some(call.unit) && function == Some(call.request.function() & !EXCEPTION_BIT)
         });
         let Some(mut call) = confused else {
-            rtu.still_noisy(now, &self.config);
-            self.events.push_back(stray(frame, "the request it answers was given up before", ClientEvent::Late));
+            line.still_noisy(now, &self.config);
+            self.events.push_back(line.stray(frame, "the request it answers was given up before", ClientEvent::Late));
             return;
         };
-        rtu.gave_up(now, &self.config, &call);
+        line.gave_up(now, &self.config, &call);
         call.again = true;
         call.adu.clear();
         self.waiting.push_front(call);
         let reason = "it may answer a request that was given up before: what is asked now is asked again later";
-        self.events.push_back(stray(frame, reason, ClientEvent::Late));
+        self.events.push_back(line.stray(frame, reason, ClientEvent::Late));
     }
 
     fn take_frame(&mut self, now: Time, frame: Frame) {
-        let (Some(rtu), Some(call)) = (&mut self.rtu, self.flying.first()) else { return };
-        let event = match judge(call, &frame) {
-            Judged::Stray(reason) => stray(frame, &reason, ClientEvent::Unsolicited),
-            Judged::Answer(response) => {
-                let exchange = self.flying.remove(0).end(frame.bytes, frame.last);
-                match response {
-                    Response::Exception(exception) => ClientEvent::Exception(exchange, exception),
-                    response => ClientEvent::Answered(exchange, response),
-                }
+        let (Some(line), Some(call)) = (&mut self.line, self.flying.first()) else { return };
+        let judged = judge::on_line(call, &frame, &line.assembler.read(&frame));
+        match judged {
+            OnLine::Stray(reason) => self.events.push_back(line.stray(frame, &reason, ClientEvent::Unsolicited)),
+            OnLine::Is(judgement) => {
+                let doubt = if judgement.is_err() { line.doubt(now) } else { None };
+                let mut call = self.flying.remove(0);
+                call.doubt = call.doubt.or(doubt);
+                self.settle(now, call, &frame.bytes, frame.last, judgement);
             }
-            Judged::Wrong(reason) => {
-                let mut exchange = self.flying.remove(0).end(frame.bytes, frame.last);
-                exchange.doubt = rtu.doubt(now);
-                ClientEvent::Malformed(exchange, reason)
-            }
-        };
-        self.events.push_back(event);
-    }
-}
-
-fn stray(frame: Frame, reason: &str, kind: fn(Stray) -> ClientEvent) -> ClientEvent {
-    let problem = frame.fault.map(|fault| fault.to_string());
-    let problem = problem.or_else(|| View(&frame.bytes).problem().map(|problem| problem.to_string()));
-    let reason = problem.map_or_else(|| reason.to_owned(), |problem| format!("{reason}; {problem}"));
-    kind(Stray { bytes: frame.bytes, at: frame.last, reason })
-}
-
-enum Judged {
-    Answer(Response),
-    /// It is not for us; go on waiting.
-    Stray(String),
-    /// It came instead of the answer.
-    Wrong(String),
-}
-
-fn judge(call: &Call, frame: &Frame) -> Judged {
-    let view = View(&frame.bytes);
-    if let Some(fault) = &frame.fault {
-        return Judged::Wrong(fault.to_string());
-    }
-    match view.problem() {
-        Some(_) if frame.bytes.len() < MIN_ADU => return Judged::Stray("noise".into()),
-        Some(problem) => return Judged::Wrong(problem.to_string()),
-        None => {}
-    }
-    if let Some(unit) = view.unit()
-        && unit != call.unit
-    {
-        return Judged::Stray(format!("unit id at offset 0 is {unit}, {} was asked", call.unit));
-    }
-    match Response::answering(&call.request, view.pdu()) {
-        Ok(response) => Judged::Answer(response),
-        Err(_) if frame.bytes == call.adu => {
-            Judged::Wrong("our own request came back: the adapter has a local echo, which `local_echo` strips".into())
         }
-        Err(error) => Judged::Wrong(format!("PDU from offset 1: {error}")),
     }
 }
