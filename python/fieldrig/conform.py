@@ -5,8 +5,11 @@ The suites are pytest tests; they run in this process, with nothing of the user'
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import tempfile
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +40,9 @@ class Display(Protocol):
     def progress(self, text: str) -> None:
         """What is being done right now."""
 
+    def complain(self, text: str) -> None:
+        """A line that must not be overlooked."""
+
     def record(self, kind: str, **fields: Any) -> None:
         """A line for machines."""
 
@@ -63,6 +69,12 @@ class Options:
     """How fine the instants of a serial port are, if it was calibrated; 20 ms if not given."""
     only: tuple[str, ...] = ()
     """Ids, or beginnings of ids, of the rows to judge; empty: all."""
+    writable: tuple[str, ...] = ()
+    """What rows may write, beside what the capabilities file permits: `holding:100-199`, `coils:3`, `file4:0-9`."""
+    allow: tuple[str, ...] = ()
+    """What else they may do, likewise: `restart`, `listen-only`, `counters`."""
+    max_writes: int | None = None
+    """How many requests may write."""
     junit: Path | None = None
     """Where JUnit XML goes."""
     out: Path | None = None
@@ -117,7 +129,11 @@ def run(options: Options, display: Display) -> int:
             kind: type[FieldrigError] = PortError if failure.kind == "bench" else InconclusiveError
             raise kind(failure.text, hint=failure.hint) from None
         _say_facts(server, address, display)
-        rows = _judge_all(server, options, display, rig)
+        try:
+            with _ending_gently():
+                rows = _judge_all(server, options, display, rig)
+        finally:
+            _say_writes(server, display)
     _say_coverage(rows, display, options)
     return report.exit_code(rows)
 
@@ -147,6 +163,7 @@ def _checked(options: Options) -> tuple[places.Place, capabilities.Capabilities,
     timing = place.timing(Timing(answer=duration(options.answer), silence=duration(options.silence)))
     try:
         caps = capabilities.load(options.caps) if options.caps else capabilities.Capabilities()
+        caps = capabilities.permitting(caps, options.writable, options.allow, options.max_writes)
     except capabilities.CapabilityError as error:
         raise UsageError(str(error)) from None
     return place, caps, timing
@@ -170,6 +187,34 @@ def _judge_all(server: Server, options: Options, display: Display, rig: Rig) -> 
     suite = Path(modbus_server.__file__).parent
     own_pytest.run(suite, settings, [Conformance(server, listen, options.only)])
     return rows
+
+
+@contextlib.contextmanager
+def _ending_gently() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: what a row wrote is restored before."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _say_writes(server: Server, display: Display) -> None:
+    """How much was written, and loudly what could not be restored."""
+    if not server.permission.places and not server.written:
+        return
+    display.say()
+    display.say(f"{server.written} requests that write were sent (at most {server.permission.max_writes})")
+    display.record("writes", sent=server.written, most=server.permission.max_writes, unrestored=server.unrestored)
+    for lost in server.unrestored:
+        display.complain(f"NOT RESTORED: {lost}")
 
 
 def _say_facts(server: Server, address: str, display: Display) -> None:

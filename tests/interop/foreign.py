@@ -14,6 +14,12 @@ from tests import needs
 SERVERS = Path(__file__).parent / "servers"
 
 
+def capabilities_of(name: str) -> Path:
+    """What a server was configured with."""
+    own = SERVERS.parent / f"capabilities_{name}.toml"
+    return own if own.exists() else SERVERS.parent / "capabilities.toml"
+
+
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[int]:
     """Runs a server that prints its port and ends when its standard input closes; gives the port."""

@@ -20,7 +20,7 @@ import pytest
 from fieldrig.suites.modbus_server.outcome import requirements
 from fieldrig.suites.modbus_server.saboteurs.device import judged_rows
 
-from .foreign import COMMANDS, running
+from .foreign import COMMANDS, capabilities_of, running
 
 HERE = Path(__file__).parent
 EXPECTED = tomllib.loads((HERE / "expected.toml").read_text("utf-8"))
@@ -49,7 +49,7 @@ def judged(name: str, folder: Path) -> Report:
     """Starts a server and judges it by the command line."""
     junit = folder / "junit.xml"
     with running(COMMANDS[name](folder)) as port:
-        command = [*CONFORM, f"tcp://127.0.0.1:{port}", "--unit", "1", "--caps", str(HERE / "capabilities.toml")]
+        command = [*CONFORM, f"tcp://127.0.0.1:{port}", "--unit", "1", "--caps", str(capabilities_of(name))]
         command += ["--timeout", "1s", "--silence", "200ms", "--format", "json", "--junitxml", str(junit)]
         return Report(subprocess.run(command, capture_output=True, text=True, timeout=240), junit)
 

@@ -6,6 +6,7 @@ A row that a foreign server passes must fail when its patch stands between: the 
 from __future__ import annotations
 
 import contextlib
+import queue
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -18,61 +19,73 @@ from fieldrig.suites.modbus_server import capabilities, rows
 from fieldrig.suites.modbus_server.carriers import CARRIERS
 from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import Row, requirements
-from fieldrig.suites.modbus_server.probe import probe
+from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
 from fieldrig.suites.modbus_server.saboteurs import SABOTEURS, Patch
 from fieldrig.suites.modbus_server.saboteurs.proxy import Proxy
 from fieldrig.suites.modbus_server.server import Server, Timing
 from fieldrig.suites.modbus_server.stream_wire import clock_of, opener
 
-from .foreign import COMMANDS, running
+from .foreign import COMMANDS, capabilities_of, running
 
-HERE = Path(__file__).parent
 QUICK = Timing(answer=1.5, silence=0.2, settle=0.05)
 GIVE_UP = 0.8  # libmodbus waits for half a second before it says no
-AT_A_TIME = 8
-PATCHED = [name for name, saboteur in SABOTEURS.items() if saboteur.patch is not None and not saboteur.habits]
+INSTANCES = 4
+"""How many processes of each server."""
+PATCHED = [
+    name
+    for name, saboteur in SABOTEURS.items()
+    if saboteur.patch is not None and not saboteur.habits and not saboteur.ends
+]
+"""Those that make a server end for good are left out: a proxy cannot refuse connections."""
 
 Judged = dict[tuple[str, str], "Future[tuple[Row, Row]]"]
 
 
 @contextlib.contextmanager
-def behind(url: str, patch: Patch) -> Iterator[Server]:
+def behind(url: str, patch: Patch, caps: Path) -> Iterator[Server]:
     """A server behind a patch, probed."""
     with Rig(trace="counts") as rig:
         clock = clock_of(rig)
         with Proxy(opener(url, rig), CARRIERS["tcp"], patch, clock, GIVE_UP) as proxy:
-            server = Server(
-                opener(proxy.url, rig), 1, capabilities.load(HERE / "capabilities.toml"), QUICK, clock=clock
-            )
+            server = Server(opener(proxy.url, rig), 1, capabilities.load(caps), QUICK, clock=clock)
             probe(server, proxy.url)
             yield server
 
 
-def by_row(url: str, name: str, patch: Patch) -> Row:
-    with behind(url, patch) as server:
+def by_row(url: str, name: str, patch: Patch, caps: Path) -> Row:
+    with behind(url, patch, caps) as server:
         row = judge(requirements()[name], rows.tests()[name], server)
         return replace(row, exchanges=row.exchanges[-8:])
 
 
-def both(url: str, name: str) -> tuple[Row, Row]:
+def both(instances: queue.Queue[int], name: str, caps: Path) -> tuple[Row, Row]:
     """What a row says of a server behind a patch that changes nothing, and behind that of the row."""
     patch = SABOTEURS[name].patch
     assert patch is not None
-    return by_row(url, name, Patch()), by_row(url, name, patch())
+    port = instances.get()  # to itself: rows write the same addresses, and libmodbus serves one at a time
+    try:
+        url = f"tcp://127.0.0.1:{port}"
+        return by_row(url, name, Patch(), caps), by_row(url, name, patch(), caps)
+    except ProbeFailure as failure:
+        raise AssertionError(f"{name}: {failure}") from failure
+    finally:
+        instances.put(port)
 
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     """Every row that a patch breaks, by every server; under way, several at a time."""
-    with contextlib.ExitStack() as servers, ThreadPoolExecutor(AT_A_TIME) as pool:
-        ports = {
-            server: servers.enter_context(running(COMMANDS[server](tmp_path_factory.mktemp(server))))
-            for server in COMMANDS
-        }
+    with contextlib.ExitStack() as servers, ThreadPoolExecutor(INSTANCES * len(COMMANDS)) as pool:
+        instances: dict[str, queue.Queue[int]] = {}
+        for server, command in COMMANDS.items():
+            line = command(tmp_path_factory.mktemp(server))
+            instances[server] = queue.Queue()
+            for _ in range(INSTANCES):
+                instances[server].put(servers.enter_context(running(line)))
         yield {
-            (server, name): pool.submit(both, f"tcp://127.0.0.1:{port}", name)
-            for server, port in ports.items()
+            (server, name): pool.submit(both, instances[server], name, capabilities_of(server))
             for name in PATCHED
+            for server in COMMANDS
             if "tcp" in requirements()[name].carriers
         }
         pool.shutdown(cancel_futures=True)

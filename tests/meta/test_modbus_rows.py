@@ -44,8 +44,8 @@ SERVER_ROWS = {
 CLIENT_ROWS = range(1, 37)
 
 UNWRITTEN = {
-    *("EXC", "FC01", "FC02", "FC04", "FC05", "FC06", "FC07", "FC08", "FC11", "FC12", "FC15", "FC16", "FC17"),
-    *("FC20", "FC21", "FC22", "FC23", "FC24", "FC43", "RTU", "ASC", "GW", "SEC"),
+    *("EXC", "FC06", "FC07", "FC08", "FC11", "FC12", "FC17", "FC20", "FC21", "FC24", "FC43"),
+    *("RTU", "ASC", "GW"),
 }
 """Sections that are being written. To be empty in the end."""
 

@@ -3,8 +3,9 @@
 Example: fieldrig conform modbus-server tcp://192.0.2.7:502 --unit 1 --caps caps.toml --junitxml junit.xml
 Example: fieldrig conform modbus-client --driver "python my_driver.py {url}" --carrier rtu
 
-A device is only read. Requirements that need to know what its maker declares (how many connections, the last valid
-address, ..) are not applicable without a capabilities file. A client is judged by a server that misbehaves on purpose;
+A device is only read, unless --writable and --allow permit more; what is written is restored. Requirements that need
+to know what its maker declares (how many connections, the last valid address, ..) are not applicable without a
+capabilities file. A client is judged by a server that misbehaves on purpose;
 the driver makes it do things. The README.md of each suite, in fieldrig/suites/, has the details.
 """
 
@@ -26,6 +27,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--silence", default="300ms", metavar="TIME", help="for one that must not come (300ms)")
     server.add_argument("--load", type=float, default=1.0, metavar="X", help="robustness: 1 is short, 20 is thorough")
     server.add_argument("--resolution", metavar="TIME", help="how fine the instants of the serial port are (20ms)")
+    server.add_argument(
+        "--writable", action="append", default=[], metavar="PLACE", help="may be written: holding:100-199, coils:0-15"
+    )
+    server.add_argument(
+        "--allow", action="append", default=[], metavar="WHAT", help="may be done: restart, listen-only, counters"
+    )
+    server.add_argument("--max-writes", type=int, metavar="N", help="how many requests may write (1000)")
     client = suites.add_parser("modbus-client", help="a Modbus client, by means of a driver")
     client.add_argument(
         "--driver", required=True, metavar="COMMAND", help='drives the client: "python driver.py {url}"'
@@ -60,6 +68,9 @@ def run(options: argparse.Namespace, output: Output) -> int:
         load=options.load,
         resolution=options.resolution,
         only=tuple(options.only),
+        writable=_listed(options.writable),
+        allow=_listed(options.allow),
+        max_writes=options.max_writes,
         junit=options.junitxml,
         out=options.out,
     )
@@ -80,3 +91,7 @@ def _client(options: argparse.Namespace, output: Output) -> int:
         out=options.out,
     )
     return conform.run(chosen, output)
+
+
+def _listed(given: list[str]) -> tuple[str, ...]:
+    return tuple(word.strip() for words in given for word in words.split(",") if word.strip())

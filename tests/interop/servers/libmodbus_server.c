@@ -33,6 +33,8 @@ int main(void)
         return 1;
     for (int i = 0; i < REGISTERS; i++)
         map->tab_registers[i] = map->tab_input_registers[i] = (uint16_t)(i * 257);
+    for (int i = 0; i < COILS; i++)
+        map->tab_bits[i] = map->tab_input_bits[i] = i % 3 == 0;
     fd_set open, ready;
     FD_ZERO(&open);
     FD_SET(STDIN_FILENO, &open);

@@ -13,6 +13,8 @@ with socket.socket() as probe:  # the server cannot be asked which port it was g
 
 bank = DataBank(coils_size=8 * SIZE, d_inputs_size=8 * SIZE, h_regs_size=SIZE, i_regs_size=SIZE)
 bank.set_holding_registers(0, [address * 257 % 65536 for address in range(SIZE)])
+bank.set_coils(0, [address % 3 == 0 for address in range(8 * SIZE)])
+bank.set_discrete_inputs(0, [address % 3 == 0 for address in range(8 * SIZE)])
 server = ModbusServer(host="127.0.0.1", port=port, no_block=True, data_bank=bank)
 server.start()
 print(port, flush=True)

@@ -76,6 +76,12 @@ class Requirement:
     reason: str | None = None
     carriers: tuple[str, ...] = CARRIERS
     """On which carriers it is judged."""
+    functions: tuple[int, ...] = ()
+    """Functions that a server must have."""
+    writes: tuple[str, ...] = ()
+    """Tables that it writes (`files`: records); without permission for any of them it is not run."""
+    allow: tuple[str, ...] = ()
+    """What else must be allowed."""
 
     @property
     def section(self) -> str:
@@ -101,8 +107,9 @@ def requirements_of(documents: Iterable[Mapping[str, Any]]) -> Mapping[str, Requ
 
 def _requirement(row: Mapping[str, Any], document: Mapping[str, Any]) -> Requirement:
     section = document[str(row["id"]).rpartition("-")[0]]
-    carriers = row.get("carriers", section.get("carriers", CARRIERS))
-    return Requirement(**{**row, "needs": tuple(row.get("needs", ())), "carriers": tuple(carriers)})
+    lists = {name: tuple(row.get(name, section.get(name, ()))) for name in ("needs", "functions", "writes", "allow")}
+    carriers = tuple(row.get("carriers", section.get("carriers", CARRIERS)))
+    return Requirement(**{**row, **lists, "carriers": carriers})
 
 
 def sections_of(documents: Iterable[Mapping[str, Any]]) -> dict[str, str]:

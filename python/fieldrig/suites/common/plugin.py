@@ -7,6 +7,7 @@ expected failure (xfail), a row that is not applicable or not tested is skipped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ class Conformance:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object:
         """Judges the row."""
-        row = judge(self._requirement(pyfuncitem), pyfuncitem.obj, self._subject)
+        row = self.judged(self._requirement(pyfuncitem), pyfuncitem.obj)
         self._listener(row)
         pyfuncitem.user_properties += [("conformance", row.verdict), ("level", row.requirement.level)]
         pyfuncitem.add_report_section("call", "stdout", "\n".join(self._lines(row)) + "\n")
@@ -66,6 +67,10 @@ class Conformance:
             case "not applicable" | "excluded by probe" | "not run" | "not tested":
                 pytest.skip(f"{row.verdict}: {text}")
         return True
+
+    def judged(self, requirement: Requirement, test: Callable[[Any], None]) -> Row:
+        """What a row comes to."""
+        return judge(requirement, test, self._subject)
 
     def _requirement(self, item: pytest.Item) -> Requirement:
         mark = item.get_closest_marker("requirement")

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fieldrig.errors import UsageError
+
+from . import permission
+from .permission import Permission
 
 
 class CapabilityError(Exception):
@@ -31,6 +34,12 @@ class Table:
     """Address of a register whose read fails inside the device."""
     changing: int | None = None
     """First of two registers that the device always changes together, to equal values."""
+    slow: int | None = None
+    """Address of a register whose read takes long."""
+    busy: int | None = None
+    """Address of a register whose read finds the device busy, once in a while."""
+    refuses: tuple[int, int] | None = None
+    """Address of a register, and a value that it does not accept."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,16 @@ class Security:
 
 
 @dataclass(frozen=True)
+class Fifo:
+    """Queues that function 24 reads."""
+
+    pointers: tuple[int, ...] | None = None
+    """Their addresses."""
+    overfull: int | None = None
+    """Address of one with more than 31 registers."""
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Everything that is declared; `None` and empty mean not declared."""
 
@@ -88,6 +107,17 @@ class Capabilities:
     """A local address that is not on the server's access list."""
     tables: Mapping[str, Table] = field(default_factory=dict)
     security: Security | None = None
+    functions: frozenset[int] | None = None
+    """All function codes the server has; what is not among them it does not have."""
+    files: Mapping[int, int] | None = None
+    """The last record of each file, by its number."""
+    damaged: tuple[int, int] | None = None
+    """File and record whose memory is damaged."""
+    fifo: Fifo = field(default_factory=Fifo)
+    server_id: bytes | None = None
+    """What function 17 gives before the run indicator."""
+    permission: Permission = field(default_factory=Permission)
+    """What may be written, and done otherwise."""
 
     @property
     def holding(self) -> Table:
@@ -100,7 +130,9 @@ class Capabilities:
         table, _, key = name.rpartition(".")
         if table == "security":
             return getattr(self.security, key, None) is not None
-        owner: object = self.tables.get(table, Table()) if table else self
+        owner: object = self.tables.get(table, Table()) if table in TABLES else self
+        if table == "fifo":
+            owner = self.fifo
         return getattr(owner, key) is not None
 
 
@@ -108,8 +140,12 @@ TABLES = {"holding": 3, "input": 4, "coils": 1, "discrete": 2}
 """The tables and the functions that read them."""
 
 SERIAL = ("alone", "full_duplex", "response_time")
-_TOP = ("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", "security", *SERIAL, *TABLES)
-_TABLE = ("first", "last", "known", "failing", "changing")
+_TOP = (
+    *("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", "functions"),
+    *("writable", "allow", "max_writes", "files", "damaged", "fifo", "server_id", "security", *SERIAL, *TABLES),
+)
+_ADDRESSES = ("first", "last", "failing", "changing", "slow", "busy")
+_TABLE = (*_ADDRESSES, "known", "refuses")
 
 
 def load(path: Path) -> Capabilities:
@@ -150,6 +186,12 @@ def parse(document: Mapping[str, Any], beside: Path | None = None) -> Capabiliti
         outside=access.get("outside"),
         tables=tables,
         security=_security(document["security"], beside) if "security" in document else None,
+        functions=_functions(document, tables),
+        files=_files(document["files"]) if "files" in document else None,
+        damaged=_pair(document, "damaged", "", ("file", "record")),
+        fifo=_fifo(document.get("fifo", {})),
+        server_id=_bytes(document["server_id"]) if "server_id" in document else None,
+        permission=_permission(document),
     )
 
 
@@ -203,6 +245,59 @@ def _duration(document: Mapping[str, Any], key: str) -> float | None:
         raise CapabilityError(f"{key}: {error.message}") from error
 
 
+def permitting(
+    capabilities: Capabilities, writable: Sequence[str], allow: Sequence[str], max_writes: int | None
+) -> Capabilities:
+    """Capabilities with more permission: what is given here is added, the number of writes replaced. Raises
+    `CapabilityError`."""
+    try:
+        more = permission.parse(writable, allow)
+        joined = capabilities.permission.joined(more, max_writes)
+    except permission.PermissionInvalid as error:
+        raise CapabilityError(str(error)) from error
+    return replace(capabilities, permission=joined)
+
+
+def _functions(document: Mapping[str, Any], tables: Mapping[str, Table]) -> frozenset[int] | None:
+    if "functions" not in document:
+        return None
+    functions = frozenset(_integer(function, "functions", 127) for function in document["functions"])
+    for name, table in tables.items():
+        if TABLES[name] not in functions and (table.first is not None or table.last is not None):
+            raise CapabilityError(f"[{name}] is declared, but function {TABLES[name]:02} is not in functions")
+    return functions
+
+
+def _files(table: Mapping[str, Any]) -> dict[int, int]:
+    """`files = { 4 = 99 }`: file 4 has the records 0 to 99."""
+    if not isinstance(table, Mapping) or not all(number.isdigit() and 0 < int(number) < 65536 for number in table):
+        raise CapabilityError(f"files is {table!r}; it is a table of file numbers with the last record of each")
+    return {int(number): _integer(last, f"files.{number}", 9999) for number, last in table.items()}
+
+
+def _fifo(table: Mapping[str, Any]) -> Fifo:
+    _known(table, ("pointers", "overfull"), "fifo.")
+    pointers = table.get("pointers")
+    if pointers is not None:
+        pointers = tuple(_integer(pointer, "fifo.pointers", 65535) for pointer in pointers)
+    return Fifo(pointers, _optional(table, "overfull", "fifo.", 65535))
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise CapabilityError(f'server_id is {value!r}; it is a text, or bytes as "0x0A1B"')
+    return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
+
+
+def _permission(document: Mapping[str, Any]) -> Permission:
+    try:
+        highest = _optional(document, "max_writes", "", 10**9)
+        maximum = {} if highest is None else {"max_writes": highest}
+        return permission.parse(document.get("writable", ()), document.get("allow", ()), **maximum)
+    except permission.PermissionInvalid as error:
+        raise CapabilityError(str(error)) from error
+
+
 def _idle(table: Mapping[str, Any]) -> Idle:
     import fieldrig
 
@@ -219,17 +314,21 @@ def _idle(table: Mapping[str, Any]) -> Idle:
 
 def _table(name: str, table: Mapping[str, Any]) -> Table:
     _known(table, _TABLE, f"{name}.")
-    known = table.get("known")
-    if known is not None:
-        _known(known, ("address", "value"), f"{name}.known.")
-        known = (
-            _integer(known.get("address"), f"{name}.known.address", 65535),
-            _integer(known.get("value"), f"{name}.known.value", 65535),
-        )
-    numbers = {key: _optional(table, key, f"{name}.", 65535) for key in ("first", "last", "failing", "changing")}
+    known, refuses = (_pair(table, key, f"{name}.", ("address", "value")) for key in ("known", "refuses"))
+    numbers = {key: _optional(table, key, f"{name}.", 65535) for key in _ADDRESSES}
     if numbers["last"] is not None and (numbers["first"] or 0) > numbers["last"]:
         raise CapabilityError(f"{name}.first is behind {name}.last")
-    return Table(known=known, **numbers)
+    return Table(known=known, refuses=refuses, **numbers)
+
+
+def _pair(table: Mapping[str, Any], key: str, prefix: str, names: tuple[str, str]) -> tuple[int, int] | None:
+    """A table of two numbers."""
+    value = table.get(key)
+    if value is None:
+        return None
+    _known(value, names, f"{prefix}{key}.")
+    first, second = (_integer(value.get(name), f"{prefix}{key}.{name}", 65535) for name in names)
+    return first, second
 
 
 def _optional(table: Mapping[str, Any], key: str, prefix: str, highest: int) -> int | None:

@@ -1,21 +1,40 @@
 """Runs one row and says what it came to; `common.judge` states the rules.
 
 The plainest exchange is a read on a connection of its own. A connection that cannot be made is never held against a
-server that is still there.
+server that is still there. Beside the common rules:
+- A row that writes, restarts or silences is `not run` without permission for it.
+- A row for a function that the server does not have is `not applicable` (by declaration) or `excluded by probe`.
+- What a row writes is restored, however the row ends; what could not be is said with its verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fieldrig.suites.common import judge as common
 
+from .functions import require
 from .outcome import Requirement, Row
 from .server import Server
+from .writes import permit, restore
 
 RowTest = Callable[[Server], None]
 
 
 def judge(requirement: Requirement, test: RowTest, server: Server) -> Row:
     """Judges one row."""
-    return common.judge(requirement, test, server)
+    before = len(server.unrestored)
+    row = common.judge(requirement, lambda subject: _run(requirement, test, subject), server)
+    lost = server.unrestored[before:]
+    return replace(row, says=f"{row.says}; NOT RESTORED: {'; '.join(lost)}") if lost else row
+
+
+def _run(requirement: Requirement, test: RowTest, server: Server) -> None:
+    permit(server, requirement)
+    try:
+        for function in requirement.functions:
+            require(server, function)
+        test(server)
+    finally:
+        restore(server)

@@ -8,7 +8,8 @@ import pytest
 
 from fieldrig.suites.common import plugin as common
 
-from .outcome import Row, requirements
+from .judge import RowTest, judge
+from .outcome import Requirement, Row, requirements
 from .report import lines
 from .server import Server
 
@@ -19,6 +20,10 @@ class Conformance(common.Conformance):
     def __init__(self, server: Server, listener: Callable[[Row], None], only: Sequence[str] = ()) -> None:
         super().__init__(server, requirements(), lines, listener, only)
         self._server = server
+
+    def judged(self, requirement: Requirement, test: RowTest) -> Row:
+        """What a row comes to."""
+        return judge(requirement, test, self._server)
 
     @pytest.fixture(name="server")
     def provide_server(self) -> Server:

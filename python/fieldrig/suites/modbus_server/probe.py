@@ -27,7 +27,7 @@ CANDIDATES = (0, 1, 10, 100, 1000, 4096, 10000, 30000, 30001, 40000, 40001, 5000
 """Where devices that do not begin at address 0 are known to begin."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ProbeFailure(Exception):
     """Nothing can be judged."""
 

@@ -246,6 +246,18 @@ class Server:
         self.facts = Facts(3, 0, 1, parallel=True, latency=0.0)
         self.lost = False
         """The server did not answer any more before the latest row."""
+        self.permission = capabilities.permission
+        """What may be written, and done otherwise; `writes.py` keeps to it."""
+        self.written = 0
+        """How many requests that write were sent."""
+        self.kept: dict[tuple[str, int], int] = {}
+        """What stood, before the row, at the addresses that it writes."""
+        self.unrestored: list[str] = []
+        """What could not be restored."""
+        self.places: dict[str, int] = {}
+        """An address of each table that was found readable."""
+        self.asked: dict[int, str | None] = {}
+        """Functions that were asked for: how it was found out that they are missing, `None` if they are there."""
         self.begin()
         self._transaction = 0x1000
 

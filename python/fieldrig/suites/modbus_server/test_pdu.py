@@ -8,24 +8,10 @@ from .capabilities import TABLES
 from .frames import LONGEST_PDU, Adu, data_bytes, is_normal, read_pdu
 from .outcome import Inapplicable, Missed, Undecided
 from .server import Server
+from .tables import exception_must_be, exchange
 
 UNASSIGNED = 0x26
 """A public function code that was never assigned, not even in older devices: asking for it is safe."""
-
-
-def exchange(server: Server, pdu: bytes, what: str) -> Adu:
-    """One request on a connection of its own."""
-    talk = server.connect()
-    answer = server.ask(talk, server.request(pdu), what)
-    talk.close()
-    return answer
-
-
-def exception_must_be(server: Server, code: int, pdu: bytes, what: str) -> None:
-    """The request must give this exception."""
-    answer = exchange(server, pdu, what)
-    if not answer.function & 0x80 or answer.exception != code:
-        raise Missed(f"{what} got {answer.says()}, not exception {code:02X}")
 
 
 @pytest.mark.requirement("PDU-01")

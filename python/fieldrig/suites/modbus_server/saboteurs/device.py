@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .. import places
+from .. import permission, places
 from ..capabilities import Capabilities, Idle, Table
 from ..carriers import CARRIERS, Carrier
 from ..judge import judge
@@ -22,10 +22,11 @@ from .wire import patched
 if TYPE_CHECKING:
     from fieldrig.modbus import Device
 
-LAST = 2499
-FAILING = 2450  # behind the last coil: the habit knows addresses, not tables
-CHANGING = 2460
+LAST = 2599
+FAILING = 2410  # behind the last coil: the habit knows addresses, not tables
+CHANGING = 2420
 MAX_CONNECTIONS = 8
+FUNCTIONS = (1, 2, 3, 4, 5, 6, 15, 16, 22, 23)
 INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
 
 CAPABILITIES = Capabilities(
@@ -42,6 +43,8 @@ CAPABILITIES = Capabilities(
         "coils": Table(first=0, last=2399),
         "discrete": Table(first=0, last=2399),
     },
+    functions=frozenset(FUNCTIONS),
+    permission=permission.parse(["holding:100-2399", "holding:2430-2599", "coils:100-2399"]),
 )
 """What the device declares: everything a row can ask for."""
 

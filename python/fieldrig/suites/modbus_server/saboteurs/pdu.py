@@ -91,14 +91,14 @@ class FailsWithTwo(Patch):
 
 
 SABOTEURS: dict[str, Saboteur] = {
-    "PDU-01": patched(InputsAsHolding, "PDU-05", "PDU-06"),
-    "PDU-02": patched(LongExceptions),
+    "PDU-01": patched(InputsAsHolding, "PDU-05", "PDU-06", "FC04-01", "FC04-02", "FC04-03", "FC04-04"),
+    "PDU-02": patched(LongExceptions, "EXC-03", "EXC-04"),  # which want an exception or nothing
     "PDU-03": patched(LittleEndian),
-    "PDU-04": patched(FewerBits),
+    "PDU-04": patched(FewerBits, "FC01-01", "FC02-01"),
     "PDU-05": patched(NoAddressZero),
     "PDU-06": patched(OneTooMany),
     "PDU-07": patched(Wraps),
     "PDU-08": patched(AddressFirst),
-    "PDU-09": patched(DataFirst),
+    "PDU-09": patched(DataFirst, "EXC-01", "EXC-02"),
     "PDU-10": patched(FailsWithTwo),
 }
