@@ -133,6 +133,12 @@ impl Client {
         self.waiting.len() + self.flying.len()
     }
 
+    /// A request is on its way, or was, and has not ended.
+    #[must_use]
+    pub fn is_sent(&self, ticket: Ticket) -> bool {
+        self.flying.iter().any(|call| call.ticket == ticket)
+    }
+
     /// The transaction id the next request will get, if it is free then.
     pub fn set_next_transaction(&mut self, transaction: u16) {
         self.next_transaction = transaction;

@@ -26,6 +26,7 @@ pub mod ascii;
 pub mod client;
 pub mod client_face;
 mod dissect;
+pub mod gateway;
 pub mod map;
 pub mod monitor;
 pub mod pdu;

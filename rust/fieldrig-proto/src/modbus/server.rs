@@ -22,6 +22,7 @@ mod face;
 mod files;
 mod habits;
 mod identification;
+mod local;
 mod roles;
 mod rtu_side;
 mod settings;
@@ -36,8 +37,10 @@ pub use face::ServerFace;
 pub use files::{Fifos, Files};
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
 pub use identification::Identification;
+pub use local::Local;
 pub use roles::{Roles, role_of};
 pub(super) use settings::{ASCII_DEVICE, RTU_DEVICE, TCP_DEVICE, choice, integer, line_rules, number, text};
+pub use settings::local;
 pub use special::{Extras, UnitConfig};
 
 use super::rtu::LineRules;

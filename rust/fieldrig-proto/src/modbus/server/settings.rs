@@ -20,7 +20,7 @@ use super::behaviour::keys;
 use super::face::ServerFace;
 use super::roles::Roles;
 use super::special::{Extras, UnitConfig};
-use super::{ServerConfig, Transport};
+use super::{Local, ServerConfig, Transport};
 use crate::line::LineSettings;
 use crate::modbus::ascii;
 use crate::modbus::client_face::duration;
@@ -210,11 +210,7 @@ fn further_units(units: &Value, own: &ServerConfig) -> Result<Vec<UnitConfig>, S
         let Value::Table(settings) = value else {
             return Err(error(key, format!("it must be a table, not {}", shown(value))));
         };
-        if let Some((unknown, _)) = settings.iter().find(|(name, _)| OF_UNIT.iter().all(|known| known.name != *name)) {
-            let mut error = error(format!("{key}.{unknown}"), format!("unknown key `{unknown}`"));
-            error.hint = Some(format!("there are {}", OF_UNIT.map(|key| key.name).join(", ")));
-            return Err(error);
-        }
+        check_keys(&format!("{key}."), settings)?;
         let built = unit_of(settings, &own.transport);
         let (bank, functions, extras) = built.map_err(|mut error| {
             error.key = format!("{key}.{}", error.key);
@@ -223,6 +219,30 @@ fn further_units(units: &Value, own: &ServerConfig) -> Result<Vec<UnitConfig>, S
         Ok(UnitConfig { unit, bank, functions, extras })
     };
     entries.iter().map(further).collect()
+}
+
+/// A server without connections, from the settings of a further unit.
+///
+/// # Errors
+/// As of a device; an unknown key.
+pub fn local(settings: &Settings) -> Result<Local, SettingError> {
+    check_keys("", settings)?;
+    let (bank, functions, extras) = unit_of(settings, &Transport::Tcp)?;
+    let mut config = ServerConfig::new(Transport::Tcp, None, bank);
+    (config.functions, config.extras) = (functions, extras);
+    Ok(Local::new(config))
+}
+
+/// Only keys of a further unit.
+fn check_keys(place: &str, settings: &Settings) -> Result<(), SettingError> {
+    match settings.iter().find(|(name, _)| OF_UNIT.iter().all(|known| known.name != *name)) {
+        Some((unknown, _)) => {
+            let mut error = error(format!("{place}{unknown}"), format!("unknown key `{unknown}`"));
+            error.hint = Some(format!("there are {}", OF_UNIT.map(|key| key.name).join(", ")));
+            Err(error)
+        }
+        None => Ok(()),
+    }
 }
 
 /// What one unit has: its tables, its functions and what it holds besides.
