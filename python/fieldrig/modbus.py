@@ -18,10 +18,12 @@ through a serial server). Device only: `tcp://127.0.0.1:0` (a free port), `pty:/
 from __future__ import annotations
 
 from fieldrig._core.modbus import (
+    GATEWAY_HABITS,
     HABITS,
     Answer,
     Client,
     Device,
+    Gateway,
     Monitor,
     Observation,
     Reading,
@@ -34,10 +36,12 @@ from fieldrig._core.modbus import (
 )
 
 __all__ = [
+    "GATEWAY_HABITS",
     "HABITS",
     "Answer",
     "Client",
     "Device",
+    "Gateway",
     "Monitor",
     "Observation",
     "Reading",

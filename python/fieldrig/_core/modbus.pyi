@@ -11,10 +11,12 @@ from fieldrig._core import Dissection, HasInstant, Rig, Span, Stamp
 from fieldrig._core.device import Change
 
 __all__ = [
+    "GATEWAY_HABITS",
     "HABITS",
     "Answer",
     "Client",
     "Device",
+    "Gateway",
     "Monitor",
     "Observation",
     "Reading",
@@ -25,6 +27,9 @@ __all__ = [
     "dissect_rtu",
     "dissect_tcp",
 ]
+
+GATEWAY_HABITS: Final[tuple[tuple[str, str], ...]]
+"""Name and meaning of every habit of an emulated gateway: each breaks one statement about gateways."""
 
 HABITS: Final[tuple[tuple[str, str], ...]]
 """Name and meaning of every habit of an emulated device: each breaks one statement of the standard."""
@@ -385,6 +390,55 @@ class Device:
         """Switches it off: connections break, the wire falls silent."""
     def close(self) -> None:
         """Ends it and closes its port; closing twice is fine."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class Gateway:
+    """An emulated gateway: a server for clients on TCP, a client on one line. It runs when the constructor returns.
+
+    A unit without a route is exception 0x0A, one that does not answer in time or whose answer is damaged 0x0B; everything else
+    a unit says is passed on. On the line there is one request at a time; connections take turns. Unit 0 is a broadcast
+    on the line, which nobody answers; unit 255 is the gateway itself.
+
+    Args:
+        url: where clients find it, `tcp://127.0.0.1:0` (a free port), `memory://NAME`.
+        line: where its devices are: `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`, `wire://NAME`.
+        units: which units there are: unit ids, or a dict from unit on TCP to unit on the line. If not given, 1 to 247.
+        timeout: how long a unit may take to answer; one second if not given.
+        own: the server for unit 255, with keywords of `Device`: `{"holding": {0: [1]}}`. Without it, unit 255 is 0x0A.
+        rig: the rig to share; without one, the gateway has its own.
+
+    Raises:
+        PortError: the address cannot be listened on, the line is missing or busy.
+        UsageError: a malformed URL, duration, route or server.
+    """
+
+    def __new__(
+        cls,
+        url: str = "tcp://127.0.0.1:0",
+        *,
+        line: str,
+        units: Sequence[int] | Mapping[int, int] | None = None,
+        timeout: str | Span | None = None,
+        own: Mapping[str, object] | None = None,
+        rig: Rig | None = None,
+    ) -> Gateway: ...
+    @property
+    def url(self) -> str:
+        """Where a client reaches it."""
+    @property
+    def line(self) -> str:
+        """Where its devices are, as given."""
+    def habit(self, name: str, value: object = None) -> None:
+        """Makes it depart from what it should do; the names are in `GATEWAY_HABITS`. `False` or `"default"` undoes it.
+
+        Raises `UsageError` for an unknown name (the text lists all) or a value that does not fit.
+        """
+    def close(self) -> None:
+        """Ends it and closes its ports; closing twice is fine."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -60,7 +60,7 @@ mod _core {
 
         #[pymodule_export]
         use crate::modbus::{
-            Answer, Client, Device, Monitor, Observation, Reading, adu_rtu, adu_tcp, crc16, describe_points,
+            Answer, Client, Device, Gateway, Monitor, Observation, Reading, adu_rtu, adu_tcp, crc16, describe_points,
             dissect_rtu, dissect_tcp,
         };
 

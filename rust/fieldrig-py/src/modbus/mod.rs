@@ -6,6 +6,7 @@ mod client;
 mod device;
 mod fields;
 mod functions;
+mod gateway;
 mod monitor;
 mod outcome;
 mod point;
@@ -15,6 +16,7 @@ pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp};
 pub(crate) use answer::Answer;
 pub(crate) use client::Client;
 pub(crate) use device::Device;
+pub(crate) use gateway::Gateway;
 pub(crate) use monitor::{Monitor, Observation};
 pub(crate) use point::{Reading, describe_points};
 
@@ -27,5 +29,6 @@ use pyo3::types::PyTuple;
 /// Those of making the tuple.
 pub(crate) fn add_habits(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let habits = fieldrig_proto::modbus::server::HABITS.iter().map(|habit| (habit.name, habit.what));
-    module.add("HABITS", PyTuple::new(module.py(), habits)?)
+    module.add("HABITS", PyTuple::new(module.py(), habits)?)?;
+    module.add("GATEWAY_HABITS", gateway::habits(module.py())?)
 }

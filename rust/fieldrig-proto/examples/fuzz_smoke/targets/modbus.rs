@@ -8,10 +8,11 @@ use fieldrig_proto::endpoint::{Conn, Endpoint, How, Input, Peer, Stamps};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::modbus::client::{Client, Config};
+use fieldrig_proto::modbus::gateway::{GATEWAY_HABITS, Gateway, GatewayConfig, LINE, Routes};
 use fieldrig_proto::modbus::monitor::{self, Monitor};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::{self, LineRules, Traffic};
-use fieldrig_proto::modbus::server::HABITS;
+use fieldrig_proto::modbus::server::{HABITS, local};
 use fieldrig_proto::modbus::{RTU as RTU_PROTOCOL, TCP as TCP_PROTOCOL, tcp};
 use fieldrig_proto::protocol::{Built, Protocol, Role};
 use fieldrig_proto::record::Value;
@@ -68,6 +69,7 @@ pub(super) fn targets() -> Vec<Target> {
             samples: RTU,
             make: || Driver::eater(&[Link::wire("modbus")], || Monitor::new(tolerant()), |_, _, _| {}),
         },
+        Target { name: "modbus: gateway", samples: GATEWAY, make: gateways },
         Target { name: "modbus: monitor, exact", samples: RTU, make: monitor_exact },
         Target { name: "modbus: monitor, TCP", samples: TCP, make: monitor_tcp },
         Target { name: "modbus: dissection", samples: TCP, make: || decoder(dissect) },
@@ -83,11 +85,36 @@ fn dissect(bytes: &[u8]) {
     }
 }
 
+/// Two clients and a line; the line has the last connection number.
+fn gateways() -> Eater {
+    let links = [Link::connection("clients"), Link::connection("clients"), Link::wire(LINE)];
+    let make = || {
+        let own = local(&[("holding".to_owned(), Value::List(vec![Value::Int(1); 20]))]).expect("a server");
+        let (line, timeout) = (Config::rtu_on(&line()), Duration::from_millis(20));
+        Gateway::new(GatewayConfig { line, timeout, routes: Routes::All, own: Some(own) })
+    };
+    Driver::eater(&links, make, |gateway, _, chance| {
+        if chance.below(16) == 0 {
+            let habit = GATEWAY_HABITS[chance.below(GATEWAY_HABITS.len() as u64) as usize];
+            drop(gateway.set_habit(habit.name, &Value::Bool(chance.below(2) == 0)));
+        }
+    })
+}
+
 /// A device of unit 1 with a few of everything, running.
 fn server(protocol: &Protocol) -> Device {
     let raw = |table: &str| (table.to_owned(), Value::List(vec![Value::Int(1); 20]));
     let mut settings: Vec<_> = ["coils", "discrete", "holding", "input"].map(raw).into();
     settings.push(("unit".to_owned(), Value::Int(1)));
+    let table = |key: &str, value: Value| Value::Table(vec![(key.to_owned(), value)]);
+    let texts = (0..5).map(|object| (object.to_string(), Value::Text("x".repeat(90))));
+    settings.extend([
+        ("files".to_owned(), table("4", Value::List(vec![Value::Int(1); 20]))),
+        ("fifos".to_owned(), table("7", Value::List(vec![Value::Int(1); 31]))),
+        ("identification".to_owned(), Value::Table(texts.collect())),
+        ("units".to_owned(), table("2", Value::Table(vec![raw("holding")]))),
+        ("functions".to_owned(), Value::List((1..=0x2b).map(Value::Int).collect())),
+    ]);
     let build = protocol.constructor(Role::Device).expect("Modbus has devices").build;
     let Ok(Built::Face(face)) = build("modbus", &settings) else { panic!("the settings are right") };
     let mut device = Device::new("fuzz", PointStore::new(Vec::new()), Box::new(NoModel), vec![face]);
@@ -269,6 +296,29 @@ const PDUS: &[&[u8]] = &[
     b"\x01\x03\xcd\x6b\x05",
     b"\x03\x06\x02\x2b\x00\x00\x00\x64",
     b"\x83\x02",
+    b"\x07",
+    b"\x07\x6d",
+    b"\x08\x00\x00\xa5\x37",
+    b"\x08\x00\x01\xff\x00",
+    b"\x08\x00\x04\x00\x00",
+    b"\x0b\x00\x00\x01\x08",
+    b"\x0c\x08\x00\x00\x01\x08\x01\x21\x20\x00",
+    b"\x11\x02\x01\xff",
+    b"\x14\x0e\x06\x00\x04\x00\x01\x00\x02\x06\x00\x03\x00\x09\x00\x02",
+    b"\x14\x0c\x05\x06\x0d\xfe\x00\x20\x05\x06\x33\xcd\x00\x40",
+    b"\x15\x0d\x06\x00\x04\x00\x07\x00\x03\x06\xaf\x04\xbe\x10\x0d",
+    b"\x18\x00\x07",
+    b"\x18\x00\x06\x00\x02\x01\xb8\x12\x84",
+    b"\x2b\x0e\x02\x00",
+    b"\x2b\x0e\x01\x83\xff\x02\x02\x00\x01a\x01\x02bc",
+];
+const GATEWAY: &[&[u8]] = &[
+    b"\x00\x01\x00\x00\x00\x06\x01\x03\x00\x00\x00\x01",
+    b"\x00\x02\x00\x00\x00\x06\x00\x06\x00\x00\x00\x01",
+    b"\x00\x03\x00\x00\x00\x06\xff\x03\x00\x00\x00\x01",
+    b"\x00\x04\x00\x00\x00\x02\xfa\x07",
+    b"\x01\x03\x02\x00\xe6\x38\x0e",
+    b"\x01\x83\x02\xc0\xf1",
 ];
 const TCP: &[&[u8]] = &[
     b"\x00\x01\x00\x00\x00\x06\x01\x03\x00\x00\x00\x0a",
