@@ -31,6 +31,7 @@ from fieldrig._core.modbus import (
     adu_tcp,
     crc16,
     describe_points,
+    dissect_ascii,
     dissect_rtu,
     dissect_tcp,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "adu_tcp",
     "crc16",
     "describe_points",
+    "dissect_ascii",
     "dissect_rtu",
     "dissect_tcp",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "adu_tcp",
     "crc16",
     "describe_points",
+    "dissect_ascii",
     "dissect_rtu",
     "dissect_tcp",
 ]
@@ -591,6 +592,9 @@ def crc16(data: bytes, /) -> int:
 
 def dissect_tcp(adu: bytes, /, sender: Literal["client", "server"] = "client") -> Dissection:
     """Takes an ADU of Modbus/TCP apart; any bytes will do, what is wrong becomes a note."""
+
+def dissect_ascii(adu: bytes, /, sender: Literal["client", "server"] = "client") -> Dissection:
+    """Takes an ADU of Modbus ASCII apart; any characters will do, what is wrong becomes a note."""
 
 def dissect_rtu(adu: bytes, /, sender: Literal["client", "server"] = "client") -> Dissection:
     """Takes an ADU of Modbus RTU apart; any bytes will do, what is wrong becomes a note."""

@@ -89,6 +89,24 @@ class Fifo:
 
 
 @dataclass(frozen=True)
+class SerialSide:
+    """Units behind a gateway, by what they do, and its own time-out."""
+
+    unit: int | None = None
+    """Answers."""
+    unrouted: int | None = None
+    """Nobody knows the way to it."""
+    dead: int | None = None
+    """Does not answer."""
+    damaged: int | None = None
+    """Answers with a wrong CRC."""
+    refused: tuple[int, int] | None = None
+    """A holding register of `unit` that it refuses to read, and its exception code."""
+    timeout: float | None = None
+    """How long the gateway waits for a unit (seconds)."""
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Everything that is declared; `None` and empty mean not declared."""
 
@@ -103,6 +121,10 @@ class Capabilities:
     """Both sides of the line may send at the same time."""
     response_time: float | None = None
     """How long the server takes for an answer, at most (seconds)."""
+    character_timeout: float | None = None
+    """How far apart two characters of an ASCII frame may be (seconds)."""
+    line: SerialSide | None = None
+    """What is behind a gateway."""
     outside: str | None = None
     """A local address that is not on the server's access list."""
     tables: Mapping[str, Table] = field(default_factory=dict)
@@ -133,13 +155,15 @@ class Capabilities:
         owner: object = self.tables.get(table, Table()) if table in TABLES else self
         if table == "fifo":
             owner = self.fifo
+        if table == "line":
+            owner = self.line or SerialSide()
         return getattr(owner, key) is not None
 
 
 TABLES = {"holding": 3, "input": 4, "coils": 1, "discrete": 2}
 """The tables and the functions that read them."""
 
-SERIAL = ("alone", "full_duplex", "response_time")
+SERIAL = ("line", "alone", "full_duplex", "response_time", "character_timeout")
 _TOP = (
     *("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", "functions"),
     *("writable", "allow", "max_writes", "files", "damaged", "fifo", "server_id", "security", *SERIAL, *TABLES),
@@ -180,9 +204,11 @@ def parse(document: Mapping[str, Any], beside: Path | None = None) -> Capabiliti
         max_connections=_optional(document, "max_connections", "", 65535),
         max_transactions=_optional(document, "max_transactions", "", 65535),
         idle=_idle(document["idle"]) if "idle" in document else None,
+        line=_line(document["line"]) if "line" in document else None,
         alone=bool(document.get("alone", False)),
         full_duplex=True if document.get("full_duplex", False) else None,
         response_time=_duration(document, "response_time"),
+        character_timeout=_duration(document, "character_timeout"),
         outside=access.get("outside"),
         tables=tables,
         security=_security(document["security"], beside) if "security" in document else None,
@@ -236,13 +262,24 @@ def _read_of(table: Mapping[str, Any], key: str) -> tuple[int, int] | None:
     return function, _integer(value.get("address"), f"security.{key}.address", 65535)
 
 
-def _duration(document: Mapping[str, Any], key: str) -> float | None:
+def _line(table: Mapping[str, Any]) -> SerialSide:
+    units = ("unit", "unrouted", "dead", "damaged")
+    _known(table, (*units, "refused", "timeout"), "line.")
+    refused = table.get("refused")
+    if refused is not None:
+        _known(refused, ("address", "code"), "line.refused.")
+        refused = tuple(_integer(refused.get(key), f"line.refused.{key}", 65535) for key in ("address", "code"))
+    numbers = {key: _optional(table, key, "line.", 247) for key in units}
+    return SerialSide(refused=refused, timeout=_duration(table, "timeout", "line."), **numbers)
+
+
+def _duration(document: Mapping[str, Any], key: str, prefix: str = "") -> float | None:
     import fieldrig
 
     try:
         return fieldrig.duration(document[key]) if key in document else None
     except UsageError as error:
-        raise CapabilityError(f"{key}: {error.message}") from error
+        raise CapabilityError(f"{prefix}{key}: {error.message}") from error
 
 
 def permitting(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 DANGEROUS = frozenset((5, 6, 8, 15, 16, 21, 22, 23, 43, 90))
 """Function codes that change something: writes, diagnostics, and what vendors configure devices by."""
+HARMLESS = tuple(byte for byte in range(256) if byte & 0x7F not in DANGEROUS)
 
 
 def mutated(valid: list[bytes], pdu_at: int, seed: int, count: int) -> Iterator[tuple[str, bytes]]:
@@ -48,7 +49,7 @@ def _damaged(chance: random.Random, valid: list[bytes], pdu_at: int) -> tuple[st
             at = chance.randrange(1, len(frame))
             return f"spliced at byte {at}", bytes(frame[:at] + other[chance.randrange(len(other)) :])
         case _:
-            more = bytes(chance.randrange(256) for _ in range(chance.choice((1, 2, 16, 255))))
+            more = bytes(chance.choice(HARMLESS) for _ in range(chance.choice((1, 2, 16, 255))))
             return f"{len(more)} bytes more", bytes(frame) + more
 
 

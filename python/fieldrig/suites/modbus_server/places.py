@@ -6,7 +6,7 @@ The schemes are those of `fieldrig.modbus.Client`.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -92,9 +92,17 @@ def parse(url: str, line: str | None = None, resolution: float | None = None) ->
         url,
         CARRIERS[name],
         f"{bytes_of}://{rest}",
-        silences(line) if line is not None else None,
+        _silences(name, line),
         fine if resolution is None else resolution,
     )
+
+
+def _silences(carrier: str, line: str | None) -> Silences | None:
+    """Those of RTU; ASCII has none between frames, and one second inside (SL 2.5.2.1)."""
+    if line is None:
+        return None
+    times = silences(line)
+    return replace(times, inside=1.0, between=0.0) if carrier == "ascii" else times
 
 
 def _check_address(url: str, rest: str) -> None:

@@ -32,6 +32,8 @@ class Clock:
     sleep: Callable[[float], None]
 
 
+INSTANT = 1e-9
+"""The shortest time that can be waited (seconds)."""
 LONGEST_FRAME = 513
 """Characters of the longest frame, that of ASCII."""
 
@@ -126,14 +128,15 @@ class Talk:
             cut = len(self._answers)
             undecided = self._carrier.disputed(self._buffer)
             left = deadline - self._clock.now()
+            late = left < INSTANT
             before = len(self._buffer)
             patience = min(left, self._server.timing.settle) if undecided else left
             self._take(lambda new: self._enough(new, count), max(patience, 0.0))
             quiet = len(self._buffer) == before
-            self._cut(complete=(quiet and undecided) or self.ended is not None or left <= 0)
+            self._cut(complete=(quiet and undecided) or self.ended is not None or late)
             if len(self._answers) > cut:
                 deadline = self._clock.now() + patience_for_each
-            elif self.ended is not None or left <= 0:
+            elif self.ended is not None or late:
                 break
         given, self._answers = self._answers[:count], self._answers[count:]
         return given

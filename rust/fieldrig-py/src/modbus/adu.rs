@@ -5,7 +5,7 @@ use crate::error::{Kind, error};
 use crate::value::octets;
 use fieldrig_proto::checksum;
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::modbus::{RTU, TCP, rtu, tcp};
+use fieldrig_proto::modbus::{ASCII, RTU, TCP, rtu, tcp};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -61,6 +61,15 @@ pub(crate) fn dissect_tcp(adu: &Bound<'_, PyAny>, sender: &str) -> PyResult<Diss
 pub(crate) fn dissect_rtu(adu: &Bound<'_, PyAny>, sender: &str) -> PyResult<Dissection> {
     let bytes = octets(adu)?;
     let inner = (RTU.dissect)(&bytes, parse_sender(adu.py(), sender)?);
+    Ok(Dissection { inner, bytes })
+}
+
+/// Takes an ADU of Modbus ASCII apart; any characters will do.
+#[pyfunction]
+#[pyo3(signature = (adu, /, sender = "client"))]
+pub(crate) fn dissect_ascii(adu: &Bound<'_, PyAny>, sender: &str) -> PyResult<Dissection> {
+    let bytes = octets(adu)?;
+    let inner = (ASCII.dissect)(&bytes, parse_sender(adu.py(), sender)?);
     Ok(Dissection { inner, bytes })
 }
 

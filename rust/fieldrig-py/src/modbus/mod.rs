@@ -12,7 +12,7 @@ mod outcome;
 mod point;
 mod url;
 
-pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_rtu, dissect_tcp};
+pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_ascii, dissect_rtu, dissect_tcp};
 pub(crate) use answer::Answer;
 pub(crate) use client::Client;
 pub(crate) use device::Device;

@@ -46,7 +46,7 @@ class Ascii:
     def dissect(self, data: bytes, sender: Literal["client", "server"]) -> list[str]:
         from fieldrig import modbus
 
-        return [modbus.dissect_rtu(data, sender).render()]
+        return [modbus.dissect_ascii(frame.raw, sender).render() for frame in self.split(data, complete=True)]
 
 
 def lrc(data: bytes) -> int:

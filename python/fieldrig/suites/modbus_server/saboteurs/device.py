@@ -63,7 +63,7 @@ PLACES = {
     "rtu": ("wire://line", 1, "rtu"),
     "pty": ("pty://?line=19200+8E1", 1, "rtu"),
     "rtu+tcp": ("rtu+tcp://127.0.0.1:0", 1, "rtu+tcp"),
-    # "ascii": ("ascii+wire://line", 1, "ascii"),
+    "ascii": ("ascii+wire://line", 1, "ascii"),
     "tls": ("", None, "tls"),
     "tls rsa": ("", None, "tls"),
     "front": ("", None, "tls"),

@@ -54,6 +54,20 @@ class AnswersFor(Patch):
         return self.ask_unit(1, pdu) if self.unit in self._units else answer
 
 
+class IgnoresBroadcasts(Patch):
+    """Does not do what is broadcast."""
+
+    def request(self, pdu: bytes) -> bytes | None:
+        return None if self.unit == 0 else pdu
+
+
+class TakesByteCountZero(Patch):
+    """Says that the address is wrong where a byte count is 0."""
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return exception(pdu, 2) if pdu[0] == 16 and pdu[5:6] == b"\0" else answer
+
+
 class AnswersBroadcastReads(Patch):
     """Answers what is broadcast and can be read."""
 
