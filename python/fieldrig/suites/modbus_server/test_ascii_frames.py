@@ -144,3 +144,28 @@ def test_longest_frame_is_taken_and_no_longer_one(server: Server) -> None:
 def test_garbage_before_the_colon_is_ignored(server: Server) -> None:
     for garbage in (b"x", b"0103", b"\r\n", b"~garbage 0123456789 ABCDEF\r\n"):
         answered(server, garbage + plain(server), f"a request behind {garbage!r}")
+
+
+@pytest.mark.requirement("ASC-13")
+def test_delimiter_can_be_changed(server: Server) -> None:
+    text = text_of(request_of(server))
+    restart = text_of(request_of(server, b"\x08\x00\x01\x00\x00"))
+    try:
+        talk = server.connect()
+        talk.send(text_of(request_of(server, b"\x08\x00\x03#\x00")) + b"\r\n", note="# becomes the delimiter")
+        echo = talk.anything()
+        if b"0800032300" not in echo:
+            raise Missed(f"function 08 sub-function 0003 got {echo[:24]!r}, not its echo")
+        talk.send(text + b"\r#", note="a read with the new delimiter")
+        said = talk.anything()
+        if not re.match(rb":[0-9A-F]+\r#$", said):
+            raise Missed(f"a read that ends with CR # got {said[:24]!r}")
+        talk.send(text + b"\r\n", note="a read with the old delimiter")
+        said = talk.anything()
+        if said:
+            raise Missed(f"a read that ends with CR LF got {said[:24]!r} although # is the delimiter")
+    finally:
+        talk = server.connect()
+        talk.send(b"\r#" + restart + b"\r#", note="a restart, with the new delimiter")
+        talk.anything()
+    answered(server, plain(server), "a read after the restart")

@@ -9,6 +9,7 @@ from .lines import foreign_units, framed, request_of, silent, still_answered
 from .outcome import Missed, Undecided
 from .server import Server
 from .test_pdu import UNASSIGNED
+from .test_serial_writes import write_to_another_unit
 
 RESERVED = range(248, 256)
 CANDIDATES = 5
@@ -48,6 +49,8 @@ def test_swapped_crc_is_not_answered(server: Server) -> None:
 
 @pytest.mark.requirement("RTU-04")
 def test_request_to_another_unit_is_not_answered(server: Server) -> None:
+    if server.permission.run("holding", 1) is not None:
+        write_to_another_unit(server)
     there = []
     for unit in foreign_units(server, CANDIDATES):
         talk = server.connect()

@@ -122,4 +122,6 @@ SABOTEURS: dict[str, Saboteur] = {
     "ASC-08": patched(LineFeedIsEnough),
     "ASC-10": patched(TakesLongFrames),
     "ASC-12": patched(WantsTheColonFirst),
+    "ASC-13": patched(KeepsItsDelimiter),
+    "ASC-14": patched(AnswersBroadcasts),
 }

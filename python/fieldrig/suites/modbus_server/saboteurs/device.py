@@ -135,7 +135,7 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
             server = Server(
                 lambda source: ChangingWire(opener(source), device),
                 1,
-                replace(CAPABILITIES, full_duplex=True) if on == "pty" else CAPABILITIES,
+                _declared(on),
                 timing,
                 carrier=CARRIERS[carrier],
                 clock=clock,
@@ -144,6 +144,16 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
             )
             probe(server, device.url)
             yield server
+
+
+def _declared(on: str) -> Capabilities:
+    """What the device declares at a place."""
+    if on == "pty":
+        return replace(CAPABILITIES, full_duplex=True)
+    if on == "ascii":
+        allowed = replace(CAPABILITIES.permission, allow=frozenset({"restart"}))
+        return replace(CAPABILITIES, functions=frozenset((*FUNCTIONS, 8)), permission=allowed)
+    return CAPABILITIES
 
 
 def _tables() -> dict[str, Any]:
