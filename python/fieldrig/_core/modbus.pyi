@@ -259,11 +259,11 @@ class Client:
     def comm_event_log(self, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
         """12 (0x0C) Get Comm Event Log. Fields: `status`, `events`, `messages`, `log` (bytes, the newest first)."""
     def report_server_id(self, *, unit: int | None = None, timeout: str | Span | None = None) -> Answer:
-        """17 (0x11) Report Server ID. Fields: `data`: the id, the run indicator and what else follows the byte count."""
+        """17 (0x11) Report Server ID. Fields: `data`: id, run indicator and whatever else follows the byte count."""
     def read_file(
         self, parts: Sequence[tuple[int, int, int]], *, unit: int | None = None, timeout: str | Span | None = None
     ) -> Answer:
-        """20 (0x14) Read File Record: parts of file, first record and count. Fields: `records`, a tuple for each part."""
+        """20 (0x14) Read File Record: parts of file, first record, count. Fields: `records`, a tuple for each part."""
     def write_file(
         self,
         parts: Sequence[tuple[int, int, Sequence[int]]],
@@ -280,8 +280,8 @@ class Client:
         """43/14 (0x2B/0x0E) Read Device Identification: 1 basic, 2 regular, 3 extended, 4 the one object.
 
         As long as more follows, it asks on; the answer is the last one, with the objects of all. Fields: `code`,
-        `conformity`, `more`, `next`, `objects` (bytes by object number). Raises `ProtocolError`, too, if what is to follow
-        does not lie behind what came.
+        `conformity`, `more`, `next`, `objects` (bytes by object number). Raises `ProtocolError`, too, if what
+        follows does not lie behind what came.
         """
     def encapsulated(
         self, mei: int, data: bytes, *, unit: int | None = None, timeout: str | Span | None = None
@@ -324,8 +324,8 @@ class Device:
         unit: the unit id it answers to, 1 if not given; None: to every one.
         holding, input: registers, by first address: `{0: [1, 2, 3], 100: [7]}`.
         coils, discrete: bits, by first address.
-        functions: the function codes it knows. If not given: those of the tables; on a serial line also 7, 8, 11, 12 and
-            17; and those that `files`, `fifos` and `identification` are for.
+        functions: the function codes it knows. If not given: those of the tables; on a serial line also 7, 8, 11, 12
+            and 17; and those that `files`, `fifos` and `identification` are for.
         files: records of functions 20 and 21: `{4: [1, 2, 3]}` from record 0, or `{4: {100: [7]}}` by first record.
         fifos: queues of function 24, by pointer address.
         identification: objects of function 43/14: `{0: "Vendor", 1: "Code", 2: "1.0"}`; these three are mandatory.
@@ -333,8 +333,8 @@ class Device:
         server_id: id of function 17; the run indicator follows it.
         exception_status: what function 7 gives.
         diagnostic_register: what function 8, sub-function 2 gives until it is cleared.
-        units: further units behind the same line or port, by unit id: `{2: {"holding": {0: [1]}, "functions": [3]}}`, each
-            with any of the keywords above but `unit` and `units`.
+        units: further units behind the same line or port, by unit id: `{2: {"holding": {0: [1]}, "functions": [3]}}`,
+            each with any of the keywords above but `unit` and `units`.
         roles: which role of a client's certificate may do what: `{"Operator": {"functions": [3], "holding": [[0, 99]]},
             "Engineer": "all", "": [43]}`; "" is the NULL role. Without it everybody may do everything.
         map: points, as `points` of a client: a dict, or the path of a map file. `value` and `set_value` reach them.
@@ -371,7 +371,7 @@ class Device:
     def url(self) -> str:
         """Where a client reaches it: `tcp://127.0.0.1:40233`, `rtu:///dev/pts/7?line=9600+8E1`."""
     def get(self, table: str, address: int, count: int = 1, *, unit: int | None = None) -> tuple[int, ...]:
-        """What stands in a table ("holding", "input", "coils", "discrete") of the device or of one of its further `units`.
+        """What stands in a table ("holding", "input", "coils", "discrete") of the device or of one of its `units`.
         Raises `UsageError` outside its ranges."""
     def set(self, table: str, address: int, values: Sequence[int] | int, *, unit: int | None = None) -> Change:
         """Puts values into a table. Raises `UsageError` outside its ranges."""
@@ -400,9 +400,9 @@ class Device:
 class Gateway:
     """An emulated gateway: a server for clients on TCP, a client on one line. It runs when the constructor returns.
 
-    A unit without a route is exception 0x0A, one that does not answer in time or whose answer is damaged 0x0B; everything else
-    a unit says is passed on. On the line there is one request at a time; connections take turns. Unit 0 is a broadcast
-    on the line, which nobody answers; unit 255 is the gateway itself.
+    A unit without a route is exception 0x0A, one that does not answer in time or whose answer is damaged 0x0B; everything
+    else a unit says is passed on. On the line there is one request at a time; connections take turns. Unit 0 is a
+    broadcast on the line, which nobody answers; unit 255 is the gateway itself.
 
     Args:
         url: where clients find it, `tcp://127.0.0.1:0` (a free port), `memory://NAME`.
