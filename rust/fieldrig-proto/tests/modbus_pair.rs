@@ -10,7 +10,7 @@ use fieldrig_proto::modbus::client::{Client, ClientEvent, Config, Exchange, Tick
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::LineRules;
 use fieldrig_proto::modbus::server::{HABITS, ServerFace};
-use fieldrig_proto::modbus::{RTU, TCP};
+use fieldrig_proto::modbus::{ASCII, RTU, TCP, ascii};
 use fieldrig_proto::protocol::{Built, Protocol, Role};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time::{Duration, Span, Stamp};
@@ -21,9 +21,13 @@ enum Route {
     Tcp,
     RtuTolerant,
     RtuExact,
+    AsciiTolerant,
+    AsciiExact,
+    AsciiInTcp,
 }
 
-const ROUTES: [Route; 3] = [Route::Tcp, Route::RtuTolerant, Route::RtuExact];
+const ROUTES: [Route; 6] =
+    [Route::Tcp, Route::RtuTolerant, Route::RtuExact, Route::AsciiTolerant, Route::AsciiExact, Route::AsciiInTcp];
 const LINE: &str = "19200 8E1";
 
 struct Pair {
@@ -51,7 +55,7 @@ fn device(protocol: &Protocol, framing: &str) -> Device {
         ("holding".to_owned(), table(&[("0", table(&[("count", Value::Int(100))]))])),
         ("map".to_owned(), map),
     ];
-    if protocol.name == "modbus-rtu" {
+    if protocol.name != "modbus-tcp" {
         settings.push(("line".to_owned(), LINE.into()));
         settings.push(("framing".to_owned(), framing.into()));
     }
@@ -75,6 +79,16 @@ impl Pair {
             Route::Tcp => (Config::tcp(), device(&TCP, ""), Path::stream().delay(ms(2))),
             Route::RtuTolerant => (Config::rtu_on(&line()), device(&RTU, "tolerant"), Path::wire(LINE)),
             Route::RtuExact => (Config::rtu(LineRules::exact(&line())), device(&RTU, "exact"), Path::wire(LINE)),
+            Route::AsciiTolerant => {
+                (Config::ascii(ascii::Rules::tolerant(&line())), device(&ASCII, "tolerant"), Path::wire(LINE))
+            }
+            Route::AsciiExact => {
+                (Config::ascii(ascii::Rules::exact(&line())), device(&ASCII, "exact"), Path::wire(LINE))
+            }
+            Route::AsciiInTcp => {
+                let path = Path::stream().delay(ms(2)).segments(3);
+                (Config::ascii(ascii::Rules::unpaced()), device(&ASCII, "tolerant"), path)
+            }
         };
         let world = World::new();
         let device = world.add("meter", device);
@@ -181,7 +195,7 @@ fn sixteen_requests_are_in_flight_at_once_and_all_are_answered() {
 
 #[test]
 fn a_slow_device_is_late_not_wrong() {
-    for route in [Route::Tcp, Route::RtuTolerant] {
+    for route in [Route::Tcp, Route::RtuTolerant, Route::AsciiTolerant] {
         let pair = Pair::new(route);
         let write = |value| Request::WriteSingleRegister { address: 1, value };
         let read = Request::ReadHoldingRegisters { address: 1, quantity: 1 };

@@ -69,6 +69,12 @@ impl Rules {
         Rules { character: line.character_time(), limit: PAUSE_LIMIT, slack: Duration::ZERO, lower_case: false }
     }
 
+    /// The same on a carrier on which characters take no time.
+    #[must_use]
+    pub fn without_speed(self) -> Rules {
+        Rules { character: Duration::ZERO, slack: SLACK, ..self }
+    }
+
     /// For carriers on which characters take no time: a wire in memory without a speed, a TCP connection.
     #[must_use]
     pub fn unpaced() -> Rules {

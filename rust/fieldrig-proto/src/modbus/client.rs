@@ -456,6 +456,9 @@ impl Endpoint for Client {
                 None => self.take_tcp(now, bytes, stamps),
                 Some(_) => self.take_line(now, bytes, stamps),
             },
+            (Input::Datagram(conn, _, bytes, stamps), Link::Open(open)) if conn == *open && self.line.is_none() => {
+                self.take_datagram(now, bytes, stamps.at(bytes.len().saturating_sub(1), bytes.len()));
+            }
             (Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun), Link::Open(open))
                 if conn == *open =>
             {

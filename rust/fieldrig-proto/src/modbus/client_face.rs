@@ -25,7 +25,7 @@ mod ask;
 mod settings;
 
 pub use settings::FaceSettings;
-pub(super) use settings::{RTU_CLIENT, TCP_CLIENT, duration};
+pub(super) use settings::{ASCII_CLIENT, RTU_CLIENT, TCP_CLIENT, duration};
 
 use super::client::{Client, ClientEvent, Ticket};
 use crate::device::{Emission, Face, Heard, PointStore};

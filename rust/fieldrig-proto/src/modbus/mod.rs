@@ -65,7 +65,7 @@ pub static UDP: Protocol = Protocol {
     unasked: false,
     half_duplex: false,
     capture_tag: "mbudp",
-    constructors: &[server::TCP_DEVICE],
+    constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT],
 };
 
 /// Modbus RTU.
@@ -89,7 +89,7 @@ pub static ASCII: Protocol = Protocol {
     unasked: false,
     half_duplex: true,
     capture_tag: "data-text-lines",
-    constructors: &[server::ASCII_DEVICE],
+    constructors: &[server::ASCII_DEVICE, client_face::ASCII_CLIENT],
 };
 
 /// For traces: after a length that cannot be gone by, everything is one message.

@@ -47,9 +47,7 @@ impl Rules {
     pub fn over_tcp(&self) -> Rules {
         match self {
             Rules::Rtu(_) => Rules::Rtu(rtu::LineRules::over_tcp()),
-            Rules::Ascii(rules) => {
-                Rules::Ascii(ascii::Rules { character: Duration::ZERO, slack: ascii::Rules::unpaced().slack, ..*rules })
-            }
+            Rules::Ascii(rules) => Rules::Ascii(rules.without_speed()),
         }
     }
 
@@ -112,6 +110,15 @@ impl Assembler {
         }
     }
 
+    /// When a frame that is under way is over at the latest.
+    #[must_use]
+    pub fn frame_deadline(&self) -> Option<Time> {
+        match &self.kind {
+            Kind::Rtu(assembler) => assembler.deadline(),
+            Kind::Ascii { assembler, .. } => assembler.frame_deadline(),
+        }
+    }
+
     /// Ends what is due.
     pub fn expire(&mut self, now: Time) {
         match &mut self.kind {
@@ -155,9 +162,9 @@ impl Assembler {
     }
 
     /// See [`ascii::Assembler::set_delimiter`]; RTU frames have none.
-    pub fn set_delimiter(&mut self, delimiter: u8, keep_former: bool) {
+    pub fn set_delimiter(&mut self, delimiter: u8, also: Option<u8>) {
         if let Kind::Ascii { assembler, .. } = &mut self.kind {
-            assembler.set_delimiter(delimiter, keep_former);
+            assembler.set_delimiter(delimiter, also);
         }
     }
 
@@ -170,6 +177,7 @@ impl Assembler {
         };
         if let Some(fault) = &frame.fault {
             message.problem = Some(Problem::Rtu(rtu::FrameProblem::Line(fault.clone())));
+            message.interrupted = false;
         }
         message
     }
@@ -182,6 +190,9 @@ pub struct Message<'a> {
     pdu: Cow<'a, [u8]>,
     problem: Option<Problem>,
     noise: bool,
+    interrupted: bool,
+    /// Where unit id and PDU begin in the frame.
+    offsets: (usize, usize),
 }
 
 /// What is wrong with a frame as a frame.
@@ -202,7 +213,8 @@ impl<'a> Message<'a> {
         let view = rtu::View(bytes);
         let problem = view.problem().map(Problem::Rtu);
         let noise = bytes.len() < rtu::MIN_ADU;
-        Message { unit: view.unit(), pdu: Cow::Borrowed(view.pdu()), problem, noise }
+        let pdu = Cow::Borrowed(view.pdu());
+        Message { unit: view.unit(), pdu, problem, noise, interrupted: false, offsets: (0, 1) }
     }
 
     /// Of an ASCII frame.
@@ -211,8 +223,11 @@ impl<'a> Message<'a> {
         let mut octets = view.octets();
         octets.pop();
         let unit = (!octets.is_empty()).then(|| octets.remove(0));
-        let problem = view.problem().map(Problem::Ascii);
-        Message { unit, pdu: Cow::Owned(octets), problem, noise: !view.begins() }
+        let problem = view.problem();
+        let ended = view.characters.last() == Some(&view.delimiter);
+        let interrupted = matches!(problem, Some(ascii::FrameProblem::End { .. })) && !ended;
+        let (pdu, problem, noise) = (Cow::Owned(octets), problem.map(Problem::Ascii), !view.begins());
+        Message { unit, pdu, problem, noise, interrupted, offsets: (1, 3) }
     }
 
     /// Unit id, if it is there.
@@ -237,6 +252,18 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn is_noise(&self) -> bool {
         self.noise
+    }
+
+    /// An ASCII frame that another one began before the end of: it is dropped, and the other one counts (SL 2.5.2.1).
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Where unit id and PDU begin in the frame.
+    #[must_use]
+    pub fn offsets(&self) -> (usize, usize) {
+        self.offsets
     }
 }
 

@@ -39,8 +39,10 @@ pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnit
 pub use identification::Identification;
 pub use local::Local;
 pub use roles::{Roles, role_of};
-pub use settings::local;
-pub(super) use settings::{ASCII_DEVICE, RTU_DEVICE, TCP_DEVICE, choice, integer, line_rules, number, text};
+pub(super) use settings::{
+    ASCII_DEVICE, CASE, PAUSE, RTU_DEVICE, TCP_DEVICE, choice, integer, line_rules, number, text,
+};
+pub use settings::{ascii_rules, local};
 pub use special::{Extras, UnitConfig};
 
 use super::rtu::LineRules;

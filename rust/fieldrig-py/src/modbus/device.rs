@@ -2,7 +2,7 @@
 
 use super::{point, url};
 use crate::device::{Change, Emulated};
-use crate::error::{Kind, Owner, error, hinted};
+use crate::error::{Kind, Owner, error};
 use crate::handle::Handle;
 use crate::place;
 use crate::rig::Rig;
@@ -97,9 +97,7 @@ impl Device {
             }
         }
         let points = map.map_or_else(|| Ok(Vec::new()), |map| point::take_map(map, &mut settings))?;
-        let refused = |problem: fieldrig_proto::protocol::SettingError| {
-            hinted(py, Kind::Usage, format!("`{}`: {problem}", problem.key), problem.hint.as_deref())
-        };
+        let refused = |problem| url::setting_error(py, &problem);
         let constructor = place.protocol.constructor(Role::Device);
         let built = constructor.map(|constructor| (constructor.build)(FACE, &settings)).transpose().map_err(refused)?;
         let Some(Built::Face(face)) = built else {

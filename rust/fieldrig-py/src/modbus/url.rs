@@ -1,6 +1,6 @@
 //! URLs of Modbus to ports of the engine and back; `fieldrig_proto::modbus::url` reads them.
 
-use crate::error::{Kind, error, hinted};
+use crate::error::{Kind, hinted};
 use crate::place;
 use crate::rig::Rig;
 use fieldrig_engine::PortSpec;
@@ -8,9 +8,10 @@ use fieldrig_proto::endpoint::Target;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::modbus::client::Config;
 use fieldrig_proto::modbus::rtu::LineRules;
+use fieldrig_proto::modbus::server::ascii_rules;
 use fieldrig_proto::modbus::url::{self, UrlError};
 use fieldrig_proto::modbus::{ASCII, RTU};
-use fieldrig_proto::protocol::Protocol;
+use fieldrig_proto::protocol::{Protocol, SettingError};
 use fieldrig_proto::record::Value;
 use pyo3::prelude::*;
 
@@ -34,17 +35,19 @@ impl Place {
     /// makes a new one.
     ///
     /// # Errors
-    /// `UsageError` for ASCII, which clients do not speak yet.
+    /// `UsageError` for a setting in the URL that is none.
     pub(super) fn config(&self, py: Python<'_>) -> PyResult<Config> {
-        if self.protocol.name == ASCII.name {
-            return Err(error(py, Kind::Usage, "modbus.Client does not speak ASCII yet".to_owned()));
-        }
-        let config = match (&self.line, self.protocol.name == RTU.name) {
+        let config = match &self.line {
+            _ if self.protocol.name == ASCII.name => {
+                let rules = ascii_rules(&self.settings());
+                let rules = rules.map_err(|problem| setting_error(py, &problem))?;
+                Config::ascii(if self.line.is_some() { rules } else { rules.without_speed() })
+            }
             // A wire in memory stamps each byte exactly.
-            (Some(line), _) if self.is_tap() => Config::rtu(LineRules::exact(line)),
-            (Some(line), _) => Config::rtu_on(line),
-            (None, true) => Config::rtu(LineRules::over_tcp()),
-            (None, false) => Config::tcp(),
+            Some(line) if self.is_tap() => Config::rtu(LineRules::exact(line)),
+            Some(line) => Config::rtu_on(line),
+            None if self.protocol.name == RTU.name => Config::rtu(LineRules::over_tcp()),
+            None => Config::tcp(),
         };
         let target = || Target { via: VIA.to_owned(), url: self.again.clone() };
         Ok(Config { reconnect: place::connects(&self.port).then(target), ..config })
@@ -66,6 +69,11 @@ impl Place {
     pub(super) fn is_tap(&self) -> bool {
         matches!(self.port, PortSpec::Tap(_))
     }
+}
+
+/// A setting that its constructor refused, as an exception.
+pub(super) fn setting_error(py: Python<'_>, problem: &SettingError) -> PyErr {
+    hinted(py, Kind::Usage, format!("`{}`: {problem}", problem.key), problem.hint.as_deref())
 }
 
 /// Reads a URL.

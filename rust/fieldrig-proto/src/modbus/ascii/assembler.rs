@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 pub struct Assembler {
     rules: Rules,
     delimiter: u8,
-    /// Ends a frame, too: while it is not known whether the other side has changed its delimiter already.
-    former: Option<u8>,
+    /// Ends a frame, too: while it is not known which one the other side uses.
+    also: Option<u8>,
     open: Option<Frame>,
     /// How many characters the open frame has, those that were dropped included.
     length: usize,
@@ -28,7 +28,7 @@ impl Assembler {
     /// An assembler that waits for CR LF.
     #[must_use]
     pub fn new(rules: Rules) -> Assembler {
-        Assembler { rules, delimiter: LINE_FEED, former: None, open: None, length: 0, done: VecDeque::new() }
+        Assembler { rules, delimiter: LINE_FEED, also: None, open: None, length: 0, done: VecDeque::new() }
     }
 
     /// The character that ends a frame after CR.
@@ -37,18 +37,17 @@ impl Assembler {
         self.delimiter
     }
 
-    /// From the next character on frames end with this after CR; with `former` kept, also as they did (AP 6.8, 08 sub
-    /// 0003).
-    pub fn set_delimiter(&mut self, delimiter: u8, keep_former: bool) {
-        self.former = keep_former.then_some(self.delimiter);
+    /// From the next character on frames end with this after CR, or with `also` (AP 6.8.1, 08 sub-function 0003).
+    pub fn set_delimiter(&mut self, delimiter: u8, also: Option<u8>) {
         self.delimiter = delimiter;
+        self.also = also;
     }
 
     /// A look at what [`Assembler::pop`] gave.
     #[must_use]
     pub fn view<'a>(&self, characters: &'a [u8], lower_case: bool) -> View<'a> {
         let ended = characters.last().copied();
-        let delimiter = self.former.filter(|former| ended == Some(*former)).unwrap_or(self.delimiter);
+        let delimiter = self.also.filter(|also| ended == Some(*also)).unwrap_or(self.delimiter);
         View { characters, delimiter, lower_case }
     }
 
@@ -84,7 +83,7 @@ impl Assembler {
 
     /// Whether a frame ends with this character.
     fn ends(&self, before: Option<u8>, character: u8) -> bool {
-        let is_delimiter = character == self.delimiter || Some(character) == self.former;
+        let is_delimiter = character == self.delimiter || Some(character) == self.also;
         // A delimiter that is a digit ends a frame only after CR.
         is_delimiter && (before == Some(CARRIAGE_RETURN) || !character.is_ascii_hexdigit())
     }
@@ -136,6 +135,13 @@ impl Assembler {
     /// The next frame, or what stood between frames.
     pub fn pop(&mut self) -> Option<Frame> {
         self.done.pop_front()
+    }
+
+    /// When a frame that is under way is over at the latest; what stands between frames harms none.
+    #[must_use]
+    pub fn frame_deadline(&self) -> Option<Time> {
+        let in_frame = self.open.as_ref().is_some_and(|open| open.bytes.first() == Some(&START));
+        self.deadline().filter(|_| in_frame)
     }
 
     /// Nothing is under way.
@@ -250,14 +256,14 @@ mod tests {
     fn another_delimiter_ends_frames_and_may_be_a_digit() {
         for delimiter in [b'%', b'A', b'\n'] {
             let mut assembler = assembler();
-            assembler.set_delimiter(delimiter, false);
+            assembler.set_delimiter(delimiter, None);
             let mut frame = Vec::new();
             Adu { delimiter, ..Adu::new(0xaa, &[0xaa, 1]) }.encode(&mut frame);
             assembler.push(&frame, Stamps::One(at(0)));
             assert_eq!(frames(&mut assembler), [frame]);
         }
         let mut both = assembler();
-        both.set_delimiter(b'%', true);
+        both.set_delimiter(b'%', Some(b'\n'));
         both.push(b":0107F8\r\n:0107F8\r%", Stamps::One(at(0)));
         assert_eq!(frames(&mut both).len(), 2);
     }

@@ -73,14 +73,16 @@ pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>)
                 OnLine::Is(Ok((as_it_is(message.pdu()), vec![Deviation { name: "frame", text: problem.to_string() }])))
             }
             false if message.is_noise() && frame.fault.is_none() => OnLine::Stray("noise".into()),
+            false if message.is_interrupted() => OnLine::Stray("another frame began inside it".into()),
             false => OnLine::Is(Err(problem.to_string())),
         };
     }
+    let (unit_at, pdu_at) = message.offsets();
     let mut deviations = Vec::new();
     if let Some(unit) = message.unit()
         && unit != call.unit
     {
-        let text = format!("unit id at offset 0 is {unit}, {} was asked", call.unit);
+        let text = format!("unit id at offset {unit_at} is {unit}, {} was asked", call.unit);
         if !raw {
             return OnLine::Stray(text);
         }
@@ -90,7 +92,7 @@ pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>)
         let echo = "our own request came back: the adapter has a local echo, which `local_echo` strips";
         return OnLine::Is(Err(echo.into()));
     }
-    OnLine::Is(pdu(call.strictness(), &call.request, message.pdu(), 1).map(|(response, more)| {
+    OnLine::Is(pdu(call.strictness(), &call.request, message.pdu(), pdu_at).map(|(response, more)| {
         deviations.extend(more);
         (response, deviations)
     }))

@@ -9,9 +9,12 @@
 //! - A frame of a unit and function that still owes an answer is `Late`.
 //! - A frame that began before our request was handed to the driver is late.
 //! - After a broadcast the line is left quiet, too: devices need the time to do what it says.
+//! - What stands between ASCII frames, and a frame that another one begins in, is stray (SL 2.5.2.1). The delimiter of
+//!   ASCII frames follows the requests that change it or restart the device (AP 6.8.1).
 
-use super::super::pdu::Request;
-use super::super::pdu::function::EXCEPTION_BIT;
+use super::super::ascii;
+use super::super::pdu::function::{DIAGNOSTICS, EXCEPTION_BIT};
+use super::super::pdu::{Request, Response, sub_function as s, word};
 use super::super::rtu::{BROADCAST, Traffic};
 use super::super::serial::{Assembler, Message, Rules};
 use super::judge::{self, OnLine};
@@ -62,7 +65,7 @@ impl LineSide {
 
     /// When this call may be sent.
     pub(super) fn free_from(&self, call: &Call) -> Time {
-        let frame = self.assembler.deadline().map_or(Time::ZERO, |end| end.min(self.frame_limit));
+        let frame = self.assembler.frame_deadline().map_or(Time::ZERO, |end| end.min(self.frame_limit));
         let debts = if call.again || call.is_stimulus() || matches!(call.request, Request::Raw { .. }) {
             Debts::WaitFor
         } else {
@@ -77,6 +80,10 @@ impl LineSide {
 
     /// A request goes out: what is still pending cannot be its answer.
     pub(super) fn begin(&mut self, now: Time, config: &Config, call: &Call) -> Vec<ClientEvent> {
+        if let Some(next) = next_delimiter(&call.request) {
+            // It is not said which one ends the answer to a request that changes it.
+            self.assembler.set_delimiter(self.assembler.delimiter(), Some(next));
+        }
         self.late_heard = None;
         if is_broadcast(call) {
             self.quiet_limit = now + self.character * call.adu.len() as u32 + config.turnaround;
@@ -156,6 +163,13 @@ impl LineSide {
         self.assembler.delimiter()
     }
 
+    /// A request was answered: it may have changed the delimiter.
+    fn follow(&mut self, asked: &Request, response: &Response) {
+        if let Some(next) = next_delimiter(asked).filter(|_| !matches!(response, Response::Exception(_))) {
+            self.assembler.set_delimiter(next, None);
+        }
+    }
+
     fn strip_echo<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let common = self.echo.iter().zip(bytes).take_while(|(sent, heard)| sent == heard).count();
         if common < self.echo.len() && common < bytes.len() {
@@ -164,6 +178,21 @@ impl LineSide {
             self.echo.drain(..common);
         }
         &bytes[common..]
+    }
+}
+
+/// What ends ASCII frames after a request is done, if it says so: function 08, sub-functions 0003 (change) and 0001
+/// (restart) (AP 6.8.1).
+fn next_delimiter(request: &Request) -> Option<u8> {
+    if request.function() != DIAGNOSTICS {
+        return None;
+    }
+    let mut pdu = Vec::new();
+    request.encode(&mut pdu);
+    match (word(&pdu, 1), &pdu[..]) {
+        (s::CHANGE_ASCII_DELIMITER, [_, _, _, delimiter, 0]) => Some(*delimiter),
+        (s::RESTART_COMMUNICATIONS, [_, _, _, ..]) => Some(ascii::LINE_FEED),
+        _ => None,
     }
 }
 
@@ -232,6 +261,9 @@ impl Client {
     fn take_frame(&mut self, now: Time, frame: Frame) {
         let (Some(line), Some(call)) = (&mut self.line, self.flying.first()) else { return };
         let judged = judge::on_line(call, &frame, &line.assembler.read(&frame));
+        if let OnLine::Is(Ok((response, _))) = &judged {
+            line.follow(&call.request, response);
+        }
         match judged {
             OnLine::Stray(reason) => self.events.push_back(line.stray(frame, &reason, ClientEvent::Unsolicited)),
             OnLine::Is(judgement) => {

@@ -6,6 +6,7 @@
 //! - Ids that are shared on purpose ([`Transactions::Fixed`](super::Transactions), `Colliding`, patched ones) tell nothing:
 //!   an answer is data only if it fits one of the requests that share its id, and no request of that id was given up.
 //!   Else the request ends without data, and says in [`Exchange::doubt`](super::Exchange) that nobody is to blame.
+//! - Over UDP a datagram is one ADU; what is not just that is no answer.
 //! - A length field that cannot be gone by (MG 3.1.3) ends the connection: where the next ADU begins is unknown.
 
 use super::call::Call;
@@ -34,6 +35,23 @@ impl Client {
         self.framer = framer;
         if lost {
             self.close(now, How::Rst);
+        }
+    }
+
+    /// A datagram is one ADU and nothing else, or it is no answer at all (ours: MG has no UDP).
+    pub(super) fn take_datagram(&mut self, now: Time, bytes: &[u8], at: Stamp) {
+        if tcp::adu_length(bytes) == Some(bytes.len()) {
+            return self.take_adu(now, bytes, at);
+        }
+        let reason = tcp::datagram_problem(bytes);
+        let transaction = tcp::View(bytes).transaction();
+        match self.flying.iter().position(|call| Some(call.transaction) == transaction) {
+            Some(index) => {
+                let call = self.flying.swap_remove(index);
+                self.remember(call.transaction, true);
+                self.settle(now, call, bytes, at, Err(reason));
+            }
+            None => self.events.push_back(ClientEvent::Unsolicited(Stray { bytes: bytes.to_vec(), at, reason })),
         }
     }
 

@@ -9,7 +9,7 @@
 use super::ClientFace;
 use crate::endpoint::Target;
 use crate::modbus::client::{Config, LateAnswers};
-use crate::modbus::server::line_rules;
+use crate::modbus::server::{CASE, PAUSE, ascii_rules, line_rules};
 use crate::protocol::{BenchKey, Built, Constructor, Role, SettingError, Settings, setting};
 use crate::record::Value;
 use crate::time::{Duration, parse_duration};
@@ -65,15 +65,25 @@ pub(in crate::modbus) const TCP_CLIENT: Constructor = Constructor {
     },
 };
 
+/// A gateway that polls goes on sooner than a test that must not err.
+const SOON: LateAnswers = LateAnswers { times: 1, at_least: Duration::ZERO };
+
 /// Makes the face of a device that is the Modbus RTU client of a line.
 pub(in crate::modbus) const RTU_CLIENT: Constructor = Constructor {
     role: Role::Client,
     keys: &[UNIT, TIMEOUT, LINE, FRAMING],
     inner: &[],
+    build: |name, settings| build(name, settings, Config { late_answers: SOON, ..Config::rtu(line_rules(settings)?) }),
+};
+
+/// Makes the face of a device that is the Modbus ASCII client of a line.
+pub(in crate::modbus) const ASCII_CLIENT: Constructor = Constructor {
+    role: Role::Client,
+    keys: &[UNIT, TIMEOUT, LINE, FRAMING, PAUSE, CASE],
+    inner: &[],
     build: |name, settings| {
-        // A gateway that polls goes on sooner than a test that must not err.
-        let late_answers = LateAnswers { times: 1, at_least: Duration::ZERO };
-        build(name, settings, Config { late_answers, ..Config::rtu(line_rules(settings)?) })
+        let config = Config { late_answers: SOON, ..Config::ascii(ascii_rules(settings)?) };
+        build(name, settings, config)
     },
 };
 

@@ -66,7 +66,7 @@ impl ServerFace {
         let after = self.diagnoses().map(|diagnosis| diagnosis.delimiter);
         let changed = after.zip(before).find(|(now, before)| now != before);
         if let (Some((delimiter, _)), Some(connection)) = (changed, self.connections.get_mut(index)) {
-            connection.assembler.set_delimiter(delimiter, false);
+            connection.assembler.set_delimiter(delimiter, None);
         }
     }
 }

@@ -280,7 +280,7 @@ pub(in crate::modbus) fn line_rules(settings: &Settings) -> Result<LineRules, Se
 ///
 /// # Errors
 /// A line setting that is none, an unknown framing or case, a pause that is no duration.
-pub(in crate::modbus) fn ascii_rules(settings: &Settings) -> Result<ascii::Rules, SettingError> {
+pub fn ascii_rules(settings: &Settings) -> Result<ascii::Rules, SettingError> {
     let line = line_settings(settings, "19200 7E1")?;
     let exact = is_exact(settings)?;
     let rules = if exact { ascii::Rules::exact(&line) } else { ascii::Rules::tolerant(&line) };
