@@ -21,11 +21,19 @@ pub(crate) fn port(py: Python<'_>, url: &str) -> PyResult<PortSpec> {
 
 /// Opening it means that somebody must be there.
 pub(crate) fn connects(spec: &PortSpec) -> bool {
-    use PortSpec::{MemoryConnect, TcpConnect, TcpConnectFrom, UdpConnect, UnixConnect};
+    use PortSpec::{MemoryConnect, Rfc2217Connect, TcpConnect, TcpConnectFrom, UdpConnect, UnixConnect};
     if let PortSpec::Tls { port, .. } = spec {
         return connects(port);
     }
-    matches!(spec, TcpConnect(_) | TcpConnectFrom { .. } | UdpConnect(_) | UnixConnect(_) | MemoryConnect(_))
+    matches!(
+        spec,
+        TcpConnect(_)
+            | TcpConnectFrom { .. }
+            | Rfc2217Connect { .. }
+            | UdpConnect(_)
+            | UnixConnect(_)
+            | MemoryConnect(_)
+    )
 }
 
 /// A port under a name.
@@ -54,6 +62,9 @@ pub(crate) fn reached(spec: &PortSpec, address: &str) -> String {
     match spec {
         PortSpec::Serial { settings, .. } | PortSpec::Pty { settings, .. } => {
             format!("serial://{address}?line={}", settings.to_string().replace(' ', "+"))
+        }
+        PortSpec::Rfc2217Listen { settings, .. } | PortSpec::Rfc2217Connect { settings, .. } => {
+            format!("rfc2217://{address}?line={}", settings.to_string().replace(' ', "+"))
         }
         PortSpec::UdpListen(_) | PortSpec::UdpConnect(_) => format!("udp://{address}"),
         PortSpec::UnixListen(_) | PortSpec::UnixConnect(_) => format!("unix://{address}"),

@@ -71,13 +71,18 @@ pub(super) fn port_url(port: &str, line: Option<LineSettings>) -> Result<String,
         format!("serial://{port}?{query}")
     } else {
         match query {
-            Some(query) if port.starts_with("serial://") && !port.contains("line=") => {
+            Some(query) if is_line_url(port) && !port.contains("line=") && !port.contains("baud=") => {
                 format!("{port}{}{query}", if port.contains('?') { '&' } else { '?' })
             }
             _ => port.to_owned(),
         }
     };
     check_url(&url).map(|()| url)
+}
+
+/// The URL of a port that has a speed and a format.
+fn is_line_url(port: &str) -> bool {
+    port.starts_with("serial://") || port.starts_with("rfc2217://")
 }
 
 /// `usb:VID:PID` or `usb:VID:PID:SERIAL`.
@@ -99,6 +104,7 @@ fn check_url(url: &str) -> Result<(), (String, String)> {
             PortSpec::TcpConnect(_)
             | PortSpec::TcpConnectFrom { .. }
             | PortSpec::UnixConnect(_)
+            | PortSpec::Rfc2217Connect { .. }
             | PortSpec::Serial { .. },
         ) => Ok(()),
         Ok(_) => Err((format!("`{url}` is no port of a real device"), EXAMPLES.to_owned())),

@@ -2,10 +2,12 @@
 
 use super::wires::{News, Wires};
 use crate::error::EngineError;
+use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::TlsSettings;
 use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
 use crate::port::{Port, PortSpec, open_error, serial::Serial, udp};
 use fieldrig_proto::endpoint::{Conn, Peer, Target, Why};
+use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::time::{Duration, Time};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +29,8 @@ struct Wanted {
     unix: bool,
     /// The local address, if one was chosen.
     source: Option<IpAddr>,
+    /// It carries a serial line with these settings, and DTR driven so (RFC 2217).
+    line: Option<(LineSettings, Option<bool>)>,
     /// The TLS on it.
     tls: Option<Box<TlsSettings>>,
     /// Addresses still to be tried.
@@ -51,8 +55,16 @@ impl Wires {
             return self.refuse(&target.via, format!("{}: virtual time has no real ports", target.url));
         }
         let (via, url) = (target.via.clone(), target.url.clone());
-        let mut wanted =
-            Wanted { via, url, unix: false, source: None, tls: None, rest: Vec::new(), limit: now + CONNECT_LIMIT };
+        let mut wanted = Wanted {
+            via,
+            url,
+            unix: false,
+            source: None,
+            line: None,
+            tls: None,
+            rest: Vec::new(),
+            limit: now + CONNECT_LIMIT,
+        };
         let spec = match spec {
             Ok(PortSpec::Tls { port, settings }) => {
                 wanted.tls = Some(settings);
@@ -64,6 +76,10 @@ impl Wires {
             Ok(PortSpec::TcpConnect(address)) => self.resolve_and_try(wanted, &address),
             Ok(PortSpec::TcpConnectFrom { address, source }) => {
                 wanted.source = Some(source);
+                self.resolve_and_try(wanted, &address);
+            }
+            Ok(PortSpec::Rfc2217Connect { address, settings, dtr }) => {
+                wanted.line = Some((settings, dtr));
                 self.resolve_and_try(wanted, &address);
             }
             Ok(PortSpec::UdpConnect(address)) => match resolve(&address).and_then(|found| udp::connect(&found[0])) {
@@ -190,7 +206,11 @@ impl Wires {
             Ok(port) => port,
             Err(error) => return self.refuse(&what.via, error.to_string()),
         };
-        let peer = Peer { via: what.via.clone(), address, ..Peer::default() };
+        let port = match what.line {
+            None => port,
+            Some((settings, dtr)) => Box::new(Rfc2217Port::new(port, Side::Client { dtr }, settings)),
+        };
+        let peer = Peer { via: what.via.clone(), address, wire: what.line.is_some(), ..Peer::default() };
         if let Err(error) = self.attach(port, peer, true) {
             self.refuse(&what.via, error.to_string());
         }

@@ -81,7 +81,7 @@ impl Wires {
                 let _ = channel.port.command(now, &LineCommand::Break(Duration::ZERO));
             }
             if channel.opening_limit.is_some_and(|at| at <= now) {
-                self.refused(conn, &Refusal::new("the TLS handshake was not done in time"));
+                self.refused(conn, &Refusal::new("the handshake was not done in time"));
             } else if channel.closing_limit.is_some_and(|at| at <= now) {
                 channel.port.reset();
                 self.lose(conn, Why::Local, "the other side did not take the last output");

@@ -93,6 +93,9 @@ impl Wires {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         channel.opening_limit = None;
         let mut peer = channel.peer.clone();
+        if met.version.is_empty() {
+            return self.news.push_back(News::Opened(conn));
+        }
         self.note_met(&mut peer, met);
         if let Some(channel) = self.channels.get_mut(&conn.0) {
             channel.peer = peer;
@@ -124,7 +127,12 @@ impl Wires {
             None => self.in_memory -= 1,
         }
         let why = if channel.bound {
-            let (url, reason) = (format!("tls://{address}"), refusal.reason.clone());
+            let scheme = match (channel.peer.wire, channel.port.is_datagram()) {
+                (true, _) => "rfc2217",
+                (false, true) => "udp",
+                (false, false) => "tls",
+            };
+            let (url, reason) = (format!("{scheme}://{address}"), refusal.reason.clone());
             if !channel.port.is_opening() {
                 self.lost.push(LostPort { via: via.clone(), url: url.clone(), reason: reason.clone(), at: now });
             }

@@ -6,6 +6,7 @@ use super::gate::{Gate, Wish};
 use super::sys::{Epoll, Kick, Ready};
 use crate::clock::Clock;
 use crate::error::EngineError;
+use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::{ClientSide, ServerSide, TlsSettings};
 use crate::log::RunLog;
 use crate::port::Port;
@@ -14,7 +15,7 @@ use crate::port::switchboard::{MemoryListener, Switchboard};
 use crate::trace::{Capture, LinkId};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Action, Conn, How, Peer, Why};
-use fieldrig_proto::line::LineCommand;
+use fieldrig_proto::line::{LineCommand, LineSettings};
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::record::Record;
 use fieldrig_proto::time::{Duration, Stamp, Time};
@@ -60,6 +61,8 @@ pub(super) struct Listening {
     pub(super) via: String,
     /// The TLS on its connections.
     pub(super) tls: Option<Arc<ServerSide>>,
+    /// Its connections carry a serial line with these settings (RFC 2217).
+    pub(super) line: Option<LineSettings>,
     /// Epoll tells of its connections.
     pub(super) watched: bool,
 }
@@ -199,7 +202,21 @@ impl Wires {
         tls: Option<Arc<ServerSide>>,
     ) -> std::io::Result<()> {
         self.epoll.add(listener.fd(), super::sys::IN, Wires::listener_token(self.listeners.len()))?;
-        self.listeners.push(Listening { listener, via: via.to_owned(), tls, watched: true });
+        self.listeners.push(Listening { listener, via: via.to_owned(), tls, line: None, watched: true });
+        Ok(())
+    }
+
+    /// Listens for connections that carry a serial line.
+    pub(crate) fn listen_for_lines(
+        &mut self,
+        via: &str,
+        listener: Listener,
+        line: LineSettings,
+    ) -> std::io::Result<()> {
+        self.listen(via, listener, None)?;
+        if let Some(listening) = self.listeners.last_mut() {
+            listening.line = Some(line);
+        }
         Ok(())
     }
 
@@ -299,6 +316,13 @@ impl Wires {
                 Ok(Some((port, address))) => {
                     let peer = Peer { via: listening.via.clone(), address, ..Peer::default() };
                     let tls = listening.tls.clone();
+                    let (port, peer) = match listening.line {
+                        None => (port, peer),
+                        Some(line) => {
+                            let port = Box::new(Rfc2217Port::new(port, Side::Server, line)) as Box<dyn Port>;
+                            (port, Peer { wire: true, ..peer })
+                        }
+                    };
                     self.accepted(port, peer, tls.as_deref());
                 }
                 Ok(None) => return,

@@ -6,4 +6,5 @@
 //! - A layer knows no protocol above it and no kind of port below it.
 //! - Bytes it hands up arrived when the bytes below that completed them arrived.
 
+pub(crate) mod rfc2217;
 pub(crate) mod tls;

@@ -58,6 +58,22 @@ pub enum PortSpec {
     UdpListen(String),
     /// Send datagrams over UDP to `host:port`, and hear those from there.
     UdpConnect(String),
+    /// The serial line of a serial server at `host:port` (RFC 2217).
+    Rfc2217Connect {
+        /// `host:port`.
+        address: String,
+        /// Speed and format.
+        settings: LineSettings,
+        /// Drive data-terminal-ready on opening; `None` leaves it as it is.
+        dtr: Option<bool>,
+    },
+    /// Be a serial server at `host:port` (RFC 2217), behind which an emulated device answers.
+    Rfc2217Listen {
+        /// `host:port`.
+        address: String,
+        /// Speed and format until a client sets others.
+        settings: LineSettings,
+    },
     /// A serial line.
     Serial {
         /// Device node, or a stable USB name (`usb:0403:6001:FT4XK2`), which is looked up when the port is opened.
@@ -114,6 +130,7 @@ impl PortSpec {
         match self {
             PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
             PortSpec::UdpConnect(address) => PortSpec::UdpListen(address),
+            PortSpec::Rfc2217Connect { address, settings, .. } => PortSpec::Rfc2217Listen { address, settings },
             PortSpec::UnixConnect(path) => PortSpec::UnixListen(path),
             PortSpec::MemoryConnect(name) => PortSpec::MemoryListen(name),
             PortSpec::Tls { port, settings } => PortSpec::Tls { port: Box::new(port.listening()), settings },
@@ -124,7 +141,8 @@ impl PortSpec {
     /// Whether the port is a wire (without beginning and end) rather than a connection.
     #[must_use]
     pub fn is_wire(&self) -> bool {
-        matches!(self, PortSpec::Serial { .. } | PortSpec::Pty { .. } | PortSpec::Memory(_) | PortSpec::Tap(_))
+        use PortSpec::{Memory, Pty, Rfc2217Connect, Rfc2217Listen, Serial, Tap};
+        matches!(self, Serial { .. } | Pty { .. } | Memory(_) | Tap(_) | Rfc2217Connect { .. } | Rfc2217Listen { .. })
     }
 
     /// Whether its line thread polls it, since the kernel stamps nothing on it.
@@ -147,6 +165,7 @@ impl PortSpec {
     pub fn line(&self) -> Option<LineSettings> {
         match self {
             PortSpec::Serial { settings, .. } | PortSpec::Pty { settings, .. } => Some(*settings),
+            PortSpec::Rfc2217Connect { settings, .. } | PortSpec::Rfc2217Listen { settings, .. } => Some(*settings),
             PortSpec::Memory(end) => end.settings(),
             _ => None,
         }
@@ -161,6 +180,8 @@ impl std::fmt::Display for PortSpec {
             PortSpec::TcpConnectFrom { address, source } => write!(f, "tcp://{address}?source={source}"),
             PortSpec::UdpListen(address) => write!(f, "udp-listen://{address}"),
             PortSpec::UdpConnect(address) => write!(f, "udp://{address}"),
+            PortSpec::Rfc2217Connect { address, .. } => write!(f, "rfc2217://{address}"),
+            PortSpec::Rfc2217Listen { address, .. } => write!(f, "rfc2217-listen://{address}"),
             PortSpec::Serial { path, .. } => write!(f, "serial://{}", path.display()),
             PortSpec::Pty { symlink: Some(link), .. } => write!(f, "pty://?link={}", link.display()),
             PortSpec::Pty { symlink: None, .. } => write!(f, "pty://"),
@@ -214,8 +235,8 @@ pub(crate) enum Read {
     Refused(Refusal),
 }
 
-/// Whom a layer met at the other end, and how the connection is secured.
-#[derive(Debug)]
+/// Whom a layer met at the other end, and how the connection is secured; the default is not at all.
+#[derive(Debug, Default)]
 pub(crate) struct Met {
     /// The certificate by which the other side proved who it is.
     pub(crate) certificate: Option<Certificate>,

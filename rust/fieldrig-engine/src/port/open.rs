@@ -4,6 +4,7 @@ use super::stream::{Listener, Stream, await_events, await_writable, begin_tcp, b
 use super::{Look, Met, Port, PortSpec, Read, open_error, pty::Pty, serial::Serial, udp};
 use crate::drive::wires::Wires;
 use crate::error::EngineError;
+use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::Refusal;
 use fieldrig_proto::endpoint::Peer;
 use fieldrig_proto::time::Duration;
@@ -45,6 +46,19 @@ pub(crate) fn open(
             let address = listener.address().to_owned();
             wires.listen(via, listener, side).map_err(failed)?;
             return Ok(address);
+        }
+        PortSpec::Rfc2217Listen { address, settings } => {
+            let listener = resolve(&address).and_then(|found| Listener::tcp(&found[0])).map_err(failed)?;
+            let address = listener.address().to_owned();
+            wires.listen_for_lines(via, listener, settings).map_err(failed)?;
+            return Ok(address);
+        }
+        PortSpec::Rfc2217Connect { address, settings, dtr } => {
+            let stream = Box::new(connect_tcp(&url, &address, None, go_on)?);
+            let mut port = Rfc2217Port::new(stream, Side::Client { dtr }, settings);
+            let hint = "does a serial server speak RFC 2217 on this port?";
+            shake_hands(wires, &mut port, &url, ("setting of the line", hint), go_on)?;
+            (Box::new(port), address, true)
         }
         PortSpec::UdpListen(address) => {
             let listener = resolve(&address).and_then(|found| Listener::udp(&found[0])).map_err(failed)?;
@@ -96,7 +110,8 @@ pub(crate) fn open(
         None => port,
         Some(settings) => {
             let mut port = wires.secure(port, via, (&url, &address), &settings)?;
-            let met = shake_hands(wires, &mut port, &url, go_on)?;
+            let words = ("TLS handshake", "does it speak TLS on this port?");
+            let met = shake_hands(wires, &mut port, &url, words, go_on)?;
             wires.note_met(&mut peer, met);
             Box::new(port)
         }
@@ -110,6 +125,7 @@ fn shake_hands(
     wires: &Wires,
     port: &mut dyn Port,
     url: &str,
+    (what, hint): (&str, &str),
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Met, EngineError> {
     let limit = Instant::now() + LIMIT;
@@ -131,12 +147,11 @@ fn shake_hands(
                 });
             }
             Read::Nothing => {}
-            _ => return Err(broken("it ended during the TLS handshake".to_owned())),
+            _ => return Err(broken(format!("it ended during the {what}"))),
         }
         if Instant::now() >= limit {
-            let hint = Some("does it speak TLS on this port?".to_owned());
-            let what = "no answer to the TLS handshake".to_owned();
-            return Err(EngineError::Port { url: url.to_owned(), what, hint });
+            let what = format!("no answer to the {what}");
+            return Err(EngineError::Port { url: url.to_owned(), what, hint: Some(hint.to_owned()) });
         }
         if !go_on() {
             return Err(EngineError::Interrupted);

@@ -5,6 +5,7 @@ use super::udp::Others;
 use super::{Arrival, Look, Port, Read};
 use crate::clock::KernelStamps;
 use crate::drive::sys::{check, check_size, own};
+use crate::layer::tls::Refusal;
 use fieldrig_proto::time::{Duration, Time};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -123,6 +124,9 @@ impl Port for Stream {
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 Read::Nothing
+            }
+            Err(error) if self.datagrams && error.kind() == io::ErrorKind::ConnectionRefused => {
+                Read::Refused(Refusal::new("nobody takes datagrams there (ICMP says that the port is unreachable)"))
             }
             Err(error) => Read::Reset(error.to_string()),
         }

@@ -26,6 +26,8 @@ const SCHEMES: &[(&str, &str)] = &[
     ("tls-listen", "tls-listen://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key"),
     ("udp", "udp://192.168.1.5:502"),
     ("udp-listen", "udp-listen://127.0.0.1:0"),
+    ("rfc2217", "rfc2217://192.168.1.7:4001?line=9600+8E1"),
+    ("rfc2217-listen", "rfc2217-listen://127.0.0.1:0?line=9600+8E1"),
     ("serial", "serial:///dev/ttyUSB0?line=9600+8E1"),
     ("pty", "pty://?line=9600+8E1"),
     ("unix", "unix:///run/device.sock"),
@@ -72,6 +74,15 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
         "wire" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::Tap),
         "memory" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryConnect),
         "memory-listen" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryListen),
+        "rfc2217" => {
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr"])?;
+            let (address, settings) = (parts.address()?, parts.line()?);
+            Ok(PortSpec::Rfc2217Connect { address, settings, dtr: parts.switch("dtr")? })
+        }
+        "rfc2217-listen" => {
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop"])?;
+            Ok(PortSpec::Rfc2217Listen { address: parts.address()?, settings: parts.line()? })
+        }
         "serial" => {
             let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr"])?;
             Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, dtr: parts.switch("dtr")? })

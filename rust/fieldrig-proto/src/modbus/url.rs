@@ -43,6 +43,11 @@ pub const FORMS: &[Form] = &[
     form("ascii", "ascii:///dev/ttyUSB0?line=9600+7E1", "ASCII on a serial line"),
     form("rtu+tcp", "rtu+tcp://192.168.1.7:4001", "RTU frames inside a TCP connection"),
     form("ascii+tcp", "ascii+tcp://192.168.1.7:4001", "ASCII frames inside a TCP connection"),
+    form(
+        "rtu+rfc2217",
+        "rtu+rfc2217://192.168.1.7:4001?line=9600+8E1",
+        "RTU on the serial line of a serial server (RFC 2217); `ascii+rfc2217` is ASCII",
+    ),
     form("pty", "pty://?line=9600+8E1", "RTU on a pseudo terminal; `rtu+pty` is the same, `ascii+pty` is ASCII"),
     form("memory", "memory://meter", "Modbus/TCP in the memory of a rig"),
     form("wire", "wire://bus485", "RTU on a wire in memory; `ascii+wire` is ASCII"),
@@ -61,12 +66,14 @@ const CARRIERS: &[(&str, Option<Framing>)] = &[
     ("serial", Some(Framing::Rtu)),
     ("pty", Some(Framing::Rtu)),
     ("wire", Some(Framing::Rtu)),
+    ("rfc2217", Some(Framing::Rtu)),
+    ("rfc2217-listen", Some(Framing::Rtu)),
     ("unix", None),
     ("unix-listen", None),
 ];
 
 /// Carriers with a speed and a format.
-const LINES: [&str; 2] = ["serial", "pty"];
+const LINES: [&str; 4] = ["serial", "pty", "rfc2217", "rfc2217-listen"];
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Framing {
@@ -289,6 +296,8 @@ mod tests {
             ("tls-listen://h:0?key=k.pem", "modbus-tls", "tls-listen://h:0?key=k.pem"),
             ("udp://h:502", "modbus-udp", "udp://h:502"),
             ("udp-listen://127.0.0.1:0", "modbus-udp", "udp-listen://127.0.0.1:0"),
+            ("rfc2217://h:1", "modbus-rtu", "rfc2217://h:1?line=19200+8E1"),
+            ("ascii+rfc2217-listen://h:0?baud=9600", "modbus-ascii", "rfc2217-listen://h:0?line=9600+7E1"),
             ("rtu:///dev/ttyUSB0", "modbus-rtu", "serial:///dev/ttyUSB0?line=19200+8E1"),
             (
                 "rtu:///dev/ttyUSB0?baud=9600&parity=none&dtr=off",

@@ -1,0 +1,383 @@
+//! A connection that carries a serial line, as a port.
+
+use super::option::{self, BY_SERVER, Setting};
+use super::telnet::{COM_PORT, Said, Telnet, put_com_port, put_data};
+use crate::layer::tls::Refusal;
+use crate::port::{Arrival, Look, Port, Read};
+use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
+use fieldrig_proto::time::{Duration, Stamp, Time};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+
+/// How much one look at the port below takes.
+const RAW: usize = 16 * 1024;
+/// How long a serial server may have held a byte back: as a USB adapter, of which one may stand behind it.
+const HELD_BACK: Duration = Duration::from_millis(20);
+/// So much output waits here before nothing more is taken.
+const MOST_OUTPUT: usize = 64 * 1024;
+
+/// Which side of the line we are.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// The serial port is at the other end.
+    Client {
+        /// Drive data-terminal-ready on opening; `None` leaves it as it is.
+        dtr: Option<bool>,
+    },
+    /// We have the serial port.
+    Server,
+}
+
+/// A connection that carries a serial line.
+pub(crate) struct Rfc2217Port {
+    below: Box<dyn Port>,
+    side: Side,
+    settings: LineSettings,
+    telnet: Telnet,
+    /// The other side has to confirm these yet.
+    unconfirmed: Vec<Setting>,
+    opening: bool,
+    /// COM-PORT-OPTION was agreed on, and the settings were sent.
+    agreed: bool,
+    refused: Option<String>,
+    /// The other side wants no data for now.
+    suspended: bool,
+    /// Data that wait for the other side to want them again.
+    held: Vec<u8>,
+    outgoing: Vec<u8>,
+    written: usize,
+    /// Data that did not fit into the last look, and when they came.
+    incoming: VecDeque<u8>,
+    arrival: Arrival,
+    events: VecDeque<LineEvent>,
+    /// Modem lines as the other side of the cable sees ours: who listens only.
+    modem: u8,
+    raw: Box<[u8]>,
+}
+
+impl Rfc2217Port {
+    /// Puts the layer on a connection; `settings` are those of the line.
+    pub(crate) fn new(below: Box<dyn Port>, side: Side, settings: LineSettings) -> Rfc2217Port {
+        let mut port = Rfc2217Port {
+            below,
+            side,
+            settings,
+            telnet: Telnet::default(),
+            unconfirmed: Vec::new(),
+            opening: side != Side::Server,
+            agreed: false,
+            refused: None,
+            suspended: false,
+            held: Vec::new(),
+            outgoing: Vec::new(),
+            written: 0,
+            incoming: VecDeque::new(),
+            arrival: Arrival::Unstamped,
+            events: VecDeque::new(),
+            modem: option::CTS | option::DSR | option::DCD,
+            raw: vec![0; RAW].into_boxed_slice(),
+        };
+        port.telnet.offer(&mut port.outgoing);
+        port
+    }
+
+    fn is_client(&self) -> bool {
+        self.side != Side::Server
+    }
+
+    /// Says a command of COM-PORT-OPTION.
+    fn say(&mut self, command: u8, value: &[u8]) {
+        let code = if self.is_client() { command } else { command.wrapping_add(BY_SERVER) };
+        put_com_port(&mut self.outgoing, code, value);
+    }
+
+    fn set(&mut self, settings: &LineSettings) {
+        for setting in option::settings_of(settings) {
+            self.say(setting.command, &setting.value);
+            self.unconfirmed.retain(|other| other.command != setting.command);
+            self.unconfirmed.push(setting);
+        }
+        self.settings = *settings;
+    }
+
+    /// What was read from below: data apart from what was said.
+    fn take(&mut self, count: usize) {
+        let mut data = Vec::new();
+        let said = self.telnet.take(&self.raw[..count], &mut data, &mut self.outgoing);
+        // What the line said before it was ours is nobody's.
+        if !self.opening {
+            self.incoming.extend(data);
+        }
+        for said in said {
+            match said {
+                Said::Agreed(COM_PORT) if self.is_client() && !self.agreed => self.begin(),
+                Said::Refused(COM_PORT) if self.opening => {
+                    self.refuse("it does not do COM-PORT-OPTION (RFC 2217): is it a plain Telnet or TCP port?");
+                }
+                Said::Agreed(_) | Said::Refused(_) => {}
+                Said::ComPort(code, value) if self.is_client() => self.hear_server(code, &value),
+                Said::ComPort(code, value) => self.hear_client(code, &value),
+            }
+        }
+    }
+
+    /// The option is agreed on: the line is set.
+    fn begin(&mut self) {
+        self.agreed = true;
+        let settings = self.settings;
+        self.set(&settings);
+        self.say(option::SET_CONTROL, &[option::NO_FLOW_CONTROL]);
+        if let Side::Client { dtr: Some(on) } = self.side {
+            self.say(option::SET_CONTROL, &[if on { option::DTR_ON } else { option::DTR_OFF }]);
+        }
+        self.say(option::SET_LINESTATE_MASK, &[option::LINE_MASK]);
+        self.say(option::SET_MODEMSTATE_MASK, &[0xff]);
+        self.say(option::PURGE_DATA, &[option::PURGE_BOTH]);
+    }
+
+    fn refuse(&mut self, why: impl Into<String>) {
+        self.refused.get_or_insert(why.into());
+    }
+
+    fn hear_server(&mut self, code: u8, value: &[u8]) {
+        let command = code.wrapping_sub(BY_SERVER);
+        if let Some(index) = self.unconfirmed.iter().position(|setting| setting.command == command) {
+            let wanted = self.unconfirmed.remove(index);
+            if wanted.value != value {
+                let is = option::shown(command, value);
+                self.refuse(format!("the serial server refused {}: it says {is}", wanted.text));
+            }
+            return;
+        }
+        match (command, value) {
+            (option::NOTIFY_LINESTATE, [state]) => self.events.extend(option::line_events(*state)),
+            (option::NOTIFY_MODEMSTATE, [state]) if !self.opening => self.events.push_back(option::modem_event(*state)),
+            (option::FLOWCONTROL_SUSPEND, _) => self.suspended = true,
+            (option::FLOWCONTROL_RESUME, _) => {
+                self.suspended = false;
+                self.outgoing.append(&mut self.held);
+            }
+            _ => {}
+        }
+    }
+
+    /// A client tells us how to set our serial port.
+    fn hear_client(&mut self, command: u8, value: &[u8]) {
+        match (command, value) {
+            (option::SIGNATURE, _) => self.say(option::SIGNATURE, b"fieldrig"),
+            (option::SET_BAUDRATE..=option::SET_STOPSIZE, value) => {
+                let before = self.settings;
+                option::apply(&mut self.settings, command, value);
+                if self.settings != before {
+                    self.events.push_back(LineEvent::Settings(self.settings));
+                }
+                let now = option::settings_of(&self.settings).into_iter().find(|setting| setting.command == command);
+                self.say(command, &now.map(|setting| setting.value).unwrap_or_default());
+            }
+            (option::SET_CONTROL, [control]) => self.control(*control),
+            (option::FLOWCONTROL_SUSPEND, _) => self.suspended = true,
+            (option::FLOWCONTROL_RESUME, _) => {
+                self.suspended = false;
+                self.outgoing.append(&mut self.held);
+            }
+            (option::SET_LINESTATE_MASK | option::PURGE_DATA, value) => self.say(command, value),
+            (option::SET_MODEMSTATE_MASK, value) => {
+                self.say(command, value);
+                let modem = self.modem;
+                self.say(option::NOTIFY_MODEMSTATE, &[modem]);
+            }
+            _ => {}
+        }
+    }
+
+    /// The client drives its lines, crossed as in a null modem: its RTS is our CTS, its DTR our DSR and DCD.
+    fn control(&mut self, control: u8) {
+        let modem = |cts, dsr| LineEvent::Modem { cts, dsr, ri: false, dcd: dsr };
+        match control {
+            option::BREAK_ON => self.events.push_back(LineEvent::Break),
+            option::DTR_ON | option::DTR_OFF => self.events.push_back(modem(true, control == option::DTR_ON)),
+            option::RTS_ON | option::RTS_OFF => self.events.push_back(modem(control == option::RTS_ON, true)),
+            _ => {}
+        }
+        self.say(option::SET_CONTROL, &[control]);
+    }
+
+    /// Writes what waits, as far as the port below takes it.
+    fn push(&mut self, now: Time) -> io::Result<()> {
+        while self.written < self.outgoing.len() {
+            match self.below.write(now, &self.outgoing[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.outgoing.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// What waits inside, if anything does.
+    fn give(&mut self, buffer: &mut [u8]) -> Option<Read> {
+        if let Some(why) = &self.refused {
+            let why = why.clone();
+            return Some(if self.opening { Read::Refused(Refusal::new(why)) } else { Read::HungUp(why) });
+        }
+        if self.opening && self.agreed && self.unconfirmed.is_empty() {
+            self.opening = false;
+            return Some(Read::Opened(Box::default()));
+        }
+        if self.opening {
+            return None;
+        }
+        let count = self.incoming.len().min(buffer.len());
+        if count == 0 {
+            return self.events.pop_front().map(Read::Line);
+        }
+        for (to, from) in buffer.iter_mut().zip(self.incoming.drain(..count)) {
+            *to = from;
+        }
+        Some(Read::Bytes(count, self.arrival))
+    }
+
+    /// When what comes now may have been on the line.
+    fn on_the_line(&self, arrival: Arrival, stamps: &[Stamp]) -> Arrival {
+        let (Arrival::Last(stamp) | Arrival::Together(stamp)) = arrival else {
+            // Ports in memory stamp each byte; of those that are data only the last instant is kept.
+            return stamps.last().map_or(Arrival::Unstamped, |stamp| Arrival::Together(*stamp));
+        };
+        let earliest = if self.is_client() { stamp.earliest() - HELD_BACK } else { stamp.earliest() };
+        let stamp = Stamp::between(earliest, stamp.latest());
+        if let Arrival::Last(_) = arrival { Arrival::Last(stamp) } else { Arrival::Together(stamp) }
+    }
+}
+
+impl Port for Rfc2217Port {
+    fn fd(&self) -> Option<RawFd> {
+        self.below.fd()
+    }
+
+    fn read(&mut self, look: Look<'_>) -> Read {
+        let Look { clock, since, buffer, stamps, .. } = look;
+        loop {
+            if let Err(error) = self.push(clock.now()) {
+                return self.ended(error.to_string());
+            }
+            if let Some(found) = self.give(buffer) {
+                return found;
+            }
+            stamps.clear();
+            let below = Look { clock, since, wait: false, buffer: &mut self.raw, stamps };
+            match self.below.read(below) {
+                Read::Bytes(count, arrival) => {
+                    self.arrival = self.on_the_line(arrival, stamps);
+                    self.take(count);
+                }
+                Read::Finished => return self.ended("the other side closed the connection".to_owned()),
+                Read::Reset(why) | Read::HungUp(why) => return self.ended(why),
+                Read::Nothing => return Read::Nothing,
+                other => return other,
+            }
+        }
+    }
+
+    fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize> {
+        if self.outgoing.len() - self.written + self.held.len() > MOST_OUTPUT {
+            self.push(now)?;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let suspended = self.suspended;
+        put_data(if suspended { &mut self.held } else { &mut self.outgoing }, bytes);
+        self.push(now)?;
+        Ok(bytes.len())
+    }
+
+    fn is_opening(&self) -> bool {
+        self.opening
+    }
+
+    fn holds_input(&self) -> bool {
+        !self.incoming.is_empty() || !self.events.is_empty() || self.refused.is_some()
+    }
+
+    fn holds_output(&self) -> bool {
+        self.written < self.outgoing.len()
+    }
+
+    fn flush(&mut self, now: Time) -> io::Result<()> {
+        self.push(now)
+    }
+
+    fn left_by(&self) -> Time {
+        if self.holds_output() || !self.held.is_empty() { Time::FAR } else { self.below.left_by() }
+    }
+
+    fn finish(&mut self) {
+        self.below.finish();
+    }
+
+    fn reset(&mut self) {
+        self.below.reset();
+    }
+
+    fn command(&mut self, now: Time, command: &LineCommand) -> io::Result<()> {
+        if self.is_client() {
+            let control = match command {
+                LineCommand::Settings(settings) => {
+                    self.set(settings);
+                    return self.push(now);
+                }
+                LineCommand::Break(length) if length.is_zero() => option::BREAK_OFF,
+                LineCommand::Break(_) => option::BREAK_ON,
+                LineCommand::Dtr(on) => {
+                    if *on {
+                        option::DTR_ON
+                    } else {
+                        option::DTR_OFF
+                    }
+                }
+                LineCommand::Rts(on) => {
+                    if *on {
+                        option::RTS_ON
+                    } else {
+                        option::RTS_OFF
+                    }
+                }
+            };
+            self.say(option::SET_CONTROL, &[control]);
+            return self.push(now);
+        }
+        let bits = match command {
+            LineCommand::Settings(settings) => {
+                self.settings = *settings;
+                return Ok(());
+            }
+            LineCommand::Break(length) if length.is_zero() => return Ok(()),
+            LineCommand::Break(_) => {
+                self.say(option::NOTIFY_LINESTATE, &[option::BREAK]);
+                return self.push(now);
+            }
+            LineCommand::Dtr(on) => (option::DSR | option::DCD, *on),
+            LineCommand::Rts(on) => (option::CTS, *on),
+        };
+        self.modem = if bits.1 { self.modem | bits.0 } else { self.modem & !bits.0 };
+        let modem = self.modem;
+        self.say(option::NOTIFY_MODEMSTATE, &[modem]);
+        self.push(now)
+    }
+
+    fn wire_time(&self, bytes: usize) -> Duration {
+        self.settings.character_time() * u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+impl Rfc2217Port {
+    /// To an endpoint a connection that ends is a port that went away.
+    fn ended(&self, why: String) -> Read {
+        match self.opening {
+            true => Read::Refused(Refusal::new(format!("{why}, before the line was set"))),
+            false => Read::HungUp(why),
+        }
+    }
+}
