@@ -128,7 +128,8 @@ class Client:
 
     Args:
         url: `tcp://host:port`, `tls://host:802?ca=ca.pem&cert=client.pem&key=client.key`,
-            `rtu:///dev/ttyUSB0?line=9600+8E1`, `rtu+tcp://host:port`.
+            `udp://host:port`, `rtu:///dev/ttyUSB0?baud=19200&parity=even`, `ascii:///dev/ttyUSB0?line=9600+7E1`,
+            `rtu+tcp://host:port`, `rtu+rfc2217://host:port?line=9600+8E1`; docs/modbus.md has all of them.
         unit: unit id of the device, unless a call names another.
         timeout: how long an answer may take, unless a call says otherwise; one second if not given.
         points: where named points are: `{"voltage": {"table": "input", "address": 0, "type": "u16", "scale": 0.1}}`,
@@ -320,7 +321,8 @@ class Device:
         url: where it listens: `tcp://127.0.0.1:0` (a free port),
             `tls://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key` (clients must have a certificate),
             `pty://?line=9600+8E1` (a new pty),
-            `rtu:///dev/ttyUSB0?line=9600+8E1`.
+            `rtu:///dev/ttyUSB0?line=9600+8E1`, `udp://127.0.0.1:0`, `ascii+pty://`, `rtu+rfc2217://127.0.0.1:0`;
+            docs/modbus.md has all of them.
         unit: the unit id it answers to, 1 if not given; None: to every one.
         holding, input: registers, by first address: `{0: [1, 2, 3], 100: [7]}`.
         coils, discrete: bits, by first address.
