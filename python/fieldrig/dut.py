@@ -214,14 +214,49 @@ class Dut:
         self._bench.rig.log("habit", device=self.name, link=link, habit=name, value=str(value))
         return Action(f"habit {name}", since(at, done), done)
 
+    def rule(self, link: str, /, **keys: object) -> _core.modbus.Rule:
+        """Adds a rule to an emulated Modbus server until the test ends; a stimulus::
+
+            slow = meter.rule("modbus", when={"address": 7}, delay="300ms", count=2)
+
+        Args:
+            link: the link (the face of the model).
+            keys: the keys of a rule, as in a model file; `from_` stands for `from`. docs/modbus.md lists them.
+
+        Returns:
+            The rule: `on()`, `off()`, `remove()`, `matched`, `applied`.
+
+        Raises:
+            UsageError: the device is not emulated; the link is no Modbus server; what is wrong with the rule.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.rule(): only an emulated device has rules; this one is real")
+        at = self.timeline.approach() or self._bench.rig.now()
+        rule = self.emulated.rule(self._face(link), **keys)
+        self.timeline.stimulus(at)
+        self._bench.rig.log("rule", device=self.name, link=link, rule=rule.name, what=rule.what)
+        return rule
+
+    def rules(self, link: str, /) -> dict[str, _core.modbus.Rule]:
+        """The rules of an emulated Modbus server by name, those of its model first.
+
+        Raises:
+            UsageError: the device is not emulated; the link is no Modbus server.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.rules(): only an emulated device has rules; this one is real")
+        return self.emulated.rules(self._face(link))
+
     def restart(self) -> None:
-        """A new test begins: its habits are those of the standard again, its points go back if the bench file says so.
+        """A new test begins: its habits are those of the standard again, its rules those of its model and
+        begin anew, its points go back if the bench file says so.
 
         The bench lets the cursors start anew once all devices are put back.
         """
         if self.emulated is not None:
             for face, name in self._habits:
                 self.emulated.habit(face, name, "default")
+            self.emulated.reset_rules()
             if "points" in self._native.reset:
                 self.emulated.reset_points()
         for end in self._links.values():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from fieldrig._core import HasInstant, Span, Stamp
+from fieldrig._core.modbus import Rule
 
 __all__ = ["Change", "Device", "Turn"]
 
@@ -45,6 +46,16 @@ class Device:
 
         Raises `UsageError` for an unknown face or habit (the text lists all) and a value that does not fit.
         """
+    def rule(self, face: str, /, **keys: object) -> Rule:
+        """Adds a rule to a Modbus face: it comes last, and so wins. The keys are those of a rule in a model file;
+        `from_` stands for `from`.
+
+        Raises `UsageError`: what is wrong with it; the face is no Modbus server.
+        """
+    def rules(self, face: str, /) -> dict[str, Rule]:
+        """The rules of a Modbus face by name, in order. Raises `UsageError` for another face."""
+    def reset_rules(self) -> None:
+        """Puts the rules of every Modbus face back to those of the model, switched as there; they begin anew."""
     @property
     def raised(self) -> str | None:
         """What its model raised, and where, if it did since `clear_raised`; the device lost power with it."""

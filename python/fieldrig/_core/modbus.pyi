@@ -20,6 +20,7 @@ __all__ = [
     "Monitor",
     "Observation",
     "Reading",
+    "Rule",
     "adu_rtu",
     "adu_tcp",
     "crc16",
@@ -314,6 +315,30 @@ class Client:
     ) -> None: ...
 
 @final
+class Rule:
+    """A rule of an emulated Modbus server. Every method raises `UsageError` once it was removed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def what(self) -> str:
+        """What it does, as it was written."""
+    @property
+    def is_on(self) -> bool: ...
+    @property
+    def matched(self) -> int:
+        """How many requests matched since it was switched on."""
+    @property
+    def applied(self) -> int:
+        """How many of these it applied to; each is a record `modbus.rule` in the run log."""
+    def on(self) -> None:
+        """Switches it on; if it was off, its schedule begins anew."""
+    def off(self) -> None:
+        """Switches it off."""
+    def remove(self) -> None:
+        """Takes it away."""
+
+@final
 class Device:
     """An emulated Modbus device, running when the constructor returns.
 
@@ -340,11 +365,14 @@ class Device:
         roles: which role of a client's certificate may do what: `{"Operator": {"functions": [3], "holding": [[0, 99]]},
             "Engineer": "all", "": [43]}`; "" is the NULL role. Without it everybody may do everything.
         map: points, as `points` of a client: a dict, or the path of a map file. `value` and `set_value` reach them.
+        rules: how it behaves apart from the standard, per request and per address: dicts with the keys of a rule in a
+            model file (docs/modbus.md, "Emulated devices that misbehave").
+        seed: of the chance and the noise in its rules.
         rig: the rig to share; without one, the device has its own.
 
     Raises:
         PortError: the address cannot be listened on.
-        UsageError: a malformed URL or table.
+        UsageError: a malformed URL, table or rule.
     """
 
     def __new__(
@@ -367,6 +395,8 @@ class Device:
         units: Mapping[int, Mapping[str, object]] | None = None,
         roles: Mapping[str, object] | None = None,
         map: Mapping[str, Mapping[str, object]] | str | PathLike[str] | None = None,
+        rules: Sequence[Mapping[str, object]] | None = None,
+        seed: int | None = None,
         rig: Rig | None = None,
     ) -> Device: ...
     @property
@@ -387,6 +417,18 @@ class Device:
 
         Raises `UsageError` for an unknown name (the text lists all) or a value that does not fit.
         """
+    def rule(self, **keys: object) -> Rule:
+        """Adds a rule: it comes last, and so wins. The keys are those of a rule in a model file; `from_` for `from`::
+
+            slow = device.rule(when={"address": 7}, delay="300ms", count=2)
+
+        Raises `UsageError` that names the key at fault.
+        """
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """Its rules by name, in order: `device.rules["slow"].off()`."""
+    def reset_rules(self) -> None:
+        """Leaves only the rules of the constructor, switched as they were declared; they begin anew."""
     def power_on(self) -> Stamp:
         """Switches it on; it answers when the call returns."""
     def power_off(self) -> Stamp:

@@ -3,6 +3,8 @@
 use crate::error::{Kind, error};
 use crate::handle::Handle;
 use crate::life::Shared;
+use crate::modbus::Rule;
+use crate::modbus::rule::{self, Site};
 use crate::time::{Span, Stamp, instant};
 use crate::value::{from_python, to_python};
 use fieldrig_engine::Node;
@@ -10,6 +12,7 @@ use fieldrig_proto::device::{self, Power};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::sync::Arc;
 
 /// A value that was set.
@@ -70,6 +73,10 @@ impl Device {
     pub(crate) fn adopt(name: &str, node: Node<device::Device>, shared: &Arc<Shared>) -> Device {
         Device { emulated: Emulated { handle: Handle::adopt(node, shared) }, name: name.to_owned() }
     }
+
+    pub(crate) fn emulated(&self) -> &Emulated {
+        &self.emulated
+    }
 }
 
 #[pymethods]
@@ -99,6 +106,19 @@ impl Device {
     #[pyo3(signature = (face, name, value = None))]
     fn habit(&self, py: Python<'_>, face: &str, name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         self.emulated.habit(py, face, name, value)
+    }
+    /// Adds a rule to a Modbus face, which comes last and so wins.
+    #[pyo3(signature = (face, /, **keys))]
+    fn rule(slf: Py<Self>, py: Python<'_>, face: &str, keys: Option<&Bound<'_, PyDict>>) -> PyResult<Rule> {
+        rule::add(py, Site::Bench(slf), face, keys)
+    }
+    /// The rules of a Modbus face by name, in order.
+    #[pyo3(signature = (face, /))]
+    fn rules<'py>(slf: Py<Self>, py: Python<'py>, face: &str) -> PyResult<Bound<'py, PyDict>> {
+        rule::all(py, &Site::Bench(slf), face)
+    }
+    fn reset_rules(&self, py: Python<'_>) -> PyResult<()> {
+        rule::reset(py, &self.emulated)
     }
     /// Why the model of the device failed, until `clear_raised`.
     #[getter]

@@ -1,5 +1,6 @@
 //! `Device`: an emulated Modbus device with raw tables.
 
+use super::rule::{self, Rule, Site};
 use super::{point, url};
 use crate::device::{Change, Emulated};
 use crate::error::{Kind, Owner, error};
@@ -15,7 +16,7 @@ use fieldrig_proto::protocol::{Built, Role};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
@@ -44,13 +45,19 @@ fn no_unit(py: Python<'_>, unit: Option<u8>) -> PyErr {
     error(py, Kind::Usage, format!("the device has no unit {}", unit.unwrap_or_default()))
 }
 
+impl Device {
+    pub(crate) fn emulated(&self) -> &Emulated {
+        &self.emulated
+    }
+}
+
 #[pymethods]
 impl Device {
     #[new]
     #[pyo3(signature = (url = "tcp://127.0.0.1:0", *, unit = Some(1), holding = None, input = None, coils = None,
         discrete = None, functions = None, files = None, fifos = None, identification = None, conformity = None,
         server_id = None, exception_status = None, diagnostic_register = None, units = None, roles = None, map = None,
-        rig = None))]
+        rules = None, seed = None, rig = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -71,6 +78,8 @@ impl Device {
         units: Given<'_, '_>,
         roles: Given<'_, '_>,
         map: Given<'_, '_>,
+        rules: Given<'_, '_>,
+        seed: Given<'_, '_>,
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
         let place = url::parse(py, url, rig)?;
@@ -91,6 +100,8 @@ impl Device {
             ("diagnostic_register", diagnostic_register),
             ("units", units),
             ("roles", roles),
+            ("rule", rules),
+            ("seed", seed),
         ] {
             if let Some(given) = given {
                 settings.push((key.to_owned(), from_python(given)?));
@@ -171,6 +182,19 @@ impl Device {
     #[pyo3(signature = (name, value = None))]
     fn habit(&self, py: Python<'_>, name: &str, value: Given<'_, '_>) -> PyResult<()> {
         self.emulated.habit(py, FACE, name, value)
+    }
+    /// Adds a rule, which comes last and so wins.
+    #[pyo3(signature = (**keys))]
+    fn rule(slf: Py<Self>, py: Python<'_>, keys: Option<&Bound<'_, PyDict>>) -> PyResult<Rule> {
+        rule::add(py, Site::Modbus(slf), FACE, keys)
+    }
+    /// Its rules by name, in order.
+    #[getter]
+    fn rules(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        rule::all(py, &Site::Modbus(slf), FACE)
+    }
+    fn reset_rules(&self, py: Python<'_>) -> PyResult<()> {
+        rule::reset(py, &self.emulated)
     }
     fn power_on(&self, py: Python<'_>) -> PyResult<Stamp> {
         self.emulated.power_on(py)

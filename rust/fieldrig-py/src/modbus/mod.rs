@@ -10,6 +10,7 @@ mod gateway;
 mod monitor;
 mod outcome;
 mod point;
+pub(crate) mod rule;
 mod url;
 
 pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_ascii, dissect_rtu, dissect_tcp};
@@ -19,6 +20,7 @@ pub(crate) use device::Device;
 pub(crate) use gateway::Gateway;
 pub(crate) use monitor::{Monitor, Observation};
 pub(crate) use point::{Reading, describe_points};
+pub(crate) use rule::Rule;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
