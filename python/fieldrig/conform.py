@@ -220,7 +220,11 @@ def _say_writes(server: Server, display: Display) -> None:
 def _say_facts(server: Server, address: str, display: Display) -> None:
     facts = server.facts
     display.say(f"{address} unit {server.unit}: function {facts.function:02} reads at address {facts.address}")
-    display.say(f"answers within {facts.latency * 1000:.1f} ms; a second connection is {_served(facts.parallel)}")
+    line = server.carrier.line
+    second = "" if line else f"; a second connection is {_served(facts.parallel)}"
+    display.say(f"answers within {facts.latency * 1000:.1f} ms{second}")
+    for text in report.header(server):
+        display.say(text)
     display.say()
     display.record(
         "server",
@@ -230,6 +234,9 @@ def _say_facts(server: Server, address: str, display: Display) -> None:
         address=facts.address,
         parallel=facts.parallel,
         latency=facts.latency,
+        carrier=server.carrier.name,
+        resolution=server.resolution,
+        declared=report.declared(server.capabilities),
     )
 
 

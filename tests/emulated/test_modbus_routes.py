@@ -123,7 +123,10 @@ def test_a_second_datagram_with_the_same_answer_is_an_event_and_no_data() -> Non
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with Rig() as rig, modbus.Client(f"udp://127.0.0.1:{server.getsockname()[1]}", timeout="20s", rig=rig) as client:
+        with (
+            Rig() as rig,
+            modbus.Client(f"udp://127.0.0.1:{server.getsockname()[1]}", timeout="20s", rig=rig) as client,
+        ):
             assert client.read_holding(0).values == (5,)
             assert client.read_holding(0).values == (6,)
         thread.join()
@@ -133,7 +136,10 @@ def test_nobody_at_a_udp_address_is_told() -> None:
     with Rig(trace="counts") as rig:
         with modbus.Device("udp://127.0.0.1:0", rig=rig) as device:
             url = device.url
-        with modbus.Client(url, timeout="5s", rig=rig) as client, pytest.raises(BenchError, match="nobody takes datagrams there"):
+        with (
+            modbus.Client(url, timeout="5s", rig=rig) as client,
+            pytest.raises(BenchError, match="nobody takes datagrams there"),
+        ):
             client.read_holding(0)
 
 

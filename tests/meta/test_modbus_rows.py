@@ -45,7 +45,6 @@ CLIENT_ROWS = range(1, 37)
 
 UNWRITTEN = {
     *("EXC", "FC06", "FC07", "FC08", "FC11", "FC12", "FC17", "FC20", "FC21", "FC24", "FC43"),
-    "GW",
 }
 """Sections that are being written. To be empty in the end."""
 

@@ -118,6 +118,7 @@ def test_a_line_that_is_none_is_refused(line: str) -> None:
         ("rtu:///dev/ttyUSB0?line=9600+8E1", "rtu", "serial:///dev/ttyUSB0?line=9600+8E1", 0.02),
         ("ascii:///dev/ttyUSB0?line=9600+7E1", "ascii", "serial:///dev/ttyUSB0?line=9600+7E1", 0.02),
         ("rtu+tcp://[::1]:4001", "rtu+tcp", "tcp://[::1]:4001", 0.0),
+        ("udp://192.0.2.7:502", "udp", "udp://192.0.2.7:502", 0.0),
     ],
 )
 def test_addresses_of_servers_are_read(url: str, carrier: str, stream: str, resolution: float) -> None:

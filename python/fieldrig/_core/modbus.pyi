@@ -444,9 +444,9 @@ class Device:
 class Gateway:
     """An emulated gateway: a server for clients on TCP, a client on one line. It runs when the constructor returns.
 
-    A unit without a route is exception 0x0A, one that does not answer in time or whose answer is damaged 0x0B; everything
-    else a unit says is passed on. On the line there is one request at a time; connections take turns. Unit 0 is a
-    broadcast on the line, which nobody answers; unit 255 is the gateway itself.
+    A unit without a route is exception 0x0A, one that does not answer in time or whose answer is damaged 0x0B;
+    everything else a unit says is passed on. On the line there is one request at a time; connections take turns.
+    Unit 0 is a broadcast on the line, which nobody answers; unit 255 is the gateway itself.
 
     Args:
         url: where clients find it, `tcp://127.0.0.1:0` (a free port), `memory://NAME`.

@@ -141,6 +141,9 @@ class _Judge:
     def progress(self, text: str) -> None:
         self._output.progress(text)
 
+    def complain(self, text: str) -> None:
+        self._output.complain(text)
+
     def record(self, kind: str, **fields: Any) -> None:
         self._output.record(kind, **fields)
         if kind == "server":

@@ -29,10 +29,17 @@ def lines(row: Row, dissect: Dissect) -> list[str]:
     for exchange in decisive:
         shown.append("         " + line_of(exchange, dissect))
     if attention:
-        received = [exchange for exchange in decisive if exchange.what == "received"]
-        for exchange in received[-1:]:
-            shown += ["           " + line for line in dissect(exchange)[-1].splitlines()[1:]]
+        for exchange in _stimulus_and_answer(decisive):
+            arrow = ">" if exchange.what == "sent" else "<"
+            shown += [f"         {arrow} " + line for line in dissect(exchange)[-1].splitlines()[1:]]
     return shown
+
+
+def _stimulus_and_answer(exchanges: Sequence[Exchange]) -> list[Exchange]:
+    """What was sent last, and what came to it: one or the other may be missing."""
+    last = {exchange.what: exchange for exchange in exchanges if exchange.data}
+    order = [exchange for exchange in exchanges if exchange in (last.get("sent"), last.get("received"))]
+    return list(dict.fromkeys(order))
 
 
 def line_of(exchange: Exchange, dissect: Dissect) -> str:

@@ -115,8 +115,8 @@ class Capabilities:
     max_connections: int | None = None
     max_transactions: int | None = None
     idle: Idle | None = None
-    alone: bool = False
-    """Nobody else is on the line."""
+    alone: bool | None = None
+    """Nobody else is on the line: what is broadcast reaches nobody else."""
     full_duplex: bool | None = None
     """Both sides of the line may send at the same time."""
     response_time: float | None = None
@@ -205,7 +205,7 @@ def parse(document: Mapping[str, Any], beside: Path | None = None) -> Capabiliti
         max_transactions=_optional(document, "max_transactions", "", 65535),
         idle=_idle(document["idle"]) if "idle" in document else None,
         line=_line(document["line"]) if "line" in document else None,
-        alone=bool(document.get("alone", False)),
+        alone=True if document.get("alone", False) else None,
         full_duplex=True if document.get("full_duplex", False) else None,
         response_time=_duration(document, "response_time"),
         character_timeout=_duration(document, "character_timeout"),

@@ -9,6 +9,8 @@ from .server import Server, Talk
 from .silences import Silences
 
 LAST_UNIT = 247
+CANDIDATES = 5
+"""So many other units are asked."""
 
 
 def silences_of(server: Server) -> Silences:
@@ -47,6 +49,16 @@ def foreign_units(server: Server, count: int = 1) -> list[int]:
     """Units that are not the server, as far as is known, from the top."""
     own = {server.unit, *server.capabilities.unit_ids}
     return [unit for unit in range(LAST_UNIT, 0, -1) if unit not in own][:count]
+
+
+def absent_unit(server: Server) -> int:
+    """A unit that does not answer a plain read, so that a request to it disturbs nobody. Raises `NotRun`."""
+    for unit in foreign_units(server, CANDIDATES):
+        talk = server.connect()
+        talk.send(server.request(server.read(), unit=unit), note=f"is there a unit {unit}?")
+        if not talk.anything():
+            return unit
+    raise NotRun(f"it needs a unit id that nobody has; {CANDIDATES} were asked, and all answer")
 
 
 def silent(server: Server, frame: bytes, what: str) -> None:

@@ -13,10 +13,11 @@ from urllib.parse import parse_qs, urlsplit
 from fieldrig.errors import UsageError
 
 from .carriers import CARRIERS, Carrier
+from .datagram_wire import datagram_opener
 from .secure.place import address, identity_of
 from .server import Timing
 from .silences import Silences, silences
-from .stream_wire import line_opener, opener
+from .stream_wire import clock_of, line_opener, opener
 from .wire import Opener
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ UNCALIBRATED = 0.020
 SCHEMES: dict[str, tuple[str, str]] = {
     "tcp": ("tcp", "tcp"),
     "tls": ("tls", "tls"),
+    "udp": ("udp", "udp"),
     "rtu": ("rtu", "serial"),
     "serial": ("rtu", "serial"),
     "ascii": ("ascii", "serial"),
@@ -67,6 +69,8 @@ class Place:
         if self.carrier.line:
             quick = self.silences or Silences(0.0, 0.0, 0.0)
             return line_opener(self.stream, rig, quick, timing.settle, protocol.replace("asc", "ascii"))
+        if self.carrier.name == "udp":
+            return datagram_opener(self.stream, clock_of(rig))
         return opener(self.stream, rig, protocol.replace("asc", "ascii"))
 
 
@@ -81,7 +85,7 @@ def parse(url: str, line: str | None = None, resolution: float | None = None) ->
         hint = f"did you mean {near[0]}://?" if near and found else f"write it like {EXAMPLES}"
         raise UsageError(f"{url!r} is no address of a server", hint=hint)
     name, bytes_of = SCHEMES[scheme]
-    if bytes_of == "tcp":
+    if bytes_of in ("tcp", "udp"):
         _check_address(url, rest)
     if bytes_of == "tls":
         address(url), identity_of(url)

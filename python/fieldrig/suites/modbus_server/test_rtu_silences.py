@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from .lines import (
+    absent_unit,
     answered_normally,
-    foreign_units,
     frame_end,
     framed,
     must_tell,
@@ -102,7 +102,7 @@ def test_two_requests_without_a_frame_end_between_are_one_bad_frame(server: Serv
 
 @pytest.mark.requirement("RTU-15")
 def test_two_requests_with_a_frame_end_between_are_two_frames(server: Server) -> None:
-    foreign = framed(request_of(server, unit=foreign_units(server)[0]))
+    foreign = framed(request_of(server, unit=absent_unit(server)))
     gap = frame_end(server, 1.02)
     talk = server.connect()
     talk.send(foreign, framed(request_of(server)), gap=gap, note="for another unit, then for the server")
@@ -112,7 +112,7 @@ def test_two_requests_with_a_frame_end_between_are_two_frames(server: Server) ->
 
 @pytest.mark.requirement("RTU-22")
 def test_answer_of_another_unit_is_no_request(server: Server) -> None:
-    unit = foreign_units(server)[0]
+    unit = absent_unit(server)
     for count in (2, 4, 6):
         response = framed(bytes([unit, 3, count]) + bytes(range(1, count + 1)))
         talk = server.connect()

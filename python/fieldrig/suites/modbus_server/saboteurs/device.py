@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import permission, places
-from ..capabilities import Capabilities, Idle, Table
-from ..carriers import CARRIERS, Carrier
+from ..capabilities import Capabilities, Idle, SerialSide, Table
+from ..carriers import Carrier
 from ..judge import judge
 from ..outcome import Row, requirements
 from ..probe import probe
@@ -20,7 +20,8 @@ from .base import UNSABOTAGED, Saboteur
 from .wire import patched
 
 if TYPE_CHECKING:
-    from fieldrig.modbus import Device
+    from fieldrig import Rig
+    from fieldrig.modbus import Device, Gateway
 
 LAST = 2599
 FAILING = 2410  # behind the last coil: the habit knows addresses, not tables
@@ -48,18 +49,26 @@ CAPABILITIES = Capabilities(
 )
 """What the device declares: everything a row can ask for."""
 
+CONNECTED: tuple[tuple[str, object], ...] = (("max_connections", MAX_CONNECTIONS), ("access_list", INSIDE))
+"""The same, where there are connections."""
+
+BEHIND = SerialSide(unit=17, unrouted=99, dead=18, damaged=19, refused=(5000, 2), timeout=0.3)
+"""What is on the line of a gateway beside unit 1."""
+
 LOOPBACK = Timing(answer=0.6, silence=0.12, settle=0.03)
 """How long to wait for a device in the same process."""
 
-HABITS: tuple[tuple[str, object], ...] = (
-    ("max_connections", MAX_CONNECTIONS),
-    ("fail_at", FAILING),
-)
+SLOWER = {"rtu+tcp": replace(LOOPBACK, answer=1.5)}
+"""Where the end of a request of unknown length is a pause of half a second."""
+
+HABITS: tuple[tuple[str, object], ...] = (("fail_at", FAILING),)
 """What the device needs to do what it declares; nothing of it breaks a requirement."""
 
 PLACES = {
     "tcp": ("tcp://127.0.0.1:0", None, "tcp"),
     "memory": ("memory://device", None, "tcp"),
+    "gateway": ("wire://line", 1, "tcp"),
+    "udp": ("udp://127.0.0.1:0", None, "udp"),
     "rtu": ("wire://line", 1, "rtu"),
     "pty": ("pty://?line=19200+8E1", 1, "rtu"),
     "rtu+tcp": ("rtu+tcp://127.0.0.1:0", 1, "rtu+tcp"),
@@ -73,6 +82,8 @@ PLACES = {
 
 ONLY = {
     "pty": ("RTU", "PDU", "ROB"),
+    "gateway": ("GW", "PDU"),
+    "udp": ("PDU", "FC01", "FC03", "FC16"),
     "rtu+tcp": ("RTU", "PDU", "FC03", "FC16"),
     "tls": ("SEC", "PDU"),
     "tls rsa": ("SEC",),
@@ -81,10 +92,10 @@ ONLY = {
 }
 """Sections by which our device is judged where that costs time and shows nothing new."""
 
-REAL_TIME = ("tcp", "pty", "rtu+tcp", "tls", "tls rsa", "front", "front rsa")
+REAL_TIME = ("tcp", "udp", "pty", "rtu+tcp", "tls", "tls rsa", "front", "front rsa")
 
 
-ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp", "SEC": "tls"}
+ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp", "GW": "gateway", "SEC": "tls"}
 """Where the saboteurs of a section run, if not in `memory`."""
 
 RELATED: dict[str, tuple[str, ...]] = {
@@ -94,6 +105,7 @@ RELATED: dict[str, tuple[str, ...]] = {
     "RTU": (),
     "ASC": (),
     "ROB": (),
+    "GW": (),
     "SEC": (),
 }
 """Besides its own section, by which a saboteur is judged, too: rows that may look at the same thing. Sections of
@@ -114,7 +126,6 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
     """Our device, sabotaged or not, as the suite sees it, probed."""
     from fieldrig import Rig, modbus
 
-    from ..stream_wire import clock_of
     from .shielded import shielded
 
     url, unit, carrier = PLACES[on]
@@ -122,34 +133,70 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
         with shielded(saboteur, on) as server:
             yield server
         return
-    with Rig(trace="counts", name="saboteur", clock="real" if on in REAL_TIME else "virtual") as rig:
+    with contextlib.ExitStack() as ends:
+        clock: Literal["real", "virtual"] = "real" if on in REAL_TIME else "virtual"
+        rig = ends.enter_context(Rig(trace="counts", name="saboteur", clock=clock))
         rig.add_wire("line", LINE)
-        with modbus.Device(url, unit=unit, rig=rig, **_tables()) as device:
-            access = [("access_list", INSIDE)] if on == "tcp" else []
-            for name, value in (*HABITS, *access, *saboteur.habits):
-                device.habit(name, value)
-            device.set("holding", CHANGING, [0, 0])
-            place = places.parse(device.url, LINE)
-            timing, clock = place.timing(LOOPBACK), clock_of(rig)
-            opener = _sabotaged(place.opener(rig, timing), place.carrier, saboteur, clock)
-            server = Server(
-                lambda source: ChangingWire(opener(source), device),
-                1,
-                _declared(on),
-                timing,
-                carrier=CARRIERS[carrier],
-                clock=clock,
-                silences=place.silences,
-                resolution=0.0 if on in ("rtu", "ascii") else place.resolution,
-            )
-            probe(server, device.url)
-            yield server
+        device = ends.enter_context(modbus.Device(url, unit=unit, rig=rig, **_tables()))
+        behind = on == "gateway"
+        for name, value in (*HABITS, *(CONNECTED if on == "tcp" else ())):
+            device.habit(name, value)
+        judged = ends.enter_context(_gateway(rig)) if behind else device
+        for name, value in saboteur.habits:
+            judged.habit(name, value)
+        device.set("holding", CHANGING, [0, 0])
+        server = _seen(judged.url, rig, device, saboteur, on)
+        probe(server, judged.url)
+        yield server
+
+
+def _seen(url: str, rig: Rig, device: Device, saboteur: Saboteur, on: str) -> Server:
+    """What runs at a URL, as the suite sees it."""
+    from ..stream_wire import clock_of
+
+    place = places.parse(url, LINE)
+    timing, clock = place.timing(SLOWER.get(on, LOOPBACK)), clock_of(rig)
+    opener = _sabotaged(place.opener(rig, timing), place.carrier, saboteur, clock)
+    return Server(
+        lambda source: ChangingWire(opener(source), device),
+        1,
+        _declared(on),
+        timing,
+        carrier=place.carrier,
+        clock=clock,
+        silences=place.silences,
+        resolution=place.resolution,
+    )
+
+
+@contextlib.contextmanager
+def _gateway(rig: Rig) -> Iterator[Gateway]:
+    """A gateway to the line, on which there are unit 17 and one whose answers are damaged, too."""
+    from fieldrig import modbus
+
+    routes = [1, BEHIND.unit, BEHIND.dead, BEHIND.damaged]
+    with (
+        modbus.Device("wire://line", unit=BEHIND.unit, rig=rig, **_tables()),
+        modbus.Device("wire://line", unit=BEHIND.damaged, holding={0: [1, 2, 3]}, rig=rig) as damaged,
+        modbus.Gateway(
+            "memory://gateway",
+            line="wire://line",
+            units=[route for route in routes if route is not None],
+            timeout=f"{BEHIND.timeout}s",
+            own={"holding": {0: [255]}},
+            rig=rig,
+        ) as gateway,
+    ):
+        damaged.habit("wrong_crc", True)
+        yield gateway
 
 
 def _declared(on: str) -> Capabilities:
     """What the device declares at a place."""
+    if on == "gateway":
+        return replace(CAPABILITIES, gateway=True, line=BEHIND, response_time=None)
     if on == "pty":
-        return replace(CAPABILITIES, full_duplex=True)
+        return replace(CAPABILITIES, full_duplex=True, response_time=1.0)
     if on == "ascii":
         allowed = replace(CAPABILITIES.permission, allow=frozenset({"restart"}))
         return replace(CAPABILITIES, functions=frozenset((*FUNCTIONS, 8)), permission=allowed)
@@ -218,6 +265,7 @@ def rows_at(on: str) -> list[str]:
         for name in judged_rows()
         if carrier in requirements()[name].carriers
         and (sections is None or requirements()[name].section in sections)
+        and (requirements()[name].section != "GW" or on == "gateway")
         and (on in REAL_TIME or ON.get(requirements()[name].section) not in REAL_TIME)
     ]
 

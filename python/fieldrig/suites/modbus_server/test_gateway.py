@@ -1,0 +1,148 @@
+"""Gateways: units that answer, that are silent, that nobody routes to; several clients; clients that leave."""
+
+from __future__ import annotations
+
+import pytest
+
+from .capabilities import SerialSide
+from .frames import Adu, is_normal, read_pdu
+from .outcome import Absent, Inapplicable, Missed
+from .server import Server
+
+CLIENTS = 4
+ROUNDS = 5
+NO_PATH, NO_ANSWER = 0x0A, 0x0B
+
+
+def line_of(server: Server) -> SerialSide:
+    """What is declared about the line behind the gateway."""
+    assert server.capabilities.line is not None, "the row needs it"
+    return server.capabilities.line
+
+
+def ask_unit(server: Server, unit: int, pdu: bytes, what: str, longer: float = 0.0) -> tuple[Adu, float]:
+    """The answer of a unit, on a connection of its own, and how long it took. Raises `Absent`."""
+    talk = server.connect()
+    talk.send(server.request(pdu, unit=unit))
+    answer = talk.answer(server.timing.answer + longer)
+    took = talk.arrived_at - talk.sent_at
+    talk.close()
+    if answer is None:
+        raise Absent(f"{what} was not answered")
+    if answer.unit != unit:
+        raise Missed(f"{what} was answered as unit {answer.unit}, not {unit}")
+    return answer, took
+
+
+def exception_of(server: Server, unit: int, code: int, what: str, longer: float = 0.0) -> float:
+    """A read of a unit must give this exception. Gives how long it took."""
+    answer, took = ask_unit(server, unit, server.read(), what, longer)
+    if answer.exception != code:
+        raise Missed(f"{what} got {answer.says()}, not exception {code:02X}")
+    return took
+
+
+@pytest.mark.requirement("GW-01")
+def test_unit_without_a_route(server: Server) -> None:
+    unit = line_of(server).unrouted
+    assert unit is not None, "the row needs it"
+    exception_of(server, unit, NO_PATH, f"a read of unit {unit}, to which there is no route,")
+
+
+@pytest.mark.requirement("GW-02")
+def test_unit_that_is_silent(server: Server) -> None:
+    unit, timeout = line_of(server).dead, line_of(server).timeout
+    assert unit is not None and timeout is not None, "the row needs it"
+    took = exception_of(server, unit, NO_ANSWER, f"a read of unit {unit}, which is silent,", timeout)
+    latest = timeout + 10 * max(server.facts.latency, 0.01) + server.resolution
+    if took > latest:
+        raise Absent(f"exception 0B came after {took:.3f} s, the declared time-out is {timeout:.3f} s")
+    if took < 0.5 * timeout:
+        raise Missed(f"exception 0B came after {took:.3f} s already, the declared time-out is {timeout:.3f} s")
+    server.note(f"after {took:.3f} s, the declared time-out is {timeout:.3f} s")
+
+
+@pytest.mark.requirement("GW-03")
+def test_clients_at_the_same_time_get_their_own_answers(server: Server) -> None:
+    unit = line_of(server).unit
+    assert unit is not None, "the row needs it"
+    most = server.capabilities.max_connections or CLIENTS
+    if not server.facts.parallel or most < 2:
+        raise Inapplicable("it serves one connection at a time")
+    for round_ in range(ROUNDS):
+        talks = [server.connect() for _ in range(min(CLIENTS, most))]
+        asked = []
+        for number, talk in enumerate(talks):
+            quantity = 1 + (number + round_) % max(server.facts.run, 1)
+            transaction = server.next_transaction()
+            asked.append((talk, transaction, quantity))
+            talk.send(server.request(server.read(quantity), unit=unit, transaction=transaction))
+        for talk, transaction, quantity in asked:
+            answer = server.expect(talk, f"a read of {quantity} by client {talk.number}")
+            if (answer.transaction, answer.unit) != (transaction, unit):
+                raise Missed(
+                    f"client {talk.number} asked with transaction id {transaction:04X} and unit {unit}, "
+                    f"and got {answer.transaction:04X} and {answer.unit}"
+                )
+            if not is_normal(answer, server.facts.function, quantity):
+                raise Missed(f"the read of {quantity} by client {talk.number} got {answer.says()}")
+        for talk in talks:
+            talk.close()
+    server.note(f"{min(CLIENTS, most)} clients, {ROUNDS} times")
+
+
+@pytest.mark.requirement("GW-05")
+def test_what_a_broadcast_gets(server: Server) -> None:
+    talk = server.connect()
+    talk.send(server.request(server.read(), unit=0))
+    answer = talk.answer()
+    server.note(f"unit 0 gets {'no answer' if answer is None else answer.says()}")
+
+
+@pytest.mark.requirement("GW-06")
+def test_answer_to_a_client_that_left_goes_nowhere(server: Server) -> None:
+    unit = line_of(server).unit
+    assert unit is not None, "the row needs it"
+    for _ in range(ROUNDS):
+        gone = server.connect()
+        gone.send(server.request(server.read(max(server.facts.run, 1)), unit=unit))
+        server.clock.sleep(0.3 * server.facts.latency)  # on the line, and not answered yet
+        gone.close("rst")
+        talk = server.connect()
+        transaction = server.next_transaction()
+        talk.send(server.request(server.read(), unit=unit, transaction=transaction))
+        answer = server.expect(talk, "a read after a client that left")
+        if answer.transaction != transaction or not is_normal(answer, server.facts.function, 1):
+            raise Missed(
+                f"a read of 1 with transaction id {transaction:04X} got {answer.says()} with {answer.transaction:04X}"
+            )
+        more = talk.anything(server.timing.settle)
+        if more:
+            raise Missed(f"behind its answer a client got {len(more)} more bytes: {more[:12].hex(' ')}")
+        talk.close()
+
+
+@pytest.mark.requirement("GW-07")
+def test_unit_255_is_the_gateway(server: Server) -> None:
+    answer, _ = ask_unit(server, 255, server.read(), "a read of unit 255")
+    if answer.exception in (NO_PATH, NO_ANSWER):
+        raise Missed(f"a read of unit 255 got {answer.says()}: it is not the gateway's own server")
+    server.note(answer.says())
+
+
+@pytest.mark.requirement("GW-08")
+def test_exception_of_a_unit_comes_unchanged(server: Server) -> None:
+    unit, refused = line_of(server).unit, line_of(server).refused
+    assert unit is not None and refused is not None, "the row needs it"
+    address, code = refused
+    what = f"a read of register {address} of unit {unit}"
+    answer, _ = ask_unit(server, unit, read_pdu(3, address, 1), what)
+    if answer.function != 0x83 or answer.exception != code:
+        raise Missed(f"{what} got {answer.says()}; the unit says exception {code:02X}")
+
+
+@pytest.mark.requirement("GW-09")
+def test_damaged_answer_is_no_answer(server: Server) -> None:
+    unit, timeout = line_of(server).damaged, line_of(server).timeout or 1.0
+    assert unit is not None, "the row needs it"
+    exception_of(server, unit, NO_ANSWER, f"a read of unit {unit}, whose answers are damaged,", timeout)
