@@ -7,7 +7,7 @@ use fieldrig_engine::Node;
 use fieldrig_proto::endpoint::{Action, Conn, Why};
 use fieldrig_proto::line::{LineCommand, LineEvent};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 fn wait<R>(node: &Node<Probe>, mut pick: impl FnMut(&Event) -> Option<R>) -> R {
     let deadline = fieldrig_engine::Clock::Real.now() + LONG;
@@ -75,6 +75,22 @@ fn bytes_settings_breaks_and_modem_lines_go_both_ways() {
         _ => None,
     });
     assert_eq!(why, Why::HungUp);
+    rig.stop();
+}
+
+#[test]
+fn a_client_is_told_how_the_modem_lines_stand() {
+    let rig = rig();
+    let listen = url("rfc2217-listen://127.0.0.1:0");
+    let server = rig.open("server", Probe::default(), vec![bind("", listen)]).expect("listens");
+    let mut client = TcpStream::connect(server.address("").expect("an address")).expect("a connection");
+    client.set_read_timeout(Some(LONG)).expect("an option");
+    client.write_all(&[255, 251, 44]).expect("sent");
+    let (mut heard, mut byte) = (Vec::new(), [0]);
+    while !heard.ends_with(&[255, 250, 44, 107, 0xb0, 255, 240]) {
+        client.read_exact(&mut byte).expect("it comes");
+        heard.extend(byte);
+    }
     rig.stop();
 }
 

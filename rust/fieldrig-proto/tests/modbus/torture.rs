@@ -9,7 +9,7 @@ use fieldrig_proto::modbus::monitor::{self, Monitor};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response, request_length, response_length};
 use fieldrig_proto::modbus::rtu::{Assembler, LineRules, Traffic};
 use fieldrig_proto::modbus::server::{Bank, ServerConfig, ServerFace, Table, Transport};
-use fieldrig_proto::modbus::{RTU, TCP, ascii, rtu, tcp};
+use fieldrig_proto::modbus::{ASCII, RTU, TCP, UDP, ascii, rtu, tcp, url};
 use fieldrig_proto::time::{Duration, Stamp, Time};
 
 const LINE: LineSettings = LineSettings { baud: 19_200, data_bits: 8, parity: Parity::Even, stop_bits: StopBits::One };
@@ -35,9 +35,37 @@ pub(crate) fn torture(bytes: &[u8]) {
         piece,
         Config { transactions: Transactions::Colliding, pace: Duration::from_millis(1), ..Config::tcp() },
     );
-    client(bytes, piece, Config::ascii(ascii::Rules::tolerant(&LINE)));
+    // Arbitrary bytes rarely hold a colon or an end: frames of them are tried, too, plain and with another delimiter.
+    let mut framed = bytes.to_vec();
+    ascii::Adu::new(1, &bytes[..bytes.len().min(300)]).encode(&mut framed);
+    for rules in [ascii::Rules::tolerant(&LINE), ascii::Rules { lower_case: true, ..ascii::Rules::exact(&LINE) }] {
+        client(&framed, piece, Config::ascii(rules));
+        server(&framed, piece, Transport::Ascii(rules), true);
+        server(bytes, piece, Transport::Ascii(rules), false);
+    }
+    datagrams(bytes, piece);
     server(bytes, piece, Transport::Tcp, false);
     listen(bytes, piece, monitor::Config::tcp());
+}
+
+/// Pieces as datagrams, to a client and to a server.
+fn datagrams(bytes: &[u8], piece: usize) {
+    let (mut client, mut out) = (Client::new(Config::tcp()), Vec::new());
+    let mut face = ServerFace::new("modbus", ServerConfig::new(Transport::Tcp, Some(1), Bank::default()));
+    let (mut store, peer) = (PointStore::default(), Peer::default());
+    client.handle(Time::ZERO, Input::Opened(CONN, &peer));
+    face.handle(Time::ZERO, Input::Opened(CONN, &peer), &mut store);
+    let read = Request::ReadHoldingRegisters { address: 0, quantity: 2 };
+    let _ = client.request(Time::ZERO, 1, read, Duration::from_millis(20));
+    each_piece(bytes, piece, |now, piece| {
+        let stamps = Stamps::One(Stamp::exact(now));
+        client.handle(now, Input::Datagram(CONN, &peer, piece, stamps));
+        run_client(&mut client, now, &mut out);
+        face.handle(now, Input::Datagram(CONN, &peer, piece, stamps), &mut store);
+        while face.poll_action(&mut out).is_some() {}
+        while face.poll_event().is_some() {}
+        out.clear();
+    });
 }
 
 /// A monitor on a wire, and on a stream of which pieces come from either side.
@@ -78,7 +106,13 @@ fn codecs(bytes: &[u8]) {
     }
     let _ = (Exception::parse(bytes), request_length(bytes), response_length(bytes));
     let _ = (rtu::View(bytes).problem(), rtu::View(bytes).pdu(), tcp::View(bytes).pdu());
-    for protocol in [&TCP, &RTU] {
+    let view = ascii::View::new(bytes);
+    let _ = (view.problem(), view.octets(), tcp::datagram_problem(bytes));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = url::parse(text);
+        let _ = ["rtu", "ascii+tcp", "tls", "udp", "pty"].map(|scheme| url::parse(&format!("{scheme}://{text}")));
+    }
+    for protocol in [&TCP, &RTU, &ASCII, &UDP] {
         for sender in [Sender::Client, Sender::Server] {
             let _ = (protocol.dissect)(bytes, sender).render(bytes);
             let length = (protocol.message_length)(bytes, sender);

@@ -112,6 +112,12 @@ impl Rfc2217Port {
         for said in said {
             match said {
                 Said::Agreed(COM_PORT) if self.is_client() && !self.agreed => self.begin(),
+                Said::Agreed(COM_PORT) if !self.agreed => {
+                    // All changes of the modem lines are told unless a client says otherwise: so is how they stand now.
+                    self.agreed = true;
+                    let modem = self.modem;
+                    self.say(option::NOTIFY_MODEMSTATE, &[modem]);
+                }
                 Said::Refused(COM_PORT) if self.opening => {
                     self.refuse("it does not do COM-PORT-OPTION (RFC 2217): is it a plain Telnet or TCP port?");
                 }

@@ -13,7 +13,7 @@ use fieldrig_proto::modbus::monitor::{self, Monitor};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::{self, LineRules, Traffic};
 use fieldrig_proto::modbus::server::{HABITS, local};
-use fieldrig_proto::modbus::{RTU as RTU_PROTOCOL, TCP as TCP_PROTOCOL, tcp};
+use fieldrig_proto::modbus::{ASCII as ASCII_PROTOCOL, RTU as RTU_PROTOCOL, TCP as TCP_PROTOCOL, ascii, tcp};
 use fieldrig_proto::protocol::{Built, Protocol, Role};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time::{Duration, Stamp, Time};
@@ -33,6 +33,17 @@ pub(super) fn targets() -> Vec<Target> {
             name: "modbus: RTU, tolerant",
             samples: RTU,
             make: || assembler(LineRules::tolerant(&line()), Traffic::Requests { own: Some(1) }),
+        },
+        Target { name: "modbus: ASCII", samples: ASCII, make: ascii_assembler },
+        Target {
+            name: "modbus: client, ASCII",
+            samples: ASCII,
+            make: || Driver::eater(&[Link::wire("modbus")], || Client::new(Config::ascii(ascii_rules())), ask),
+        },
+        Target {
+            name: "modbus: server, ASCII",
+            samples: ASCII,
+            make: || Driver::eater(&[Link::wire("modbus")], || server(&ASCII_PROTOCOL), disturb),
         },
         Target {
             name: "modbus: client, TCP",
@@ -77,7 +88,7 @@ pub(super) fn targets() -> Vec<Target> {
 }
 
 fn dissect(bytes: &[u8]) {
-    for protocol in [&TCP_PROTOCOL, &RTU_PROTOCOL] {
+    for protocol in [&TCP_PROTOCOL, &RTU_PROTOCOL, &ASCII_PROTOCOL] {
         for sender in [Sender::Client, Sender::Server] {
             black_box((protocol.message_length)(bytes, sender));
             black_box((protocol.dissect)(bytes, sender).render(bytes));
@@ -265,6 +276,32 @@ fn tcp_framer() -> impl FnMut(&[u8]) {
     }
 }
 
+fn ascii_rules() -> ascii::Rules {
+    ascii::Rules::tolerant(&line())
+}
+
+fn ascii_assembler() -> Eater {
+    let mut assembler = ascii::Assembler::new(ascii_rules());
+    let mut now = Time::default();
+    Box::new(move |bytes, chance: &mut Chance| {
+        now = now + Duration::from_millis(chance.below(1_200));
+        match chance.below(16) {
+            0 => assembler.spoil(),
+            1 => assembler.set_delimiter(b"\n%A:\r"[chance.below(5) as usize], Some(b'\n')),
+            _ => {}
+        }
+        assembler.push(bytes, Stamps::One(Stamp::between(now, now)));
+        if let Some(due) = assembler.deadline().filter(|_| chance.below(2) == 0) {
+            now = now.max(due);
+            assembler.expire(now);
+        }
+        while let Some(frame) = assembler.pop() {
+            assert!(frame.bytes.len() <= ascii::MAX_CHARACTERS, "frames are bounded");
+            black_box(assembler.view(&frame.bytes, chance.below(2) == 0).problem());
+        }
+    })
+}
+
 fn assembler(rules: LineRules, traffic: Traffic) -> Eater {
     let mut assembler = rtu::Assembler::new(&rules, traffic);
     let mut now = Time::default();
@@ -325,6 +362,14 @@ const TCP: &[&[u8]] = &[
     b"\x00\x01\x00\x00\x00\x07\x01\x03\x04\x00\x0a\x01\x02",
     b"\x00\x02\x00\x00\x00\x03\x01\x83\x02",
     b"\xff\xff\x00\x00\x01\x00\xff\x03\x00\x00\x00\x7d",
+];
+const ASCII: &[&[u8]] = &[
+    b":010300000001FB\r\n",
+    b":0103020007F3\r\n",
+    b":018302",
+    b"7A\r\n:0108000325",
+    b":01080003250000CF\r\n",
+    b"noise\xff\n",
 ];
 const RTU: &[&[u8]] = &[
     b"\x01\x03\x00\x00\x00\x01\x84\x0a",
