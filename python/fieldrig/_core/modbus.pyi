@@ -1,7 +1,7 @@
 """Modbus: client, emulated device, monitor, ADUs as bytes."""
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
@@ -14,7 +14,10 @@ __all__ = [
     "GATEWAY_HABITS",
     "HABITS",
     "Answer",
+    "Answers",
+    "Attempt",
     "Client",
+    "ClientRemark",
     "Device",
     "Gateway",
     "Monitor",
@@ -53,7 +56,17 @@ class Guard(Protocol):
 class Answer:
     """The answer to one request."""
 
-    def __new__(cls, pdu: bytes, quantity: int, at: Stamp, done: Stamp, request: bytes, response: bytes) -> Answer: ...
+    def __new__(
+        cls,
+        pdu: bytes,
+        quantity: int,
+        at: Stamp,
+        done: Stamp,
+        request: bytes,
+        response: bytes,
+        attempts: Sequence[Attempt] = ...,
+        deviations: Sequence[tuple[str, str]] = ...,
+    ) -> Answer: ...
     @property
     def values(self) -> tuple[int, ...]:
         """Registers as unsigned 16-bit numbers; coils and discrete inputs as bools; empty after a write."""
@@ -81,13 +94,70 @@ class Answer:
     @property
     def response(self) -> bytes:
         """The answer as it came over the wire; empty after a broadcast."""
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attempts that failed before this answer came; empty if the first was answered. See `Client.asking`."""
+    @property
+    def deviations(self) -> tuple[tuple[str, str], ...]:
+        """What was tolerated, as name and text: in the modes `"lenient"` and `"raw"`; docs/modbus.md has the names."""
     def until(self, later: HasInstant, /) -> Span:
         """The span from the issue of the request to a later event."""
     def __eq__(self, other: object, /) -> bool:
         """Whether it is the same one. Numbers, texts, tuples and lists are a `UsageError`: compare `.values`."""
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
-    def __getnewargs__(self) -> tuple[bytes, int, Stamp, Stamp, bytes, bytes]: ...
+    def __getnewargs__(
+        self,
+    ) -> tuple[bytes, int, Stamp, Stamp, bytes, bytes, list[Attempt], list[tuple[str, str]]]: ...
+
+@final
+class Attempt:
+    """One time that a request was asked in vain, and then again."""
+
+    def __new__(cls, at: Stamp, done: Stamp, problem: str, request: bytes, received: bytes) -> Attempt: ...
+    @property
+    def at(self) -> Stamp:
+        """When it was handed to the driver."""
+    @property
+    def done(self) -> Stamp:
+        """When it was given up, or what came instead of the answer had arrived."""
+    @property
+    def problem(self) -> str:
+        """What was wrong."""
+    @property
+    def request(self) -> bytes: ...
+    @property
+    def received(self) -> bytes:
+        """What came; empty if nothing did."""
+    def __getnewargs__(self) -> tuple[Stamp, Stamp, str, bytes, bytes]: ...
+
+@final
+class ClientRemark:
+    """Something that a client noticed and that ends no request."""
+
+    @property
+    def kind(self) -> str:
+        """`"late"` (an answer to a request that was given up), `"duplicate"` (a second one), `"unsolicited"` (what
+        answers nothing), `"deviation"` (tolerated), `"retry"`, `"connected"`, `"disconnected"`."""
+    @property
+    def reason(self) -> str: ...
+    @property
+    def bytes(self) -> builtins.bytes: ...
+    @property
+    def at(self) -> Stamp:
+        """When the last byte arrived."""
+
+@final
+class Answers:
+    """How the reads of `Client.read_many` ended, in their order: an `Answer` for a block, a `Reading` for a point, or
+    the exception it ended with. What is not looked at is not made."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    @property
+    def failed(self) -> tuple[int, ...]:
+        """Indexes of those that are exceptions."""
 
 @final
 class Reading:
@@ -141,6 +211,13 @@ class Client:
         belongs_to: whose port it is: decides who is to blame when it goes away.
         guard: called before everything that can cause behaviour, with the function code and what is written (table,
             first address, count; None if it is not known); what it raises, the call raises, and nothing is sent.
+        mode: `"strict"`, `"lenient"` or `"raw"`; see `asking`, as for retries and retry_writes.
+        pace: the least time between a request or an answer and the next request.
+        transactions: ids on TCP: `"sequential"`, `"sequential:500"` (the first), `"fixed:7"`, `"colliding"` (that of a
+            request in flight).
+        late_answers: on a line, how long after its time-out a request may still be answered; ten time-outs, and a
+            second at least, if not given. docs/modbus.md says what depends on it.
+        local_echo: the adapter repeats what we send; strip it.
 
     Raises:
         PortError: the port is missing, busy, or nobody listens there; a certificate or key of ours is wrong.
@@ -165,7 +242,69 @@ class Client:
         name: str | None = None,
         belongs_to: Literal["bench", "dut"] = "bench",
         guard: Guard | None = None,
+        mode: Literal["strict", "lenient", "raw"] = "strict",
+        retries: int = 0,
+        retry_writes: bool = False,
+        pace: str | Span | None = None,
+        transactions: str = "sequential",
+        late_answers: str | Span | None = None,
+        local_echo: bool = False,
     ) -> Client: ...
+    def asking(
+        self,
+        *,
+        mode: Literal["strict", "lenient", "raw"] | None = None,
+        retries: int | None = None,
+        retry_writes: bool | None = None,
+        patch: Mapping[str, int] | None = None,
+        gap_before: str | Span | None = None,
+        split: Sequence[tuple[int, str | Span]] | None = None,
+    ) -> Client:
+        """This client, asking in another way: `client.asking(patch={"length": 99}).read_holding(0)`.
+
+        It shares the connection; what is not given stays as it is. Closing it leaves the connection open.
+
+        Args:
+            mode: how closely requests and answers are held to the standard; docs/modbus.md has the table.
+            retries: how often a request is asked again that was not, or not properly, answered; never after an
+                exception. `Answer.attempts` and the failure text say how often it was.
+            retry_writes: ask again also what can cause behaviour.
+            patch: fields that are sent wrong: transaction, protocol, length (TCP), crc (RTU), lrc (ASCII), unit,
+                byte_count.
+            gap_before: silence before the request, instead of the one of the standard.
+            split: silences inside it: `(4, "2ms")` is one before byte 4.
+
+        Raises:
+            UsageError: a mode, field, number or duration that is none; when asked: a field that the framing does not
+                have.
+        """
+    def raw_frame(self, frame: bytes | bytearray, *, timeout: str | Span | None = None) -> Answer:
+        """Sends these bytes, whatever they are. The answer is what comes with the same transaction id, or next on the
+        line, from the unit and with the function that stand in them."""
+    def read_many(
+        self,
+        items: Iterable[str | tuple[str, int] | tuple[str, int, int]],
+        *,
+        unit: int | None = None,
+        timeout: str | Span | None = None,
+        in_flight: int = 16,
+        raise_first: bool = True,
+    ) -> Answers:
+        """Reads many blocks and points in one call: `read_many([("holding", 0, 10), ("input", 5, 2), "voltage"])`.
+
+        On TCP up to `in_flight` requests are without answer at a time; on a line it is one. Tables are holding, input,
+        coils and discrete. The time-out counts for each request from when it is sent. With `raise_first`, the first
+        read that failed raises; else the exception stands in its place. `Answer.at` is when the request was handed to
+        the driver.
+
+        Raises:
+            UsageError: an item that is none; nothing was sent then.
+        """
+    def strays(self, *, after: HasInstant | None = None) -> list[ClientRemark]:
+        """What came and answers nothing: late, second and unasked answers. It never is data."""
+    def events(self, *, after: HasInstant | None = None) -> list[ClientRemark]:
+        """Everything that was noticed and ended no request: strays, deviations, retries, connections made and lost. The
+        last 10000 are kept, for all clients of a connection together."""
     def share(
         self,
         *,

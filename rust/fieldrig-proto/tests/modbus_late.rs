@@ -6,10 +6,10 @@ mod common;
 use common::{Node, Path, World, ms, secs, us};
 use fieldrig_proto::device::{Device, NoModel, PointStore};
 use fieldrig_proto::line::LineSettings;
-use fieldrig_proto::modbus::RTU;
 use fieldrig_proto::modbus::client::{Client, ClientEvent, Config};
 use fieldrig_proto::modbus::pdu::{Exception, Request, Response};
 use fieldrig_proto::modbus::rtu::LineRules;
+use fieldrig_proto::modbus::{ASCII, RTU, ascii};
 use fieldrig_proto::protocol::{Built, Role};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time::{Duration, human};
@@ -17,11 +17,21 @@ use fieldrig_proto::time::{Duration, human};
 const LINE: &str = "19200 8E1";
 const TIMEOUT: Duration = Duration::from_millis(100);
 
+/// What carries the frames.
+#[derive(Copy, Clone, PartialEq, Debug)]
+enum Route {
+    Rtu,
+    RtuInTcp,
+    Ascii,
+}
+
+const ROUTES: [Route; 3] = [Route::Rtu, Route::RtuInTcp, Route::Ascii];
+
 /// Holding register `n` holds 100 + n, input register `n` 200 + n; there are eight of each.
-fn device(name: &str, unit: i64) -> Device {
+fn device(route: Route) -> Device {
     let values = |first: i64| Value::List((first..first + 8).map(Value::Int).collect());
     let settings: Vec<(String, Value)> = [
-        ("unit", Value::Int(unit)),
+        ("unit", Value::Int(1)),
         ("holding", values(100)),
         ("input", values(200)),
         ("line", LINE.into()),
@@ -29,9 +39,10 @@ fn device(name: &str, unit: i64) -> Device {
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    let constructor = RTU.constructor(Role::Device).expect("Modbus has devices");
+    let protocol = if route == Route::Ascii { &ASCII } else { &RTU };
+    let constructor = protocol.constructor(Role::Device).expect("Modbus has devices");
     let Ok(Built::Face(face)) = (constructor.build)("bus", &settings) else { panic!("these settings make a face") };
-    Device::new(name, PointStore::default(), Box::new(NoModel), vec![face])
+    Device::new("meter", PointStore::default(), Box::new(NoModel), vec![face])
 }
 
 struct Line {
@@ -42,14 +53,18 @@ struct Line {
 
 impl Line {
     /// A client and a device on a wire, or with the same frames in a TCP connection.
-    fn new(in_tcp: bool) -> Line {
+    fn new(route: Route) -> Line {
         let world = World::new();
-        let device = world.add("meter", device("meter", 1));
+        let device = world.add("meter", device(route));
         device.with(|device, now| device.power_on(now));
         let line: LineSettings = LINE.parse().expect("valid settings");
-        let config = if in_tcp { Config::rtu(LineRules::over_tcp()) } else { Config::rtu_on(&line) };
+        let config = match route {
+            Route::Rtu => Config::rtu_on(&line),
+            Route::RtuInTcp => Config::rtu(LineRules::over_tcp()),
+            Route::Ascii => Config::ascii(ascii::Rules::tolerant(&line)),
+        };
         let client = world.add("client", Client::new(config));
-        let path = if in_tcp { Path::stream().delay(us(300)) } else { Path::wire(LINE) };
+        let path = if route == Route::RtuInTcp { Path::stream().delay(us(300)) } else { Path::wire(LINE) };
         world.join(&client, "modbus", &device, "bus", &path);
         world.run_for(ms(10));
         client.events();
@@ -126,15 +141,15 @@ fn round() -> Vec<Request> {
 
 #[test]
 fn whatever_the_delay_no_late_answer_is_data_of_another_request() {
-    for in_tcp in [false, true] {
+    for route in ROUTES {
         let mut answered = 0;
         // From nothing to ten times the time-out, in steps that are no part of it.
         for step in 0..=144 {
             let delay = us(6_944) * step;
-            let line = Line::new(in_tcp);
+            let line = Line::new(route);
             line.delay(delay);
             for request in round() {
-                let what = format!("{}, delay {delay:?}, {request:?}", if in_tcp { "RTU in TCP" } else { "wire" });
+                let what = format!("{route:?}, delay {delay:?}, {request:?}");
                 answered += u32::from(line.is_answered(request, &what));
             }
             let odd = |event: &ClientEvent| matches!(event, ClientEvent::Unsolicited(_) | ClientEvent::Malformed(..));
@@ -149,10 +164,10 @@ fn whatever_the_delay_no_late_answer_is_data_of_another_request() {
 
 #[test]
 fn one_slow_answer_is_late_and_everything_behind_it_is_right() {
-    for in_tcp in [false, true] {
+    for route in ROUTES {
         for step in 0..=144 {
             let delay = us(6_944) * step;
-            let line = Line::new(in_tcp);
+            let line = Line::new(route);
             line.delay(delay);
             line.is_answered(holding(0, 1), "the slow one");
             line.delay(Duration::ZERO);
@@ -167,7 +182,7 @@ fn one_slow_answer_is_late_and_everything_behind_it_is_right() {
 #[test]
 fn several_given_up_in_a_row_leave_nothing_behind() {
     for delay in [ms(150), ms(250), ms(350), ms(990)] {
-        let line = Line::new(false);
+        let line = Line::new(Route::Rtu);
         line.delay(delay);
         for address in 0..4 {
             assert!(!line.is_answered(holding(address, 1), "slow"), "{delay:?}");
@@ -181,7 +196,7 @@ fn several_given_up_in_a_row_leave_nothing_behind() {
 
 #[test]
 fn a_device_without_power_is_asked_in_vain_and_answers_when_it_has_it_again() {
-    let line = Line::new(false);
+    let line = Line::new(Route::Rtu);
     line.device.with(|device, now| device.power_off(now));
     for _ in 0..3 {
         assert!(!line.is_answered(holding(0, 1), "without power"));

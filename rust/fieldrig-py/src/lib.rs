@@ -60,8 +60,8 @@ mod _core {
 
         #[pymodule_export]
         use crate::modbus::{
-            Answer, Client, Device, Gateway, Monitor, Observation, Reading, Rule, adu_rtu, adu_tcp, crc16,
-            describe_points, dissect_ascii, dissect_rtu, dissect_tcp,
+            Answer, Answers, Attempt, Client, ClientRemark, Device, Gateway, Monitor, Observation, Reading, Rule,
+            adu_rtu, adu_tcp, crc16, describe_points, dissect_ascii, dissect_rtu, dissect_tcp,
         };
 
         #[pymodule_init]

@@ -163,6 +163,14 @@ impl Client {
         self.ask(now, unit, request, timeout, None)
     }
 
+    /// Whether this may be asked at all.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub fn check(&self, unit: u8, request: &Request, options: Option<&Options>) -> Result<(), RequestError> {
+        ask::check(&self.config.mode, unit, request, options)
+    }
+
     /// Asks in another way than plainly.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `Answer`: what one request got.
 
 use super::fields::fields;
+use super::remark::Attempt;
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp, instant};
 use fieldrig_proto::modbus::pdu::Response;
@@ -17,10 +18,22 @@ pub(crate) struct Answer {
     pub(crate) done: time::Stamp,
     pub(crate) request: Vec<u8>,
     pub(crate) raw: Vec<u8>,
+    pub(crate) attempts: Vec<Attempt>,
+    /// Names and texts.
+    pub(crate) deviations: Vec<(String, String)>,
 }
 
-/// What an answer is pickled as: PDU, how many bits, issue, arrival, request, response.
-type AnswerParts<'py> = (Bound<'py, PyBytes>, usize, Stamp, Stamp, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+/// What an answer is pickled as: PDU, how many bits, issue, arrival, request, response, attempts, deviations.
+type AnswerParts<'py> = (
+    Bound<'py, PyBytes>,
+    usize,
+    Stamp,
+    Stamp,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Vec<Attempt>,
+    Vec<(String, String)>,
+);
 
 impl Answer {
     /// The span from the issue of the request to a later event.
@@ -35,6 +48,9 @@ impl Answer {
 #[pymethods]
 impl Answer {
     #[new]
+    #[pyo3(signature = (pdu, quantity, at, done, request, response, attempts = Vec::new(), deviations = Vec::new()),
+        text_signature = "(pdu, quantity, at, done, request, response, attempts=..., deviations=...)")]
+    #[allow(clippy::too_many_arguments)] // what an answer is pickled as
     fn new(
         py: Python<'_>,
         pdu: &[u8],
@@ -43,6 +59,8 @@ impl Answer {
         done: Stamp,
         request: Vec<u8>,
         response: Vec<u8>,
+        attempts: Vec<Attempt>,
+        deviations: Vec<(String, String)>,
     ) -> PyResult<Answer> {
         let Some((function, data)) = pdu.split_first() else {
             return Err(error(py, Kind::Usage, "the PDU is empty"));
@@ -57,7 +75,7 @@ impl Answer {
             }
             other => other,
         };
-        Ok(Answer { response: parsed, at: at.0, done: done.0, request, raw: response })
+        Ok(Answer { response: parsed, at: at.0, done: done.0, request, raw: response, attempts, deviations })
     }
     #[getter]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -101,6 +119,14 @@ impl Answer {
     fn response<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.raw)
     }
+    #[getter]
+    fn attempts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.attempts.iter().cloned())
+    }
+    #[getter]
+    fn deviations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.deviations)
+    }
     /// The span from the issue of the request to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
@@ -111,7 +137,8 @@ impl Answer {
             Response::Bits { values, .. } => values.len(),
             _ => 0,
         };
-        (self.pdu(py), quantity, self.at(), self.done(), self.request(py), self.response(py))
+        let (attempts, deviations) = (self.attempts.clone(), self.deviations.clone());
+        (self.pdu(py), quantity, self.at(), self.done(), self.request(py), self.response(py), attempts, deviations)
     }
     fn __repr__(&self) -> String {
         format!("Answer({:?}, latency {})", self.response, self.latency().text())

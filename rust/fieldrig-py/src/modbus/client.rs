@@ -1,23 +1,29 @@
 //! `Client`: one blocking call for each request; the hot path of the binding.
 
 use super::answer::Answer;
+use super::asking::{self, Keywords};
+use super::batch::{self, Answers};
 use super::functions;
 use super::outcome::{Asked, outcome};
 use super::point::{self, Points, Reading};
+use super::remark::{ClientRemark, Remarks};
 use super::url;
-use crate::error::{Kind, Owner, error};
+use crate::error::{Kind, Owner, error, is_over};
 use crate::handle::{Handle, issued};
 use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
-use crate::time::{Stamp, limit_or};
+use crate::time::{Stamp, instant, limit_or};
 use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::modbus::client::{self, ClientEvent, RequestError, Ticket};
+use fieldrig_proto::modbus::client::{self, ClientEvent, Options, RequestError, Ticket};
+use fieldrig_proto::modbus::map::Mapping;
 use fieldrig_proto::modbus::pdu::Request;
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +40,8 @@ pub(crate) struct Client {
     timeline: Option<Py<PyAny>>,
     /// Asked before everything that can cause behaviour; raises what must not be sent.
     guard: Option<Py<PyAny>>,
+    /// How it asks, if not plainly.
+    options: Option<Box<Options>>,
     /// It was made by `share`: the connection is somebody else's to close.
     guest: bool,
 }
@@ -48,19 +56,63 @@ struct Path {
     answered: AtomicBool,
     /// Why silence proves nothing for now: the bench itself has taken the link down, or disturbs it.
     doubt: Mutex<Option<String>>,
+    remarks: Remarks,
+    /// The silence before a request.
+    gap: Duration,
+}
+
+impl Path {
+    fn doubt(&self) -> Option<String> {
+        self.doubt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the path was known to work before this event; afterwards it may be.
+    fn works_after(&self, event: &ClientEvent) -> bool {
+        let works = self.answered.load(Ordering::Relaxed);
+        if !works && proves_path(event) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        works
+    }
+}
+
+/// What is asked.
+enum Asking {
+    Request(u8, Request),
+    Frame(Vec<u8>),
+}
+
+impl Asking {
+    /// Nobody knows what a frame that is made by hand does.
+    fn is_stimulus(&self) -> bool {
+        match self {
+            Asking::Request(_, request) => request.is_stimulus(),
+            Asking::Frame(_) => true,
+        }
+    }
 }
 
 impl Client {
     /// One request and its answer.
     fn ask(&self, py: Python<'_>, request: Request, unit: Option<i64>, timeout: Given<'_, '_>) -> PyResult<Answer> {
-        let _call = Call::begin();
         let unit = unit.map_or(Ok(self.unit), |unit| field(py, "unit", unit))?;
+        self.ask_as(py, Asking::Request(unit, request), timeout)
+    }
+
+    /// One request or frame, and its answer.
+    fn ask_as(&self, py: Python<'_>, asking: Asking, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        let _call = Call::begin();
         let timeout = limit_or(timeout, self.timeout)?;
-        if let Some(guard) = self.guard.as_ref().filter(|_| request.is_stimulus()) {
-            guard.call1(py, (request.function(), request.written()))?;
+        let is_stimulus = asking.is_stimulus() || self.options.as_ref().is_some_and(|options| options.patch.is_some());
+        if let Some(guard) = self.guard.as_ref().filter(|_| is_stimulus) {
+            match &asking {
+                Asking::Request(_, request) => guard.call1(py, (request.function(), request.written()))?,
+                Asking::Frame(_) => guard.call1(py, (0, None::<(&str, u16, u16)>))?,
+            };
         }
         let path = &*self.path;
-        let stimulus = self.timeline.as_ref().filter(|_| request.is_stimulus());
+        let stimulus = self.timeline.as_ref().filter(|_| is_stimulus);
+        let options = self.options.clone();
         let before = match stimulus {
             Some(timeline) => timeline.call_method0(py, intern!(py, "approach"))?.extract::<Option<Stamp>>(py)?,
             None => None,
@@ -69,7 +121,12 @@ impl Client {
         let called = path.handle.call(
             py,
             |client, now| {
-                let ticket = client.request(now, unit, request, timeout)?;
+                let ticket = match asking {
+                    Asking::Request(unit, request) => client.ask(now, unit, request, timeout, options)?,
+                    Asking::Frame(frame) => {
+                        client.raw_frame(now, &frame, timeout, options.map_or_else(Options::default, |given| *given))?
+                    }
+                };
                 begun = (Some(ticket), now);
                 Ok::<Ticket, RequestError>(ticket)
             },
@@ -77,7 +134,9 @@ impl Client {
             Duration::MAX,
             |ticket, _, events, _| {
                 let index = events.iter().position(|event| event.ticket() == Some(*ticket))?;
-                events.remove(index)
+                let ended = events.remove(index);
+                path.remarks.take(events);
+                ended
             },
         );
         let called = match called {
@@ -87,25 +146,126 @@ impl Client {
                 return Err(interrupted);
             }
         };
-        let sent = issued(called.sent, begun.1);
+        let Some(event) = called.outcome else {
+            return Err(error(py, Kind::Bench, format!("{}: the request never ended", self.name)));
+        };
+        // What waited first, or was sent again, was issued when it was handed to the driver, or after the silence behind it.
+        let sent = match event.exchange().and_then(|exchange| exchange.sent) {
+            Some(later) if later > begun.1 => time::Stamp::between(later, later + path.gap),
+            _ => issued(called.sent, begun.1),
+        };
         let at = before.map_or(sent, |before| time::Stamp::between(before.0.earliest(), sent.latest()));
         if let Some(timeline) = stimulus {
             timeline.call_method1(py, intern!(py, "stimulus"), (Stamp(at),))?;
         }
-        let Some(event) = called.outcome else {
-            return Err(error(py, Kind::Bench, format!("{}: the request never ended", self.name)));
-        };
-        let doubt = path.doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let path_works = path.answered.load(Ordering::Relaxed);
-        if !path_works && proves_path(&event) {
-            path.answered.store(true, Ordering::Relaxed);
-        }
+        let doubt = path.doubt();
+        let path_works = path.works_after(&event);
         let stalled = match event {
             ClientEvent::TimedOut(..) => !path.handle.stalls(py, at)?.is_empty(),
             _ => false,
         };
         let (name, owner, wire) = (&self.name, path.handle.owner, path.wire);
         outcome(py, event, &Asked { name, owner, wire, path_works, doubt, stalled, at })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn point(&self, py: Python<'_>, name: &str) -> PyResult<&Mapping> {
+        self.points.find(py, name)
+    }
+
+    /// What became of one of many requests; it counts from when it was handed to the driver.
+    pub(super) fn ended(
+        &self,
+        py: Python<'_>,
+        event: ClientEvent,
+        doubt: Option<String>,
+        stalled: bool,
+    ) -> PyResult<Answer> {
+        let path = &*self.path;
+        let path_works = path.works_after(&event);
+        let at = event
+            .exchange()
+            .map_or(time::Stamp::exact(Time::ZERO), |exchange| exchange.sent.map_or(exchange.at, time::Stamp::exact));
+        let (name, owner, wire) = (&self.name, path.handle.owner, path.wire);
+        outcome(py, event, &Asked { name, owner, wire, path_works, doubt, stalled, at })
+    }
+
+    /// Asks all of them and waits for all of them.
+    fn ask_many(
+        &self,
+        py: Python<'_>,
+        requests: Vec<Request>,
+        unit: u8,
+        timeout: Duration,
+        in_flight: usize,
+    ) -> PyResult<Vec<ClientEvent>> {
+        let _call = Call::begin();
+        let (path, wanted, options) = (&*self.path, requests.len(), self.options.as_ref());
+        let mut tickets: Vec<Ticket> = Vec::with_capacity(wanted);
+        let mut ended: Vec<Option<ClientEvent>> = (0..wanted).map(|_| None).collect();
+        let mut left = wanted;
+        let called = path.handle.call(
+            py,
+            |client, now| {
+                for (index, request) in requests.iter().enumerate() {
+                    client
+                        .check(unit, request, options.map(|options| &**options))
+                        .map_err(|problem| (index, problem))?;
+                }
+                client.set_in_flight(in_flight);
+                for (index, request) in requests.into_iter().enumerate() {
+                    let asked = client.ask(now, unit, request, timeout, options.cloned());
+                    tickets.push(asked.map_err(|problem| (index, problem))?);
+                }
+                Ok::<Option<Ticket>, (usize, RequestError)>(tickets.first().copied())
+            },
+            Duration::MAX,
+            |first, _, events, _| {
+                let Some(first) = first else { return Some(()) };
+                // Tickets count up, and nobody else asks meanwhile.
+                let mut others = VecDeque::new();
+                for event in events.drain(..) {
+                    let index = event.ticket().and_then(|ticket| ticket.0.checked_sub(first.0));
+                    match index.and_then(|index| ended.get_mut(index as usize)) {
+                        Some(place) => {
+                            left -= usize::from(place.is_none());
+                            *place = Some(event);
+                        }
+                        None => others.push_back(event),
+                    }
+                }
+                path.remarks.take(&mut others);
+                (left == 0).then_some(())
+            },
+        );
+        match called {
+            Ok(Ok(_)) => Ok(ended.into_iter().flatten().collect()),
+            Ok(Err((index, problem))) => {
+                Err(error(py, Kind::Usage, format!("{}: item {index} of read_many: {problem}", self.name)))
+            }
+            Err(interrupted) => {
+                tickets.iter().for_each(|ticket| self.forget(py, Some(*ticket)));
+                Err(interrupted)
+            }
+        }
+    }
+
+    /// What was noticed, what arrives now included.
+    fn noticed(&self, py: Python<'_>, after: Given<'_, '_>, strays_only: bool) -> PyResult<Vec<ClientRemark>> {
+        let after = after.map(instant).transpose()?;
+        let looked = self.path.handle.wait(py, Time::ZERO, |_, events, _| {
+            self.path.remarks.take(events);
+            None::<()>
+        });
+        if let Err(problem) = looked
+            && !is_over(py, &problem)
+        {
+            return Err(problem);
+        }
+        Ok(self.path.remarks.after(after, strays_only))
     }
 
     /// Nobody waits for the answer any more; the node may be gone, too.
@@ -145,7 +305,8 @@ pub(super) fn registers(py: Python<'_>, values: &[i64]) -> PyResult<Vec<u16>> {
 impl Client {
     #[new]
     #[pyo3(signature = (url, *, unit = 1, timeout = None, points = None, rig = None, timeline = None, name = None,
-        belongs_to = "bench", guard = None))]
+        belongs_to = "bench", guard = None, mode = "strict", retries = 0, retry_writes = false, pace = None,
+        transactions = "sequential", late_answers = None, local_echo = false))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -158,6 +319,13 @@ impl Client {
         name: Option<String>,
         belongs_to: &str,
         guard: Option<Py<PyAny>>,
+        mode: &str,
+        retries: i64,
+        retry_writes: bool,
+        pace: Given<'_, '_>,
+        transactions: &str,
+        late_answers: Given<'_, '_>,
+        local_echo: bool,
     ) -> PyResult<Client> {
         let unit = field(py, "unit", unit)?;
         let timeout = limit_or(timeout, Duration::from_secs(1))?;
@@ -166,12 +334,17 @@ impl Client {
         let owner = Owner::parse(py, belongs_to)?;
         let wire = place.line.is_some();
         let name = name.unwrap_or_else(|| url.to_owned());
-        let endpoint = client::Client::new(place.config(py)?);
+        let config = asking::configure(py, place.config(py)?, pace, transactions, late_answers, local_echo)?;
+        let (retries, retry_writes) = (Some(retries), Some(retry_writes));
+        let keywords = Keywords { mode: Some(mode), retries, retry_writes, patch: None, gap_before: None, split: None };
+        let options = keywords.over(py, None)?;
+        let gap = config.mode.serial().and_then(|rules| rules.gap_before()).unwrap_or_default();
+        let endpoint = client::Client::new(config);
         let binding = place::binding(url::VIA, place.port, Some(place.protocol), Sender::Client);
         let handle = Handle::open(py, rig, &name, endpoint, vec![binding], owner)?;
-        let path =
-            Path { handle, url: url.to_owned(), wire, answered: AtomicBool::new(false), doubt: Mutex::default() };
-        Ok(Client { path: Arc::new(path), name, unit, timeout, points, timeline, guard, guest: false })
+        let (answered, doubt, remarks) = (AtomicBool::new(false), Mutex::default(), Remarks::default());
+        let path = Arc::new(Path { handle, url: url.to_owned(), wire, answered, doubt, remarks, gap });
+        Ok(Client { path, name, unit, timeout, points, timeline, guard, options, guest: false })
     }
 
     /// A client of another device behind the same connection or wire.
@@ -190,7 +363,91 @@ impl Client {
         let (unit, timeout) = (field(py, "unit", unit)?, limit_or(timeout, self.timeout)?);
         let (points, path) = (Points::parse(points)?, Arc::clone(&self.path));
         let name = name.unwrap_or_else(|| format!("{}?unit={unit}", path.url));
-        Ok(Client { path, name, unit, timeout, points, timeline, guard, guest: true })
+        let options = self.options.clone();
+        Ok(Client { path, name, unit, timeout, points, timeline, guard, options, guest: true })
+    }
+
+    /// This client, asking in another way.
+    #[pyo3(signature = (*, mode = None, retries = None, retry_writes = None, patch = None, gap_before = None,
+        split = None))]
+    #[allow(clippy::too_many_arguments)] // the keywords of a Python method
+    fn asking(
+        &self,
+        py: Python<'_>,
+        mode: Option<&str>,
+        retries: Option<i64>,
+        retry_writes: Option<bool>,
+        patch: Option<&Bound<'_, PyDict>>,
+        gap_before: Given<'_, '_>,
+        split: Option<Vec<(usize, Bound<'_, PyAny>)>>,
+    ) -> PyResult<Client> {
+        let keywords = Keywords { mode, retries, retry_writes, patch, gap_before, split };
+        let held = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
+        Ok(Client {
+            path: Arc::clone(&self.path),
+            name: self.name.clone(),
+            unit: self.unit,
+            timeout: self.timeout,
+            points: self.points.clone(),
+            timeline: held(&self.timeline),
+            guard: held(&self.guard),
+            options: keywords.over(py, self.options.as_deref())?,
+            guest: true,
+        })
+    }
+
+    /// Sends bytes as they are.
+    #[pyo3(signature = (frame, *, timeout = None))]
+    fn raw_frame(&self, py: Python<'_>, frame: &Bound<'_, PyAny>, timeout: Given<'_, '_>) -> PyResult<Answer> {
+        self.ask_as(py, Asking::Frame(octets(frame)?), timeout)
+    }
+
+    /// Many reads in one call.
+    #[pyo3(signature = (items, *, unit = None, timeout = None, in_flight = 16, raise_first = true))]
+    fn read_many(
+        slf: &Bound<'_, Self>,
+        items: &Bound<'_, PyAny>,
+        unit: Option<i64>,
+        timeout: Given<'_, '_>,
+        in_flight: usize,
+        raise_first: bool,
+    ) -> PyResult<Answers> {
+        let (py, client) = (slf.py(), slf.get());
+        if !(1..=1024).contains(&in_flight) {
+            return Err(error(py, Kind::Usage, format!("in_flight is 1 to 1024, not {in_flight}")));
+        }
+        let unit = unit.map_or(Ok(client.unit), |unit| field(py, "unit", unit))?;
+        let timeout = limit_or(timeout, client.timeout)?;
+        let (mut requests, mut points) = (Vec::new(), Vec::new());
+        for (index, given) in items.try_iter()?.enumerate() {
+            let item = batch::item(client, index, &given?)?;
+            requests.push(item.request);
+            points.push(item.point);
+        }
+        let begun = client.path.handle.now_stamp(py)?.0;
+        let events = client.ask_many(py, requests, unit, timeout, in_flight)?;
+        let silent = events.iter().any(|event| matches!(event, ClientEvent::TimedOut(..)));
+        let stalled = silent && !client.path.handle.stalls(py, begun)?.is_empty();
+        for event in &events {
+            client.path.works_after(event);
+        }
+        let answers = Answers::new(slf.clone().unbind(), events, points, client.path.doubt(), stalled);
+        if raise_first {
+            answers.raise_first(py)?;
+        }
+        Ok(answers)
+    }
+
+    /// What came that is no answer to anything: late, twice, unasked.
+    #[pyo3(signature = (*, after = None))]
+    fn strays(&self, py: Python<'_>, after: Given<'_, '_>) -> PyResult<Vec<ClientRemark>> {
+        self.noticed(py, after, true)
+    }
+
+    /// Everything that was noticed and ended no request.
+    #[pyo3(signature = (*, after = None))]
+    fn events(&self, py: Python<'_>, after: Given<'_, '_>) -> PyResult<Vec<ClientRemark>> {
+        self.noticed(py, after, false)
     }
 
     #[getter]

@@ -2,6 +2,8 @@
 
 mod adu;
 mod answer;
+mod asking;
+mod batch;
 mod client;
 mod device;
 mod fields;
@@ -10,16 +12,19 @@ mod gateway;
 mod monitor;
 mod outcome;
 mod point;
+mod remark;
 pub(crate) mod rule;
 mod url;
 
 pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_ascii, dissect_rtu, dissect_tcp};
 pub(crate) use answer::Answer;
+pub(crate) use batch::Answers;
 pub(crate) use client::Client;
 pub(crate) use device::Device;
 pub(crate) use gateway::Gateway;
 pub(crate) use monitor::{Monitor, Observation};
 pub(crate) use point::{Reading, describe_points};
+pub(crate) use remark::{Attempt, ClientRemark};
 pub(crate) use rule::Rule;
 
 use pyo3::prelude::*;

@@ -1,6 +1,7 @@
 //! How a request ended, as an answer or an exception.
 
 use super::answer::Answer;
+use super::remark::Attempt;
 use crate::error::{Kind, Owner, build};
 use crate::time::Span;
 use fieldrig_proto::dissect::hex;
@@ -103,7 +104,16 @@ fn shortened(bytes: &[u8]) -> String {
 }
 
 fn answer(exchange: Exchange, response: Response, at: Stamp) -> Answer {
-    Answer { response, at, done: exchange.at, request: exchange.request, raw: exchange.answer }
+    let (attempts, deviations) = (exchange.attempts, exchange.deviations);
+    Answer {
+        response,
+        at,
+        done: exchange.at,
+        request: exchange.request,
+        raw: exchange.answer,
+        attempts: attempts.into_iter().map(Attempt::from).collect(),
+        deviations: deviations.into_iter().map(|deviation| (deviation.name.to_owned(), deviation.text)).collect(),
+    }
 }
 
 fn failure(
@@ -116,8 +126,16 @@ fn failure(
     code: Option<u8>,
 ) -> PyErr {
     let function = exchange.asked.function();
-    let message =
-        format!("{}: {} ({function:#04x}) to unit {} {what}", asked.name, function_name(function), exchange.unit);
+    let tries = match exchange.attempts.len() {
+        0 => String::new(),
+        before => format!(" ({} attempts)", 1 + before),
+    };
+    let message = format!(
+        "{}: {} ({function:#04x}) to unit {} {what}{tries}",
+        asked.name,
+        function_name(function),
+        exchange.unit
+    );
     let made = || -> PyResult<PyErr> {
         let mut facts = vec![
             ("unit", exchange.unit.into_pyobject(py)?.into_any()),

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 
 /// Where the named points of a device are.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Points(Vec<Mapping>);
 
 impl Points {

@@ -93,18 +93,24 @@ pub enum ClientEvent {
 }
 
 impl ClientEvent {
-    /// The ticket of the request that this event ends.
+    /// The request that this event ends, and how.
     #[must_use]
-    pub fn ticket(&self) -> Option<Ticket> {
+    pub fn exchange(&self) -> Option<&Exchange> {
         match self {
             ClientEvent::Answered(exchange, _)
             | ClientEvent::Exception(exchange, _)
             | ClientEvent::Broadcast(exchange)
             | ClientEvent::TimedOut(exchange, _)
             | ClientEvent::Malformed(exchange, _)
-            | ClientEvent::Lost(exchange, _) => Some(exchange.ticket),
+            | ClientEvent::Lost(exchange, _) => Some(exchange),
             _ => None,
         }
+    }
+
+    /// The ticket of the request that this event ends.
+    #[must_use]
+    pub fn ticket(&self) -> Option<Ticket> {
+        self.exchange().map(|exchange| exchange.ticket)
     }
 
     /// What kind of remark it is, in a word, if it ends no request: bytes with an instant and a reason.

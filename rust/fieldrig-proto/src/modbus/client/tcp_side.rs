@@ -97,16 +97,18 @@ impl Client {
         if let [index] = fitting[..] {
             return self.take_for(now, index, adu, at);
         }
-        for call in self.flying.iter_mut().filter(|call| call.transaction == transaction) {
-            let doubt = || format!("several requests in flight had the same transaction id {transaction}");
-            call.doubt.get_or_insert_with(doubt);
-        }
         // The oldest one it may answer, or the oldest of all.
-        let mine = |index: &usize| self.flying[*index].transaction == transaction;
-        let oldest = fitting
-            .into_iter()
-            .chain((0..self.flying.len()).filter(mine))
-            .min_by_key(|index| self.flying[*index].ticket);
+        let mine = (0..self.flying.len()).filter(|index| self.flying[*index].transaction == transaction);
+        let confused = if fitting.is_empty() {
+            mine.min_by_key(|index| self.flying[*index].ticket).into_iter().collect()
+        } else {
+            fitting
+        };
+        for index in &confused {
+            let doubt = || format!("several requests in flight had the same transaction id {transaction}");
+            self.flying[*index].doubt.get_or_insert_with(doubt);
+        }
+        let oldest = confused.into_iter().min_by_key(|index| self.flying[*index].ticket);
         if let Some(index) = oldest {
             self.take_for(now, index, adu, at);
         }
