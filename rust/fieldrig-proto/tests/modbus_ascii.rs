@@ -47,7 +47,7 @@ fn a_frame_that_another_one_begins_in_is_dropped_and_the_other_one_counts() {
     let (_world, client, peer) = with_peer(rules());
     let ticket = ask(&client, read());
     assert_eq!(peer.receive(17), b":010300000001FB\r\n");
-    peer.send(&[b"\xff#:0103", ANSWER].concat());
+    peer.send([b"\xff#:0103", ANSWER].concat());
     let event = end(&client, ticket);
     assert!(
         matches!(&event, ClientEvent::Answered(exchange, Response::Registers { values, .. })
@@ -90,7 +90,7 @@ fn what_comes_instead_of_the_answer_is_told_with_its_place() {
     let (_world, client, peer) = with_peer(ascii::Rules { lower_case: true, ..rules() });
     let ticket = ask(&client, read());
     peer.receive(17);
-    peer.send(&[b":0203020007F2\r\n", &ANSWER.to_ascii_lowercase()[..]].concat());
+    peer.send([b":0203020007F2\r\n", &ANSWER.to_ascii_lowercase()[..]].concat());
     assert!(matches!(end(&client, ticket), ClientEvent::Answered(..)));
     assert!(matches!(&client.events()[..], [ClientEvent::Unsolicited(stray)]
         if stray.reason == "unit id at offset 1 is 2, 1 was asked"));
