@@ -13,8 +13,8 @@ The classes are those of the native core; their signatures and docstrings stand 
 
 URLs: `tcp://host:port`, `tls://..`, `udp://..`, `rtu:///dev/ttyUSB0?baud=19200&parity=even` (a serial port or pty),
 `ascii://..`, `rtu+tcp://host:port` (frames inside a TCP connection), `rtu+rfc2217://host:port?line=9600+8E1` (a serial
-server); `ascii+` goes where `rtu+` goes. In the memory of a rig:
-`memory://name`, `wire://name`, `ascii+wire://name`. Device only: `tcp://127.0.0.1:0` (a free port), `pty://?line=9600+8E1` (a new pty). docs/modbus.md has the table.
+server); `ascii+` goes where `rtu+` goes. In the memory of a rig: `memory://name`, `wire://name`, `ascii+wire://name`.
+Device only: `tcp://127.0.0.1:0` (a free port), `pty://?line=9600+8E1` (a new pty). docs/modbus.md has the table.
 """
 
 from __future__ import annotations
