@@ -43,9 +43,7 @@ SERVER_ROWS = {
 
 CLIENT_ROWS = range(1, 37)
 
-UNWRITTEN = {
-    *("EXC", "FC06", "FC07", "FC08", "FC11", "FC12", "FC17", "FC20", "FC21", "FC24", "FC43"),
-}
+UNWRITTEN: set[str] = set()
 """Sections that are being written. To be empty in the end."""
 
 

@@ -6,6 +6,7 @@ import warnings
 
 warnings.simplefilter("ignore")
 
+from pymodbus import ModbusDeviceIdentification  # noqa: E402
 from pymodbus.datastore import (  # noqa: E402
     ModbusDeviceContext,
     ModbusSequentialDataBlock,
@@ -21,7 +22,10 @@ async def main() -> None:
     registers = ModbusSequentialDataBlock(1, [address * 257 % 65536 for address in range(SIZE)])
     bits = ModbusSequentialDataBlock(1, [bool(address % 3 == 0) for address in range(SIZE * 8)])
     device = ModbusDeviceContext(di=bits, co=bits, hr=registers, ir=registers)
-    server = ModbusTcpServer(ModbusServerContext(devices={1: device}, single=False), address=("127.0.0.1", 0))
+    identity = ModbusDeviceIdentification(info={0: "pymodbus", 1: "server", 2: "1.0", 4: "interop"})
+    server = ModbusTcpServer(
+        ModbusServerContext(devices={1: device}, single=False), address=("127.0.0.1", 0), identity=identity
+    )
     await server.listen()
     print(server.transport.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

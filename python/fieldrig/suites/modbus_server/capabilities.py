@@ -36,8 +36,6 @@ class Table:
     """First of two registers that the device always changes together, to equal values."""
     slow: int | None = None
     """Address of a register whose read takes long."""
-    busy: int | None = None
-    """Address of a register whose read finds the device busy, once in a while."""
     refuses: tuple[int, int] | None = None
     """Address of a register, and a value that it does not accept."""
 
@@ -168,7 +166,7 @@ _TOP = (
     *("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", "functions"),
     *("writable", "allow", "max_writes", "files", "damaged", "fifo", "server_id", "security", *SERIAL, *TABLES),
 )
-_ADDRESSES = ("first", "last", "failing", "changing", "slow", "busy")
+_ADDRESSES = ("first", "last", "failing", "changing", "slow")
 _TABLE = (*_ADDRESSES, "known", "refuses")
 
 

@@ -6,8 +6,6 @@ The rules:
 2. Otherwise the server is asked once for each function that a row needs, by something that changes nothing: a plain
    read, or a write of the value that stands there, at an address that may be written. Exception 01, or nothing at all,
    excludes the rows of that function.
-3. Functions 07, 08, 11, 12 and 17 are defined for serial lines. On other carriers they are judged only if they are
-   declared: a server that gives them another meaning there breaks nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +19,6 @@ from .tables import exchange, place, read_once
 from .writes import ask, run_of
 
 READING = {function: table for table, function in TABLES.items()}
-SERIAL_ONLY = (7, 8, 11, 12, 17)
-SERIAL_CARRIERS = ("rtu", "ascii", "rtu+tcp", "ascii+tcp")
 WRITING = {5: "coils", 6: "holding", 15: "coils", 16: "holding", 22: "holding", 23: "holding"}
 
 _PLAIN = {
@@ -50,13 +46,6 @@ def require(server: Server, function: int) -> None:
     missing = missing_because(server, function)
     if missing:
         raise Excluded(missing)
-    if function in SERIAL_ONLY and not on_serial_line(server):
-        raise Inapplicable(f"function {function:02} is one for serial lines; it is judged here only if it is declared")
-
-
-def on_serial_line(server: Server) -> bool:
-    """Whether the server is reached as on a serial line."""
-    return server.carrier.name in SERIAL_CARRIERS
 
 
 def missing_because(server: Server, function: int) -> str | None:

@@ -11,8 +11,8 @@ import statistics
 
 import pytest
 
-from .frames import read_pdu
-from .outcome import Inapplicable, Missed, Undecided
+from .frames import is_normal, read_pdu
+from .outcome import Absent, Inapplicable, Missed, Undecided
 from .pdus import packed, write_coil, write_coils, write_registers
 from .server import Server, Talk
 from .tables import exchange, read
@@ -84,6 +84,42 @@ def _refused(server: Server, talk: Talk, function: int, codes: tuple[int, ...], 
     if not exception or answer.exception not in codes:
         raise Missed(f"{what} got {answer.says()}; only an exception of its own code, or nothing, may come")
     return answer.says()
+
+
+@pytest.mark.requirement("EXC-05")
+def test_long_command_is_answered_once(server: Server) -> None:
+    address = server.capabilities.holding.slow
+    assert address is not None, "the row needs it"
+    talk = server.connect()
+    pdu = read_pdu(3, address, 1)
+    deadline = server.clock.now() + 20 * server.timing.answer
+    acknowledged = 0
+    while True:
+        talk.send(server.request(pdu))
+        answer = talk.answer(10 * server.timing.answer)
+        if answer is None:
+            raise Absent(f"a read of register {address}, which takes long, was not answered")
+        more = talk.anything(server.timing.answer)
+        if more:
+            raise Missed(f"a read of register {address} got {answer.says()} and then more: {more.hex(' ').upper()}")
+        if answer.exception not in (5, 6):
+            break
+        acknowledged += 1
+        if server.clock.now() > deadline:
+            raise Undecided(f"register {address}: exception {answer.exception:02X} {acknowledged} times")
+    if not is_normal(answer, 3, 1):
+        raise Missed(f"a read of register {address}, which takes long, got {answer.says()}")
+    server.note(f"exception 05 {acknowledged} times, then the answer" if acknowledged else "one normal answer")
+
+
+@pytest.mark.requirement("EXC-07")
+def test_what_damaged_memory_gives_is_reported(server: Server) -> None:
+    damaged = server.capabilities.damaged
+    assert damaged is not None, "the row needs it"
+    number, record = damaged
+    pdu = bytes([20, 7, 6]) + b"".join(field.to_bytes(2, "big") for field in (number, record, 1))
+    answer = exchange(server, pdu, f"a read of record {record} of file {number}")
+    server.note(f"record {record} of file {number}: {answer.says()}")
 
 
 @pytest.mark.requirement("EXC-08")

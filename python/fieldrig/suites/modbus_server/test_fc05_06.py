@@ -77,3 +77,14 @@ def test_register_that_does_not_exist_is_not_written(server: Server) -> None:
     address = behind(server, "holding")
     what = f"function 06 at register {address}, which does not exist,"
     must_be_exception(ask(server, "holding", address, 1, write_register(address, 0), what), 2, what)
+
+
+@pytest.mark.requirement("FC06-03")
+def test_value_that_the_device_declares_as_not_acceptable_is_refused(server: Server) -> None:
+    refused = server.capabilities.holding.refuses
+    assert refused is not None, "the row needs it"
+    address, value = refused
+    what = f"function 06 with {value:04X}, declared as not acceptable, at register {address}"
+    before = read_once(server, "holding", address, 1)[0]
+    must_be_exception(ask(server, "holding", address, 1, write_register(address, value), what), 3, what)
+    must_read(server, "holding", address, before, what)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import permission, places
-from ..capabilities import Capabilities, Idle, SerialSide, Table
+from ..capabilities import Capabilities, Fifo, Idle, SerialSide, Table
 from ..carriers import Carrier
 from ..judge import judge
 from ..outcome import Row, requirements
@@ -26,8 +26,23 @@ if TYPE_CHECKING:
 LAST = 2599
 FAILING = 2410  # behind the last coil: the habit knows addresses, not tables
 CHANGING = 2420
+REFUSING = 2425  # a point: its values go up to 100
 MAX_CONNECTIONS = 8
-FUNCTIONS = (1, 2, 3, 4, 5, 6, 15, 16, 22, 23)
+FUNCTIONS = (1, 2, 3, 4, 5, 6, 15, 16, 20, 21, 22, 23, 24, 43)
+SERIAL = (7, 8, 11, 12, 17)
+"""Functions that it has on a line only."""
+PLAIN = ("tcp", "udp", "tls")
+"""Carriers on which it has not."""
+LACKING = ("FC07-02", "FC17-02")
+"""Rows about two of them missing."""
+RECORDS = 100
+IDENTIFICATION = {
+    0: "fieldrig",
+    1: "conformance",
+    2: "1.0",
+    **{number: chr(0x60 + number) * 90 for number in range(3, 7)},
+}
+"""Its regular objects do not fit in one answer; there are no extended ones."""
 INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
 
 CAPABILITIES = Capabilities(
@@ -39,13 +54,21 @@ CAPABILITIES = Capabilities(
     alone=True,
     response_time=0.1,
     tables={
-        "holding": Table(first=0, last=LAST, known=(1, 0x1234), failing=FAILING, changing=CHANGING),
+        "holding": Table(
+            first=0, last=LAST, known=(1, 0x1234), failing=FAILING, changing=CHANGING, slow=1, refuses=(REFUSING, 101)
+        ),
         "input": Table(first=0, last=LAST),
         "coils": Table(first=0, last=2399),
         "discrete": Table(first=0, last=2399),
     },
     functions=frozenset(FUNCTIONS),
-    permission=permission.parse(["holding:100-2399", "holding:2430-2599", "coils:100-2399"]),
+    permission=permission.parse(
+        ["holding:100-2399", "holding:2430-2599", "coils:100-2399", "holding:2425", "file4:10-19"], permission.ACTIONS
+    ),
+    files={4: RECORDS - 1},
+    fifo=Fifo(pointers=(50, 60), overfull=70),
+    damaged=(4, 0),
+    server_id=b"fieldrig",
 )
 """What the device declares: everything a row can ask for."""
 
@@ -95,7 +118,15 @@ ONLY = {
 REAL_TIME = ("tcp", "udp", "pty", "rtu+tcp", "tls", "tls rsa", "front", "front rsa")
 
 
-ON: dict[str, str] = {"MBAP": "tcp", "RTU": "rtu", "ASC": "ascii", "ROB": "tcp", "GW": "gateway", "SEC": "tls"}
+ON: dict[str, str] = {
+    "MBAP": "tcp",
+    "RTU": "rtu",
+    "ASC": "ascii",
+    "ROB": "tcp",
+    "GW": "gateway",
+    "SEC": "tls",
+    **dict.fromkeys(("FC07", "FC08", "FC11", "FC12", "FC17"), "rtu"),
+}
 """Where the saboteurs of a section run, if not in `memory`."""
 
 RELATED: dict[str, tuple[str, ...]] = {
@@ -193,21 +224,31 @@ def _gateway(rig: Rig) -> Iterator[Gateway]:
 
 def _declared(on: str) -> Capabilities:
     """What the device declares at a place."""
+    functions = frozenset(FUNCTIONS if on == "gateway" or PLACES[on][2] in PLAIN else (*FUNCTIONS, *SERIAL))
+    declared = replace(CAPABILITIES, functions=functions)
     if on == "gateway":
-        return replace(CAPABILITIES, gateway=True, line=BEHIND, response_time=None)
+        return replace(declared, gateway=True, line=BEHIND, response_time=None)
     if on == "pty":
-        return replace(CAPABILITIES, full_duplex=True, response_time=1.0)
-    if on == "ascii":
-        allowed = replace(CAPABILITIES.permission, allow=frozenset({"restart"}))
-        return replace(CAPABILITIES, functions=frozenset((*FUNCTIONS, 8)), permission=allowed)
-    return CAPABILITIES
+        return replace(declared, full_duplex=True, response_time=1.0)
+    return declared
 
 
 def _tables() -> dict[str, Any]:
     registers = list(range(LAST + 1))
     registers[1] = 0x1234
     bits = [index % 3 == 0 for index in range(2400)]
-    return {"holding": {0: registers}, "input": {0: registers}, "coils": {0: bits}, "discrete": {0: bits}}
+    return {
+        "holding": {0: registers[:REFUSING], REFUSING + 1: registers[REFUSING + 1 :]},
+        "input": {0: registers},
+        "coils": {0: bits},
+        "discrete": {0: bits},
+        "files": {4: list(range(RECORDS))},
+        "fifos": {50: list(range(31)), 60: [], 70: list(range(32))},
+        "identification": IDENTIFICATION,
+        "conformity": 0x82,
+        "server_id": b"fieldrig",
+        "map": {"limited": {"table": "holding", "address": REFUSING, "type": "u16", "range": [0, 100]}},
+    }
 
 
 def _sabotaged(opener: Opener, carrier: Carrier, saboteur: Saboteur, clock: Clock) -> Opener:
@@ -264,6 +305,7 @@ def rows_at(on: str) -> list[str]:
         name
         for name in judged_rows()
         if carrier in requirements()[name].carriers
+        and not (carrier not in PLAIN and name in LACKING)
         and (sections is None or requirements()[name].section in sections)
         and (requirements()[name].section != "GW" or on == "gateway")
         and (on in REAL_TIME or ON.get(requirements()[name].section) not in REAL_TIME)

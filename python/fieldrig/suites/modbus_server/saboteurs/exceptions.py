@@ -40,6 +40,18 @@ class OverlooksBit7(Patch):
         return bytes([pdu[0] & 0x7F]) + pdu[1:]
 
 
+class AnswersTwice(Patch):
+    """Answers a read of register 1 twice."""
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        slow = self._pdu == b"\x03\x00\x01\x00\x01"
+        return frame + frame if slow else frame
+
+    def request(self, pdu: bytes) -> bytes:
+        self._pdu = pdu
+        return pdu
+
+
 class WritesWhatItRefuses(Patch):
     """16: refuses one register in three bytes, and writes it."""
 
@@ -67,6 +79,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "EXC-02": answering(0x64, silence),
     "EXC-03": patched(TakesZeroForRead),
     "EXC-04": patched(OverlooksBit7),
+    "EXC-05": patched(AnswersTwice),
     "EXC-08": answering(0x27, code_of_its_own),
     "EXC-09": patched(WritesWhatItRefuses),
     "EXC-10": patched(GivesUp),

@@ -260,6 +260,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "FC05-03": patched(CoilAddressFirst),
     "FC05-04": answering(5, echoed_if_missing),
     "FC06-01": masquerading(6, fifteen_bits, 5),
+    "FC06-03": answering(6, lambda pdu, answer: pdu if is_exception(answer, 3) else answer),
     "FC06-02": answering(6, echoed_if_missing),
     "FC15-01": masquerading(15, ninth_coil_is_lost, 5),
     "FC15-02": masquerading(15, cut_to_1968, 5),
