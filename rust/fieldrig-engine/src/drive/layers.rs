@@ -81,7 +81,7 @@ impl Wires {
             None => self.capture.link(&name, Some(&RECORDS), we_are, "TLS records"),
         };
         self.cipher_links.insert(via.to_owned(), link);
-        Tap { capture: self.capture.clone(), link, conn: self.next_conn() }
+        Tap { capture: self.capture.clone(), link, conn: self.next_conn(), clock: self.clock.clone() }
     }
 
     fn key_log(&self, settings: &TlsSettings) -> Option<Arc<dyn KeyLog>> {

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ..capabilities import Capabilities
 from ..carriers import CARRIERS
 from ..probe import probe
 from ..server import Server, Timing
@@ -40,18 +41,24 @@ def shielded(saboteur: Saboteur, on: str) -> Iterator[Server]:
         for name, value in (*plain.HABITS, *saboteur.habits):
             device.habit(name, value)
         address = stack.enter_context(before(address, mine.of_client, mine.of_server))
-        target = ours.target(address)
-        security = replace(ours.security(), max_fragment_length=True if on.startswith("front") else None)
-        server = Server(
-            target.opener(ours.engineer()),
-            1,
-            replace(plain.CAPABILITIES, security=security),
-            PATIENT,
-            carrier=CARRIERS["tls"],
-            target=target,
-        )
-        probe(server, f"tls://{address[0]}:{address[1]}")
-        yield server
+        yield serving(address, fragments=on.startswith("front"), capabilities=plain.CAPABILITIES)
+
+
+def serving(address: tuple[str, int], *, fragments: bool, capabilities: Capabilities | None = None) -> Server:
+    """A server of our works as the suite sees it, probed; `fragments`: it negotiates max_fragment_length."""
+    ours = works()
+    target = ours.target(address)
+    security = replace(ours.security(), max_fragment_length=True if fragments else None)
+    server = Server(
+        target.opener(ours.engineer()),
+        1,
+        replace(capabilities or Capabilities(), security=security),
+        PATIENT,
+        carrier=CARRIERS["tls"],
+        target=target,
+    )
+    probe(server, f"tls://{address[0]}:{address[1]}")
+    return server
 
 
 def _address(url: str) -> tuple[str, int]:

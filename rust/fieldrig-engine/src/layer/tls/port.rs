@@ -11,6 +11,7 @@ use super::record::Cutter;
 use super::session::Sessions;
 use super::side::{ClientSide, Problem, Seen, ServerSide};
 use super::words::Refusal;
+use crate::clock::Clock;
 use crate::drive::sys::Kick;
 use crate::port::{Arrival, Look, Met, Port, Read};
 use crate::trace::{Capture, LinkId};
@@ -34,6 +35,7 @@ pub(crate) struct Tap {
     pub(crate) capture: Capture,
     pub(crate) link: LinkId,
     pub(crate) conn: Conn,
+    pub(crate) clock: Clock,
 }
 
 impl Tap {
@@ -151,7 +153,7 @@ impl TlsPort {
                 Err(error) => return Err(error),
             };
             if let Some(tap) = &self.tap {
-                tap.frame(Direction::Out, Stamp::exact(now), &rest[..count]);
+                tap.frame(Direction::Out, Stamp::exact(tap.clock.now()), &rest[..count]);
             }
             self.written += count;
         }
