@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fieldrig import Rig, modbus
+from fieldrig.bench import BenchPlan
 from fieldrig.errors import ExceptionAnswer, PortError, Untrusted, UsageError
 from fieldrig.suites.modbus_server.secure.pki import PAST, Identity, Pki, role
 from tests import needs
@@ -144,3 +145,49 @@ def test_handshakes_and_refusals_stand_in_the_run_log(works: Works, tmp_path: Pa
     assert {record["version"] for record in secured} == {"TLS 1.2"}
     (refused,) = [record["fields"] for record in lines if record["kind"] == "modbus.role_refused"]
     assert (refused["role"], refused["function"]) == ("Operator", 4)
+
+
+BENCH = """
+[bench]
+name = "secure"
+[link.uplink]
+protocol = "modbus-tls"
+tls = { ca = "works.pem", cert = "operator.pem", key = "operator.key" }
+emulated = { tls = { ca = "works.pem", cert = "device.pem", key = "device.key" } }
+real = { port = "tls://127.0.0.1:PORT" }
+[dut.meter]
+model = "meter.toml"
+links = { uplink = "devices" }
+"""
+METER = """
+[model]
+name = "meter"
+[points.voltage]
+kind = "float"
+initial = 230.0
+[points.secret]
+kind = "int"
+initial = 42
+[face.uplink]
+roles = { Operator = { functions = [3], holding = [0] } }
+[face.uplink.map]
+voltage = { table = "holding", address = 0 }
+secret = { table = "holding", address = 1 }
+"""
+
+
+@pytest.mark.parametrize("profile", ["emulated", "real"])
+def test_a_bench_says_what_each_side_shows(profile: str, works: Works) -> None:
+    folder = works.ca.cert.parent
+    works.client("operator", role("Operator"))
+    (folder / "meter.toml").write_text(METER, "utf-8")
+    url = f"tls://127.0.0.1:0?{works.query(works.device)}"
+    rules = {"Operator": {"functions": [3], "holding": [0]}}
+    with modbus.Device(url, unit=None, holding={0: [230, 42]}, roles=rules) as device:
+        (folder / "bench.toml").write_text(BENCH.replace("PORT", device.url.rpartition(":")[2]), "utf-8")
+        with BenchPlan.load(folder / "bench.toml", [profile]).open(folder / profile) as bench:
+            meter = bench.device("meter")
+            assert meter.uplink.read("voltage").value == 230
+            with pytest.raises(ExceptionAnswer) as refused:
+                meter.uplink.read("secret")
+            assert refused.value.code == 1

@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 
 from fieldrig import Rig, modbus
+from fieldrig.errors import PortError, Untrusted
 from fieldrig.suites.modbus_server import rows
 from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import requirements
 from fieldrig.suites.modbus_server.saboteurs.front import Front, Terminator
 from fieldrig.suites.modbus_server.saboteurs.front import works as the_works
 from fieldrig.suites.modbus_server.saboteurs.shielded import serving
+from fieldrig.suites.modbus_server.secure.hello import NULL_ENCRYPTION, WEAK
 from fieldrig.suites.modbus_server.secure.pki import Identity
 from tests import needs
 
@@ -196,3 +198,78 @@ def test_openssl_before_pymodbus_passes_every_row(kind: str, tmp_path: Path, wor
     wrong = {name: row.says for name, row in judged.items() if row.verdict != "pass" and name != other}
     assert not wrong
     assert judged[other].verdict == "not applicable"
+
+
+def hello_of_our_client(query: str) -> tuple[bytes, list[int], dict[int, bytes]]:
+    """Compression methods, suites and extensions that our client offers to somebody who never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tls://127.0.0.1:{listener.getsockname()[1]}?{client_query()}{query}"
+        thread = threading.Thread(target=connect, args=(url,))
+        thread.start()
+        connection, _ = listener.accept()
+        with connection:
+            record = connection.recv(65536)
+            while len(record) < 5 + int.from_bytes(record[3:5], "big"):
+                record += connection.recv(65536)
+        thread.join()
+    body = record[9:]
+    at = 35 + body[34]
+    length = int.from_bytes(body[at : at + 2], "big")
+    suites = [int.from_bytes(body[i : i + 2], "big") for i in range(at + 2, at + 2 + length, 2)]
+    at += 2 + length
+    methods = body[at + 1 : at + 1 + body[at]]
+    rest, extensions = body[at + 3 + body[at] :], {}
+    while len(rest) >= 4:
+        size = int.from_bytes(rest[2:4], "big")
+        extensions[int.from_bytes(rest[:2], "big")] = rest[4 : 4 + size]
+        rest = rest[4 + size :]
+    return methods, suites, extensions
+
+
+def connect(url: str) -> None:
+    """Connects to somebody who hangs up."""
+    with pytest.raises(PortError, match="during the TLS handshake"):
+        modbus.Client(url)
+
+
+def test_our_client_offers_what_the_standard_asks_for(works: object) -> None:
+    methods, suites, extensions = hello_of_our_client("")
+    assert methods == b"\0", "SEC-15: no compression"
+    assert 0x00FF in suites or 0xFF01 in extensions, "SEC-16: renegotiation_info"
+    assert {0xC02B, 0xC02F} <= set(suites), "SEC-09, SEC-10, SEC-28: the suites of the standard, in counter mode"
+    assert not set(suites) & {*NULL_ENCRYPTION, *WEAK}, "SEC-11, SEC-13: nothing without encryption or with old MACs"
+    assert b"\x00\x17" in extensions[10] and 11 in extensions, "SEC-10: P-256 and point formats"
+
+
+def test_our_client_sends_nothing_to_a_server_it_does_not_believe(works: object) -> None:
+    """SEC-06, and SEC-07: one that it believes gets its certificate."""
+    ours = the_works()
+    stranger = ours.pki.identity("device of a stranger", ours.pki.authority("strange CA"))
+    heard: list[object] = []
+
+    def serve(listener: socket.socket, context: ssl.SSLContext) -> None:
+        plain, _ = listener.accept()
+        try:
+            with context.wrap_socket(plain, server_side=True) as connection:
+                heard.append(connection.getpeercert())
+                heard.append(connection.recv(64))
+        except ssl.SSLError as error:
+            heard.append(error.reason)
+
+    for identity, believed in ((stranger, False), (ours.device("ec"), True)):
+        heard.clear()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            context = Front().context(identity, ours.ca, ours.pki)
+            thread = threading.Thread(target=serve, args=(listener, context))
+            thread.start()
+            url = f"tls://127.0.0.1:{listener.getsockname()[1]}?{client_query()}&max=1.2"
+            if believed:
+                modbus.Client(url).close()
+            else:
+                with pytest.raises(Untrusted):
+                    modbus.Client(url)
+            thread.join()
+        if believed:
+            assert heard[1] == b"" and "client" in str(heard[0])
+        else:
+            assert heard == ["TLSV1_ALERT_UNKNOWN_CA"]

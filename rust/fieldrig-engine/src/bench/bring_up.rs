@@ -300,8 +300,12 @@ impl Running {
 
     /// Where an emulated device is reached on a link of its own.
     fn address(&self, device: &DevicePlan, link: &str) -> Option<String> {
-        let face = &device.links.iter().find(|used| used.name == link)?.face;
-        self.device(&device.name)?.address(face).map(|address| with_scheme(&reachable(&address), "tcp"))
+        let used = device.links.iter().find(|used| used.name == link)?;
+        let address = reachable(&self.device(&device.name)?.address(&used.face)?);
+        Some(match used.tls.as_ref().and_then(|tls| tls.client.as_ref()) {
+            Some(query) => format!("{}?{query}", with_scheme(&address, "tls")),
+            None => with_scheme(&address, "tcp"),
+        })
     }
 
     /// Where the tester's end is.
@@ -484,8 +488,13 @@ fn binding(device: &str, link: &DeviceLink) -> Result<Binding, BringUpError> {
             let query = link.line.map(|line| format!("line={}", line.to_string().replace(' ', "+")));
             spec(&format!("pty://?{}", query.unwrap_or_default())).map_err(failed(device))?
         }
-        Reached::Loopback => PortSpec::TcpListen("127.0.0.1:0".to_owned()),
-        Reached::Listen(address) => PortSpec::TcpListen(address.clone()),
+        Reached::Loopback | Reached::Listen(_) => {
+            let address = if let Reached::Listen(address) = &link.reached { address } else { "127.0.0.1:0" };
+            match link.tls.as_ref().and_then(|tls| tls.device.as_ref()) {
+                Some(query) => spec(&format!("tls-listen://{address}?{query}")).map_err(failed(device))?,
+                None => PortSpec::TcpListen(address.to_owned()),
+            }
+        }
         Reached::Memory(name) => PortSpec::MemoryListen(name.clone()),
         Reached::Wire(name) => PortSpec::Tap(name.clone()),
         Reached::Port(url) => spec(url).map_err(failed(device))?,

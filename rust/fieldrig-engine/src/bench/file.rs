@@ -5,6 +5,7 @@ use super::device::{self, DeviceEntry};
 use super::keys;
 use super::place::{BenchFileError, Outcome, Place, did_you_mean};
 use super::section::{Located, Section};
+use super::tls::{self, TlsTable};
 use super::tree::{Entry, Node};
 use crate::ClockKind;
 use fieldrig_proto::line::LineSettings;
@@ -153,6 +154,8 @@ pub(super) struct LinkEntry {
     pub(super) role_place: Place,
     pub(super) line: Option<LineSettings>,
     pub(super) base: Option<String>,
+    /// What who connects shows.
+    pub(super) tls: Option<TlsTable>,
     pub(super) emulated: Provided,
     pub(super) real: Option<Provided>,
 }
@@ -166,6 +169,8 @@ pub(super) struct Provided {
     pub(super) other: Option<Located<String>>,
     pub(super) broker: Option<Located<String>>,
     pub(super) listen: Option<Located<String>>,
+    /// What the emulated device shows.
+    pub(super) tls: Option<TlsTable>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
     /// Certificates that are trusted.
@@ -252,6 +257,7 @@ fn link(entry: &Entry, title: String, protocols: &[&'static Protocol]) -> Outcom
         role_place: section.locate("role"),
         line: section.line("line")?,
         base: section.text("base")?.map(|base| base.value),
+        tls: tls::read(&mut section, protocol)?,
         emulated: provided(&mut section, "emulated", protocol)?.unwrap_or_default(),
         real: provided(&mut section, "real", protocol)?,
     };
@@ -292,6 +298,7 @@ fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> 
         provided.other = section.text("other")?;
         section.finish(&keys::REAL_PORT)?;
     } else {
+        provided.tls = tls::read(&mut section, protocol)?;
         section.finish(&keys::EMULATED_PORT)?;
     }
     Ok(Some(provided))
@@ -352,6 +359,7 @@ fn private_links(
                 role_place: used.place.clone(),
                 line: used.line,
                 base: None,
+                tls: None,
                 emulated: Provided::default(),
                 real: None,
             });

@@ -168,13 +168,40 @@ pub(crate) static LINK: Shape = shape(
         key("role", Word(&LINK_ROLES), "what fieldrig is on it"),
         key("line", Kind::Line, "speed and format, such as \"9600 8E1\"; makes the link a wire"),
         key("base", Text, "what stands for {base}, usually a topic prefix that matches no other bench"),
+        key("tls", Table(&TLS), "modbus-tls: the certificate that fieldrig, or a peer, shows when it connects"),
         key("emulated", Either(&[Table(&EMULATED_PORT), Table(&BROKER)]), "how it is provided without real devices"),
         key("real", Either(&[Table(&REAL_PORT), Table(&BROKER)]), "how it is provided with a real device on it"),
     ],
 );
 
-pub(crate) static EMULATED_PORT: Shape =
-    shape("a link without real devices", &[key("listen", Text, "where the emulated device, or the proxy, listens")]);
+pub(crate) static EMULATED_PORT: Shape = shape(
+    "a link without real devices",
+    &[
+        key("listen", Text, "where the emulated device, or the proxy, listens"),
+        key("tls", Table(&TLS), "modbus-tls: the certificate that the emulated device shows"),
+    ],
+);
+
+pub(crate) static TLS: Shape = shape(
+    "TLS of one side of a link; files stand beside the bench file",
+    &[
+        key("ca", Text, "PEM file: whose signature is believed"),
+        key("cert", Text, "PEM file: the certificate that is shown, with what stands between it and the CA"),
+        key("key", Text, "PEM file: its private key"),
+        key("crl", Text, "PEM file: certificates that are revoked"),
+        key(
+            "name",
+            Text,
+            "who connects: the name the other certificate must be for, \"*\" for any; the host if not given",
+        ),
+        key("min", Text, "the oldest version: \"1.2\" or \"1.3\""),
+        key("max", Text, "the newest version"),
+        key("suites", Text, "cipher suites by IANA name, in order of preference, separated by commas"),
+        key("expired", Text, "\"allow\": show the certificate although it is not valid now"),
+        key("resume", Text, "\"off\": sessions are not resumed"),
+        key("capture", Text, "\"cipher\": the capture holds the cipher text, too, and the keys to read it"),
+    ],
+);
 
 pub(crate) static REAL_PORT: Shape = shape(
     "a real port",

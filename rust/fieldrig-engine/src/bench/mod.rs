@@ -38,6 +38,7 @@ mod ports;
 mod profiles;
 mod schema;
 mod section;
+mod tls;
 mod tree;
 
 pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate, survey};
@@ -51,6 +52,7 @@ pub use place::{BenchFileError, Place, did_you_mean};
 pub use plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan, load};
 pub use profiles::{ProfileError, Profiles};
 pub use schema::{bench_schema, model_schema};
+pub use tls::LinkTls;
 pub use tree::Environment;
 
 use fieldrig_proto::protocol::{Protocol, Role};

@@ -7,6 +7,7 @@ use super::life::Life;
 use super::place::{BenchFileError, Place, did_you_mean};
 use super::planner::Planner;
 use super::profiles::Profiles;
+use super::tls::LinkTls;
 use super::tree::{self, Environment};
 use super::{Model, has_broker};
 use crate::ClockKind;
@@ -184,6 +185,8 @@ pub struct DeviceLink {
     pub username: Option<String>,
     /// For brokers that ask for it.
     pub password: Option<String>,
+    /// Its certificates, if it stands on TLS.
+    pub tls: Option<LinkTls>,
     /// Where the use stands in the bench file.
     pub(super) place: Place,
 }
@@ -313,6 +316,7 @@ impl DeviceLink {
             reached,
             username: None,
             password: None,
+            tls: None,
             place: Place::file(&Arc::from(format!("link `{name}`"))),
         }
     }

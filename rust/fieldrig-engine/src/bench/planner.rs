@@ -15,6 +15,7 @@ use super::plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyP
 use super::ports::{Meeting, check_listen, meeting, port_url};
 use super::profiles::Profiles;
 use super::section::Located;
+use super::tls::{self, LinkTls};
 use super::tree::Environment;
 use super::{Model, build, has_broker};
 use crate::ClockKind;
@@ -187,7 +188,8 @@ impl Planner<'_> {
             return Ok(link);
         }
         if real && link.wires.is_empty() {
-            link.port = self.real_url(entry, UseRole::Devices, None)?;
+            let port = self.real_url(entry, UseRole::Devices, None)?;
+            link.port = port.map(|url| self.secured(entry, url)).transpose()?;
         }
         if entry.role == LinkRole::Proxy && entry.line.is_none() {
             let listen = self.listen(provided, &full_name)?;
@@ -368,6 +370,12 @@ impl Planner<'_> {
         let role = self.role(device, used, link);
         let provided = self.provided(link);
         let tested = has_broker(link.protocol) || (role == UseRole::Devices && link.role == LinkRole::Client);
+        let tls = self.tls(link, role, profile)?;
+        let reached = match self.reached(device, used, link, profile)? {
+            Reached::Port(url) => Reached::Port(self.secured(link, url)?),
+            Reached::Asks(Whom::Url(url)) => Reached::Asks(Whom::Url(self.secured(link, url)?)),
+            reached => reached,
+        };
         Ok(DeviceLink {
             name: link.name.clone(),
             protocol: link.protocol,
@@ -378,11 +386,54 @@ impl Planner<'_> {
             unit: used.unit,
             face: used.face.clone().unwrap_or_else(|| link.name.clone()),
             belongs_to: used.belongs_to.or(provided.belongs_to).unwrap_or_default(),
-            reached: self.reached(device, used, link, profile)?,
+            reached,
             username: provided.username.clone(),
             password: provided.password.clone(),
+            tls,
             place: used.place.clone(),
         })
+    }
+
+    /// The URL of a real port, with what is shown there if its link stands on TLS.
+    fn secured(&self, link: &LinkEntry, url: String) -> Outcome<String> {
+        if !tls::has_tls(link.protocol) {
+            return Ok(url);
+        }
+        if !url.starts_with("tls://") {
+            let message = format!("`{url}` has no TLS, and [link.{}] speaks {}", link.name, link.protocol.name);
+            return Err(link
+                .place
+                .error(message)
+                .hint("write port = \"tls://HOST:802\", or protocol = \"modbus-tcp\""));
+        }
+        let table = link.tls.as_ref().ok_or_else(|| tls::missing(&link.place, &link.name, false))?;
+        Ok(format!("{url}?{}", table.query(false, &|name| self.beside(name))?))
+    }
+
+    /// Which certificates are shown on a link with TLS.
+    fn tls(&self, link: &LinkEntry, role: UseRole, profile: Profile) -> Outcome<Option<LinkTls>> {
+        if !tls::has_tls(link.protocol) {
+            return Ok(None);
+        }
+        if self.is_virtual() {
+            let message = format!("the clock is virtual, and [link.{}] stands on TLS", link.name);
+            return Err(self.bench.bench.clock_place.error(message).hint("write clock = \"real\", or use modbus-tcp"));
+        }
+        if link.role == LinkRole::Proxy {
+            let message = format!("a proxy on [link.{}] could not read what is said there", link.name);
+            return Err(link.role_place.error(message).hint("use modbus-tcp where faults are to be made"));
+        }
+        let beside = |name: &str| self.beside(name);
+        let client = || link.tls.as_ref().ok_or_else(|| tls::missing(&link.place, &link.name, false));
+        let device = || link.emulated.tls.as_ref().ok_or_else(|| tls::missing(&link.place, &link.name, true));
+        let (connects, listens) = match (role, profile) {
+            (UseRole::Devices, Profile::Emulated) => (true, true),
+            (UseRole::Client, Profile::Real) => (false, false),
+            _ => (true, false),
+        };
+        let client = connects.then(|| client()?.query(false, &beside)).transpose()?;
+        let device = listens.then(|| device()?.query(true, &beside)).transpose()?;
+        Ok(Some(LinkTls { client, device }))
     }
 
     fn reached(&self, device: &DeviceEntry, used: &Use, link: &LinkEntry, profile: Profile) -> Outcome<Reached> {

@@ -99,7 +99,12 @@ fn check_usb(port: &str) -> Result<(), (String, String)> {
 /// What a real port can be: the rest of what the engine can open is for ends that are made, not found.
 fn check_url(url: &str) -> Result<(), (String, String)> {
     const EXAMPLES: &str = "write \"/dev/ttyUSB0\", \"tcp://HOST:PORT\" or \"unix:///PATH\"";
-    match PortSpec::parse(url) {
+    // What TLS needs stands in a table of its own.
+    let plain = url.strip_prefix("tls://").map(|address| format!("tcp://{address}"));
+    match PortSpec::parse(plain.as_deref().unwrap_or(url)) {
+        Ok(PortSpec::TcpConnectFrom { .. }) if plain.is_some() => {
+            Err((format!("`{url}` says more than an address"), "write \"tls://HOST:PORT\"".to_owned()))
+        }
         Ok(
             PortSpec::TcpConnect(_)
             | PortSpec::TcpConnectFrom { .. }

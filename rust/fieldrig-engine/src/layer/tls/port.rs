@@ -29,6 +29,9 @@ use std::sync::Arc;
 const CIPHER: usize = 18 * 1024;
 /// How much plain text is taken at once.
 const PLAIN: usize = 64 * 1024;
+/// How often one read looks at the port below. Who fills all of that without saying anything has no good intentions, and
+/// others wait for their turn.
+const LOOKS: usize = 256;
 
 /// Where cipher text is captured.
 pub(crate) struct Tap {
@@ -261,7 +264,7 @@ impl Port for TlsPort {
         // What cannot be written is noticed when the port below is read.
         let _ = self.push(now);
         let mut wait = look.wait && !self.opening && !self.holds_output();
-        loop {
+        for _ in 0..LOOKS {
             if self.failed {
                 self.unseen = 0..0;
             } else if self.opening && !self.session.is_handshaking() {
@@ -288,6 +291,10 @@ impl Port for TlsPort {
                 self.feed(look.clock.now());
             }
         }
+        if std::mem::replace(&mut self.failed, true) {
+            return Read::Nothing;
+        }
+        Read::Refused(Refusal::new("we refused it: it sends and sends, and says nothing"))
     }
 
     fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize> {
