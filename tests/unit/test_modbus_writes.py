@@ -10,7 +10,7 @@ import pytest
 from fieldrig.suites.modbus_server import permission
 from fieldrig.suites.modbus_server.functions import require
 from fieldrig.suites.modbus_server.judge import judge
-from fieldrig.suites.modbus_server.outcome import Excluded, Inapplicable, Missed, Requirement
+from fieldrig.suites.modbus_server.outcome import Excluded, Inapplicable, Missed, Requirement, requirements
 from fieldrig.suites.modbus_server.pdus import write_register, write_registers
 from fieldrig.suites.modbus_server.permission import PermissionInvalid, parse
 from fieldrig.suites.modbus_server.saboteurs.base import patched
@@ -202,6 +202,18 @@ def test_a_declared_function_that_the_server_lacks_is_a_fail() -> None:
         judged = judge(replace(WRITING, functions=(16, 3)), row, server)
     assert judged.verdict == "fail"
     assert "exception 01" in judged.says
+
+
+def test_every_function_that_a_row_needs_can_be_asked_for(server: Server) -> None:
+    server.capabilities = replace(server.capabilities, functions=None)
+    needed = {function for requirement in requirements().values() for function in requirement.functions}
+    missing = set()
+    for function in sorted(needed):
+        try:
+            require(server, function)
+        except Excluded:
+            missing.add(function)
+    assert missing == {7, 8, 11, 12, 17}, "the device has all the others on this carrier"
 
 
 def test_a_function_that_writes_is_asked_for_with_the_value_that_stands_there(server: Server) -> None:

@@ -28,10 +28,11 @@ _PLAIN = {
     12: bytes([12]),
     17: bytes([17]),
     20: bytes([20, 7, 6, 0, 1, 0, 0, 0, 1]),
+    21: bytes([21, 0]),
     24: bytes([24, 0, 0]),
     43: bytes([43, 14, 1, 0]),
 }
-"""Requests that only read, for functions without a table."""
+"""Requests that change nothing, for functions without a table: 21 names no record."""
 
 
 def require(server: Server, function: int) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from .frames import LONGEST_PDU, Adu
-from .outcome import Inapplicable, Missed, NotRun
+from .outcome import Inapplicable, Missed, NotRun, Undecided
 from .pdus import registers, words
 from .server import Server
 from .tables import exception_must_be, exchange, must_be_exception
+from .wire import WireError
 from .writes import spend
 
 Group = tuple[int, int, int]
@@ -118,13 +119,18 @@ class Kept:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.read() == self._before:
-            return
-        self._server.written += 1
-        exchange(self._server, write_request([(self.number, self.first, self._before)]), "restoring")
-        if self.read() != self._before:
-            records = f"file {self.number}, records {self.first} to {self.first + self.count - 1}"
-            self._server.unrestored.append(f"{records} were {words(self._before).hex(' ', 2)}")
+        trouble = "the values do not stay"
+        try:
+            if self.read() == self._before:
+                return
+            self._server.written += 1
+            exchange(self._server, write_request([(self.number, self.first, self._before)]), "restoring")
+            if self.read() == self._before:
+                return
+        except (Missed, Undecided, WireError) as failure:
+            trouble = str(failure)
+        records = f"file {self.number}, records {self.first} to {self.first + self.count - 1}"
+        self._server.unrestored.append(f"{records} were {words(self._before).hex(' ', 2)}: {trouble}")
 
     def read(self) -> list[int]:
         return parts(self._server, [(self.number, self.first, self.count)])[0]
