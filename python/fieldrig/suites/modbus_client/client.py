@@ -18,6 +18,8 @@ from .frames import Request
 from .station import Reply, Script, Station
 
 UNIT = 1
+LONGEST_WAIT = 15
+"""A call may take so many time-outs: whoever cannot tell late answers from prompt ones waits until none can come."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,6 @@ class Client:
     setbacks: tuple[type[Exception], ...] = (DriverFailure,)
     setback = "the driver failed, not the client"
     tries = 3
-    plain = "a plain read did not give the right values"
 
     def __init__(
         self,
@@ -82,7 +83,15 @@ class Client:
         self._stalls = stalls
         self._driver: Driver | None = None
         self._opened = False
+        self.failure = ""
+        """What became of the latest plain read, if it did not give the right values."""
+        self._timeout = timing.timeout
         self.begin()
+
+    @property
+    def plain(self) -> str:
+        """What is said if a plain read does not work."""
+        return f"a plain read did not give the right values: {self.failure or 'it was not tried'}"
 
     # -- one row ---------------------------------------------------------------------------------------------------
 
@@ -105,7 +114,11 @@ class Client:
             raise broken
 
     def close(self) -> None:
-        """Ends the driver."""
+        """Closes the client and ends the driver."""
+        if self._opened:
+            self._opened = False
+            with contextlib.suppress(Hung, DriverFailure):
+                self._ask({"call": "close"}, self.timing.hang)
         self._discard()
 
     def note(self, text: str) -> None:
@@ -192,6 +205,7 @@ class Client:
         if outcome.error is not None:
             raise DriverFailure(f"the driver could not open the client: {outcome.says()}")
         self._opened = True
+        self._timeout = float(request["timeout"])
         self.facts = dict(outcome.facts or {})
         self.name = str(self.facts.get("name") or self.name)
         return outcome
@@ -210,7 +224,7 @@ class Client:
         self._requests_before = len(self.station.requests)
         self.sent_before = len(self.station.sent)
         times = arguments.pop("repeats", 1)
-        patience = self.timing.hang + (2 + self.retries) * self.timing.timeout + times * 0.01
+        patience = self.timing.hang + (LONGEST_WAIT + self.retries) * self._timeout + times * 0.01
         try:
             outcome = self._ask({"call": call, "unit": UNIT, **arguments}, patience)
         except Hung as hung:
@@ -249,7 +263,7 @@ class Client:
     @property
     def disturbed(self) -> bool:
         """This process stood still for so long, since the client was opened, that what came late is nobody's fault."""
-        return self.station.lag > self.timing.timeout / 3
+        return self.station.lag > self._timeout / 3
 
     def absent(self, text: str) -> Absent | Undecided:
         """What to raise when something did not come: held against the client only if this machine kept pace."""

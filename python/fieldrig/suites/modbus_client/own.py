@@ -5,6 +5,7 @@ As a program: `python -m fieldrig.suites.modbus_client.own`; as a Python object:
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import threading
@@ -51,6 +52,7 @@ class OwnDriver:
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._client: Client | None = None
+        self._tcp = True
 
     def __call__(self, request: dict[str, Any]) -> Mapping[str, Any]:
         arguments = dict(request)
@@ -67,22 +69,23 @@ class OwnDriver:
         return _told(lambda: self._call(call, arguments))
 
     def _open(
-        self,
-        url: str,
-        unit: int,
-        timeout: float,
-        rig: Any = None,
-        retries: int = 0,
-        gap_tolerance: float = 0.0,
-        **unknown: Any,
+        self, url: str, unit: int, timeout: float, rig: Any = None, gap_tolerance: float = 0.0, **settings: Any
     ) -> Mapping[str, Any]:
         from fieldrig.modbus import Client
 
+        settings.pop("retries")  # there are none unless one asks for them
+        options = {**self._options}
+        if "first_transaction" in settings:
+            options["transactions"] = f"sequential:{settings.pop('first_transaction')}"
+        if "echo" in settings:
+            options["local_echo"] = settings.pop("echo")
+        unknown = [*settings, *(options.keys() - inspect.signature(Client).parameters.keys())]
         if unknown:
             return {"error": "unsupported", "text": ", ".join(unknown)}
         self._close()
+        self._tcp = url.startswith("tcp:")
         limit = f"{timeout * 1000:g}ms"
-        self._client = Client(url, unit=unit, timeout=limit, rig=rig, belongs_to="dut", **self._options)
+        self._client = Client(url, unit=unit, timeout=limit, rig=rig, belongs_to="dut", **options)
         return {"ok": True, "name": "fieldrig", "timeout": timeout, "retries": 0}
 
     def _close(self) -> None:
@@ -91,6 +94,9 @@ class OwnDriver:
             self._client = None
 
     def _together(self, calls: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+        read_many = getattr(self._client, "read_many", None)
+        if read_many is not None and self._tcp:
+            return self._pipeline(read_many, calls)
         outcomes: list[Mapping[str, Any]] = [{"error": "other"}] * len(calls)
 
         def one(place: int, call: dict[str, Any]) -> None:
@@ -102,6 +108,15 @@ class OwnDriver:
         for thread in threads:
             thread.join()
         return outcomes
+
+    @staticmethod
+    def _pipeline(read_many: Callable[..., Any], calls: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+        """Reads of holding registers, all in flight at the same time."""
+        blocks = [("holding", call["address"], call["count"]) for call in calls]
+        return [
+            _failed(answer) if isinstance(answer, FieldrigError) else {"values": list(answer.values)}
+            for answer in read_many(blocks, unit=calls[0]["unit"], raise_first=False)
+        ]
 
     def _repeat(self, request: dict[str, Any], times: int) -> Mapping[str, Any]:
         assert self._client is not None
@@ -115,10 +130,11 @@ class OwnDriver:
         assert client is not None
         if call == "raw":
             return {"pdu": client.raw_pdu(bytes.fromhex(arguments["pdu"]), unit=arguments["unit"]).pdu.hex()}
-        method = {"read_discrete_inputs": "read_discrete_inputs"}.get(call, call)
-        if not hasattr(client, method):
+        if not hasattr(client, call):
             return {"error": "unsupported", "text": call}
-        answer: Answer = getattr(client, method)(**arguments)
+        answer: Answer = getattr(client, call)(**arguments)
+        if call == "read_device_id":
+            return {"objects": {str(number): value.hex() for number, value in answer.fields["objects"].items()}}
         return {"values": list(answer.values)} if call.startswith("read_") else {"ok": True}
 
 
@@ -129,11 +145,15 @@ def _told(call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     try:
         outcome = dict(call())
     except FieldrigError as error:
-        kind = next((name for each, name in KINDS if isinstance(error, each)), "other")
-        outcome = {"error": kind, "text": error.message}
-        if isinstance(error, ExceptionAnswer):
-            outcome["code"] = error.code
+        outcome = _failed(error)
     return {"took": time.monotonic() - began, **outcome}
+
+
+def _failed(error: FieldrigError) -> dict[str, Any]:
+    """What the client reports."""
+    kind = next((name for each, name in KINDS if isinstance(error, each)), "other")
+    code = {"code": error.code} if isinstance(error, ExceptionAnswer) else {}
+    return {"error": kind, "text": error.message, **code}
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from fieldrig.suites.common import report as common
 from fieldrig.suites.common.outcome import Exchange, Row
 
-from .frames import FRAMINGS
 from .outcome import requirements, sections
 
 exit_code = common.exit_code
@@ -44,9 +43,5 @@ def _dissections(carrier: str, exchange: Exchange) -> list[str]:
     if carrier == "tcp":
         return [modbus.dissect_tcp(data, sender).render()]
     if carrier == "ascii":
-        found, _ = FRAMINGS["ascii"].cut(data, True)
-        if not found:
-            return [f"{len(data)} bytes that are no ASCII frame"]
-        rtu = FRAMINGS["rtu"].answer(found[0], found[0].pdu)
-        return [modbus.dissect_rtu(rtu, sender).render()]
+        return [modbus.dissect_ascii(data, sender).render()]
     return [modbus.dissect_rtu(data, sender).render()]

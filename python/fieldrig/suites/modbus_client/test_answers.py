@@ -107,7 +107,7 @@ def test_time_out_is_kept(client: Client) -> None:
         if outcome.error != "timeout":
             raise Missed(f"no answer is reported as {outcome.says()}, not as a time-out")
         spans.append(duration(outcome, client.requests[0]))
-        client.must_read("the call behind a time-out", address=900)
+    client.must_read("the call behind time-outs", address=900)
     shown = ", ".join(f"{low * 1000:.0f}..{high * 1000:.0f}" for low, high in spans)
     client.note(f"set to {expected * 1000:.0f} ms, took {shown} ms")
     if any(high < 0.9 * expected for _, high in spans):
@@ -238,6 +238,11 @@ def test_identification_that_goes_in_circles_ends(client: Client) -> None:
 def test_impossible_fifo_is_rejected(client: Client) -> None:
     values = tuple(range(0xDE00, 0xDE00 + 32))
     body = struct.pack(">HHH", *values[:3])
+    client.open()
+    good = client.call("read_fifo", right, address=24)
+    client.must_be_possible(good, "a FIFO")
+    if good.values != memory.FIFO:
+        raise Inapplicable(f"the client does not read a right FIFO: {good.says()}")
     for what, pdu in (
         ("a FIFO of 32 registers", memory.fifo_pdu(values)),
         ("byte count 8, FIFO count 5, 3 registers", struct.pack(">BHH", 24, 8, 5) + body),
@@ -246,5 +251,3 @@ def test_impossible_fifo_is_rejected(client: Client) -> None:
     ):
         client.open()
         client.must_reject(client.call("read_fifo", wrong(pdu), address=24), what)
-    client.open()
-    client.must_give(client.call("read_fifo", right, address=24), memory.FIFO, "a right FIFO")

@@ -17,6 +17,8 @@ from .test_transactions import nobody_gave_up, poison
 SLOW = "1200+8N1"
 SILENCE = 3.5 * 10 / 1200
 """t3.5 of that line (SL 2.5.1.1), counting 10 bits a character (seconds)."""
+EXACTLY = 1e-7
+"""Differences of seconds are not exact beyond this."""
 PTY = "proves nothing: a pty has no line speed, and delivers late"
 
 
@@ -98,11 +100,11 @@ def test_broadcast_is_followed_by_a_pause(client: Client) -> None:
         following = next(request for request in client.station.requests if request.unit != 0)
         gaps.append(client.station.silence(outcome.began, broadcasts[-1].at, following))
     shown = ", ".join(f"{low * 1000:.1f}..{high * 1000:.1f}" for low, high in gaps)
-    if any(high < least for _, high in gaps):
+    if any(high < least - EXACTLY for _, high in gaps):
         raise Missed(f"the next request came {shown} ms after a broadcast; {least * 1000:.0f} ms are the least")
     if not client.station.exact:
         raise NotRun(f"no answer was waited for; the next request came {shown} ms later, which {PTY}")
-    if any(low < least for low, _ in gaps):
+    if any(low < least - EXACTLY for low, _ in gaps):
         raise Undecided(f"the next request came {shown} ms after a broadcast")
     client.note(f"the next request came {shown} ms later")
 
@@ -131,7 +133,7 @@ def test_silence_before_a_request_is_kept(client: Client) -> None:
     ]
     least = client.station.shortest_silence or SILENCE
     shown = ", ".join(f"{low * 1000:.1f}..{high * 1000:.1f}" for low, high in spans)
-    if any(high < least for _, high in spans):
+    if any(high < least - EXACTLY for _, high in spans):
         raise Missed(f"requests came {shown} ms after the answer before them; t3.5 is {least * 1000:.2f} ms")
     gap = client.station.gap_inside()
     if gap is not None:
@@ -140,7 +142,7 @@ def test_silence_before_a_request_is_kept(client: Client) -> None:
         raise NotRun(
             f"requests came {shown} ms after the answer before them (t3.5 is {least * 1000:.1f} ms), which {PTY}"
         )
-    if any(low < least for low, _ in spans):
+    if any(low < least - EXACTLY for low, _ in spans):
         raise Undecided(f"requests came {shown} ms after the answer before them; t3.5 is {least * 1000:.2f} ms")
     client.note(f"requests came {shown} ms after the answer before them; t3.5 is {least * 1000:.2f} ms")
 
@@ -167,6 +169,7 @@ def test_one_request_at_a_time(client: Client) -> None:
             clashes.append(f"register {request.address} was asked for before the request before it was answered")
         reply.send(memory.good(request), after=after)
 
+    client.open(timeout=max(client.timing.timeout, 2.0))  # a busy kernel holds bytes of a pty back for a while
     outcomes = client.together([{"call": "read_holding", "address": place, "count": 2} for place in places], script)
     nobody_gave_up(client, outcomes)
     if clashes:

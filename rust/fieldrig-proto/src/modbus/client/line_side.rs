@@ -37,6 +37,8 @@ pub(super) fn is_broadcast(call: &Call) -> bool {
 pub(super) struct LineSide {
     assembler: Assembler,
     character: Duration,
+    /// Silence that a request waits for before its first byte.
+    gap: Duration,
     quiet_until: Time,
     /// However much still comes: a line that is never quiet must not stop us for ever.
     quiet_limit: Time,
@@ -54,6 +56,7 @@ impl LineSide {
         LineSide {
             assembler: Assembler::new(rules, Traffic::Responses),
             character: rules.character(),
+            gap: rules.gap_before().unwrap_or(Duration::ZERO),
             quiet_until: Time::ZERO,
             quiet_limit: Time::ZERO,
             frame_limit: Time::ZERO,
@@ -86,7 +89,8 @@ impl LineSide {
         }
         self.late_heard = None;
         if is_broadcast(call) {
-            self.quiet_limit = now + self.character * call.adu.len() as u32 + config.turnaround;
+            let gap = call.options.as_ref().and_then(|options| options.gap_before).unwrap_or(self.gap);
+            self.quiet_limit = now + gap + self.character * call.adu.len() as u32 + config.turnaround;
             self.quiet_until = self.quiet_limit;
         }
         if config.local_echo {

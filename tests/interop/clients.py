@@ -1,0 +1,35 @@
+"""Foreign Modbus clients: the command lines of their drivers, found or compiled."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import needs
+
+DRIVERS = Path(__file__).parent / "drivers"
+CARRIERS = {
+    "pymodbus": ("tcp", "rtu", "ascii"),
+    "pyModbusTCP": ("tcp",),
+    "minimalmodbus": ("rtu", "ascii"),
+    "modbus_tk": ("tcp", "rtu"),
+    "uModbus": ("tcp", "rtu"),
+    "libmodbus": ("tcp", "rtu"),
+}
+"""Each client by the name under which clients.toml pins its verdicts, and on what it is judged."""
+
+
+def command(name: str, folder: Path) -> str:
+    """The command line of a driver; that of libmodbus is compiled in a folder."""
+    if name != "libmodbus":
+        return shlex.join([sys.executable, str(DRIVERS / f"{name.lower()}_driver.py")])
+    header = needs.header("modbus/modbus.h", "libmodbus-dev")
+    compiler = shutil.which("cc") or needs.program("gcc")
+    program = folder / "libmodbus_driver"
+    source = DRIVERS / "libmodbus_driver.c"
+    arguments = ["-O1", "-Wall", "-Wextra", "-Werror", f"-I{header.parent}", "-o", str(program), str(source)]
+    subprocess.run([compiler, *arguments, "-lmodbus"], check=True)
+    return str(program)
