@@ -35,7 +35,9 @@ PATCHED = [
     name
     for name, saboteur in SABOTEURS.items()
     if saboteur.patch is not None and not saboteur.habits and not saboteur.ends
+    if requirements()[name].section != "ROB"
 ]
+"""Not those about robustness: they count what the proxy itself takes part in."""
 """Those that make a server end for good are left out: a proxy cannot refuse connections."""
 
 Judged = dict[tuple[str, str], "Future[tuple[Row, Row]]"]

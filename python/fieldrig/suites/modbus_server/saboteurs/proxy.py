@@ -82,13 +82,14 @@ class Proxy:
             ready, _, _ = select.select([client] if writing else [], [], [], REST if held else LOOK)
             fresh = client.recv(65536) if ready else b""
             held += fresh
-            if ready and not fresh:
-                writing = False
-                wire.close("half")
+            over = bool(ready) and not fresh
             if held and (not fresh or self._carrier.requests(held) is not None):
                 with self._turn:
                     wire.send([(0.0, held)])
                 held = b""
+            if over:
+                writing = False
+                wire.close("half")
             with self._turn:
                 arrival = wire.receive(lambda new: True, 0.0)
             if arrival is not None:
