@@ -82,9 +82,9 @@ def revision_missing(pdu: bytes, answer: bytes) -> bytes:
     return answer[:6] + b"\x02" + vendor + code[: 2 + code[1]]
 
 
-def other_vendor(pdu: bytes, answer: bytes) -> bytes:
-    changed = pdu[2] in (2, 3) and not is_exception(answer) and answer[7:8] == b"\x00"
-    return answer[:9] + b"X" + answer[10:] if changed else answer
+def extended_among_regular(pdu: bytes, answer: bytes) -> bytes:
+    last = pdu[2] in (2, 3) and not is_exception(answer) and not answer[4]
+    return answer[:6] + bytes([answer[6] + 1]) + answer[7:] + b"\x80\x01X" if last else answer
 
 
 def more_follows_alone(pdu: bytes, answer: bytes) -> bytes:
@@ -122,7 +122,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "FC24-03": answering(24, lambda pdu, answer: exception(pdu, 3) if pdu[1] == 0xFF else answer),
     "FC24-04": patched(TakesOut),
     "FC43-01": answering(43, revision_missing),
-    "FC43-02": answering(43, other_vendor),
+    "FC43-02": answering(43, extended_among_regular),
     "FC43-03": answering(43, more_follows_alone),
     "FC43-04": answering(43, lambda pdu, answer: exception(pdu, 3) if is_exception(answer, 2) else answer),
     "FC43-05": answering(43, lambda pdu, answer: exception(pdu, 2) if pdu[2] == 1 and pdu[3] else answer),
