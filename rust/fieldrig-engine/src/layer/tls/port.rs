@@ -149,14 +149,15 @@ impl TlsPort {
         self.collect();
         while self.written < self.outgoing.len() {
             let rest = &self.outgoing[self.written..];
+            let issued = self.tap.as_ref().map(|tap| tap.clock.now());
             let count = match self.below.write(now, rest) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            if let Some(tap) = &self.tap {
-                tap.frame(Direction::Out, Stamp::exact(tap.clock.now()), &rest[..count]);
+            if let (Some(tap), Some(issued)) = (&self.tap, issued) {
+                tap.frame(Direction::Out, Stamp::between(issued, tap.clock.now()), &rest[..count]);
             }
             self.written += count;
         }
