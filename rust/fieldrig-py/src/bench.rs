@@ -492,8 +492,12 @@ impl Resolved {
         self.inner.protocol.name
     }
     #[getter]
-    fn url(&self) -> &str {
-        &self.inner.url
+    fn url(&self) -> String {
+        // The port alone does not say which framing of Modbus is spoken there.
+        match self.inner.protocol.name.starts_with("modbus-") {
+            true => modbus::url::shown(self.inner.protocol, &self.inner.url),
+            false => self.inner.url.clone(),
+        }
     }
     #[getter]
     fn line(&self) -> Option<String> {

@@ -304,7 +304,7 @@ impl Running {
         let address = reachable(&self.device(&device.name)?.address(&used.face)?);
         Some(match used.tls.as_ref().and_then(|tls| tls.client.as_ref()) {
             Some(query) => format!("{}?{query}", with_scheme(&address, "tls")),
-            None => with_scheme(&address, "tcp"),
+            None => with_scheme(&address, if has_datagrams(used.protocol) { "udp" } else { "tcp" }),
         })
     }
 
@@ -422,6 +422,11 @@ fn with_scheme(address: &str, scheme: &str) -> String {
     if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") }
 }
 
+/// Whether a protocol is carried by datagrams: it answers to that scheme.
+fn has_datagrams(protocol: &Protocol) -> bool {
+    protocol.schemes.contains(&"udp")
+}
+
 /// What listens everywhere is found here, too.
 fn reachable(address: &str) -> String {
     match address.rsplit_once(':') {
@@ -492,6 +497,7 @@ fn binding(device: &str, link: &DeviceLink) -> Result<Binding, BringUpError> {
             let address = if let Reached::Listen(address) = &link.reached { address } else { "127.0.0.1:0" };
             match link.tls.as_ref().and_then(|tls| tls.device.as_ref()) {
                 Some(query) => spec(&format!("tls-listen://{address}?{query}")).map_err(failed(device))?,
+                None if has_datagrams(link.protocol) => PortSpec::UdpListen(address.to_owned()),
                 None => PortSpec::TcpListen(address.to_owned()),
             }
         }

@@ -108,6 +108,7 @@ fn check_url(url: &str) -> Result<(), (String, String)> {
         Ok(
             PortSpec::TcpConnect(_)
             | PortSpec::TcpConnectFrom { .. }
+            | PortSpec::UdpConnect(_)
             | PortSpec::UnixConnect(_)
             | PortSpec::Rfc2217Connect { .. }
             | PortSpec::Serial { .. },
