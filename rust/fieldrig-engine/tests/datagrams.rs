@@ -99,7 +99,7 @@ fn two_cannot_be_bound_to_one_address() {
     let rig = rig();
     let server = rig.open("server", Probe::default(), vec![bind("", url("udp-listen://127.0.0.1:0"))]).expect("bound");
     let taken = url(&format!("udp-listen://{}", server.address("").expect("an address")));
-    let error = rig.open("other", Probe::default(), vec![bind("", taken)]).err().expect("refused").to_string();
+    let error = rig.open("other", Probe::default(), vec![bind("", taken)]).expect_err("refused").to_string();
     assert!(error.contains("the address is in use"), "{error}");
     rig.stop();
 }

@@ -127,7 +127,7 @@ fn what_a_server_refuses_is_named() {
     ] {
         let (address, thread) = server_that_says(answer);
         let target = url(&format!("rfc2217://{address}?line=19200+8E1"));
-        let error = rig.open("client", Probe::default(), vec![bind("", target)]).err().expect("refused").to_string();
+        let error = rig.open("client", Probe::default(), vec![bind("", target)]).expect_err("refused").to_string();
         assert!(error.contains(told) && error.contains(&address), "{error}");
         thread.join().expect("it ended");
     }

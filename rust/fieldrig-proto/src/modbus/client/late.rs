@@ -6,6 +6,8 @@
 //!   unit owes an answer to a function, what it says to that function is `Late` and never data.
 //! - A read that meets such an answer is sent again, once nothing is owed any more. Everything that can cause behaviour
 //!   and every raw request is sent once only: it waits from the start until nothing is owed.
+//! - The request that is to be sent again is owed an answer, too, as if it had had the time-out of the one whose debt was
+//!   paid: its own may be much longer, and says nothing about how slow the unit is.
 //! - Each answer pays one debt: a unit answers a request once. A debt that is never paid is over
 //!   [`Config::late_answers`] after the time-out of the request: ten times its time-out, and a second at least, unless set
 //!   otherwise. This bound is what we believe, not what the standard says; a device that is slower is not told apart.
@@ -17,7 +19,7 @@
 //! [`Exchange::doubt`]: super::Exchange::doubt
 
 use crate::modbus::pdu::function::EXCEPTION_BIT;
-use crate::time::Time;
+use crate::time::{Duration, Time};
 
 /// A request that was given up.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(super) struct GivenUp {
     pub(super) busy_until: Time,
     /// Its answer may come until then.
     pub(super) until: Time,
+    /// What its time-out was.
+    pub(super) timeout: Duration,
     /// An exchange that broke was put down to it.
     pub(super) excused: bool,
 }
@@ -61,11 +65,11 @@ impl GivenUps {
         bars.max().unwrap_or(Time::ZERO)
     }
 
-    /// A frame of this unit and function: whether it pays a debt, which it then does.
-    pub(super) fn pay(&mut self, now: Time, unit: u8, function: u8) -> bool {
+    /// A frame of this unit and function: the debt that it pays, if there is one.
+    pub(super) fn pay(&mut self, now: Time, unit: u8, function: u8) -> Option<GivenUp> {
         self.forget(now);
         let paid = self.0.iter().position(|given_up| given_up.unit == unit && same(given_up.function, function));
-        paid.map(|index| self.0.remove(index)).is_some()
+        paid.map(|index| self.0.remove(index))
     }
 
     /// Whose late answer may have broken this exchange. One answer breaks one exchange.

@@ -99,20 +99,27 @@ impl LineSide {
         self.assembler.expire(Time::FAR);
         let mut strays = Vec::new();
         while let Some(frame) = self.assembler.pop() {
-            let kind = if self.late(now, &frame) { ClientEvent::Late } else { ClientEvent::Unsolicited };
+            let kind = if self.late(now, &frame).is_some() { ClientEvent::Late } else { ClientEvent::Unsolicited };
             strays.push(self.stray(frame, "it came before the request was sent", kind));
         }
         strays
     }
 
     pub(super) fn gave_up(&mut self, now: Time, config: &Config, call: &Call) {
+        self.quiet_after(now, config);
+        self.owes(now, config, call, call.deadline.max(now), call.timeout);
+    }
+
+    fn quiet_after(&mut self, now: Time, config: &Config) {
         self.quiet_until = now + config.turnaround;
         self.quiet_limit = now + config.turnaround.saturating_mul(LONGEST_QUIET);
-        let due = call.deadline.max(now);
-        let until = due + config.late_answers.behind(call.timeout);
-        let busy_until = until.min(due + call.timeout);
-        let function = call.request.function();
-        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until, excused: false });
+    }
+
+    /// The answer to this call, which was due at `due` after `timeout`, may still come.
+    fn owes(&mut self, now: Time, config: &Config, call: &Call, due: Time, timeout: Duration) {
+        let until = due + config.late_answers.behind(timeout);
+        let (busy_until, function) = (until.min(due + timeout), call.request.function());
+        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until, timeout, excused: false });
     }
 
     /// What may have spoiled an exchange that ends without a proper answer.
@@ -145,15 +152,16 @@ impl LineSide {
         }
     }
 
-    /// Whether a frame is owed by a unit that did not answer a request of the same function before.
-    fn late(&mut self, now: Time, frame: &Frame) -> bool {
+    /// The debt that a frame pays, if its unit owes an answer to a request of the same function.
+    fn late(&mut self, now: Time, frame: &Frame) -> Option<GivenUp> {
         let message = self.assembler.read(frame);
-        let (Some(unit), Some(&function)) = (message.unit(), message.pdu().first()) else { return false };
-        let late = message.problem().is_none() && self.given_up.pay(now, unit, function);
-        if late {
-            self.late_heard = Some((unit, function));
+        let (unit, function) = (message.unit()?, *message.pdu().first()?);
+        if message.problem().is_some() {
+            return None;
         }
-        late
+        let paid = self.given_up.pay(now, unit, function)?;
+        self.late_heard = Some((unit, function));
+        Some(paid)
     }
 
     fn stray(&self, frame: Frame, reason: &str, kind: fn(Stray) -> ClientEvent) -> ClientEvent {
@@ -228,8 +236,8 @@ impl Client {
         {
             let began_before =
                 || self.flying.first().and_then(|call| call.sent).is_some_and(|sent| frame.first.latest() < sent);
-            if line.late(now, &frame) {
-                self.take_late(now, frame);
+            if let Some(paid) = line.late(now, &frame) {
+                self.take_late(now, frame, &paid);
             } else if self.flying.is_empty() {
                 line.still_noisy(now, &self.config);
                 self.events.push_back(line.stray(frame, "nothing was asked", ClientEvent::Unsolicited));
@@ -242,7 +250,7 @@ impl Client {
     }
 
     /// An answer that is owed, or may be: the request under way is asked again if this may have been its answer.
-    fn take_late(&mut self, now: Time, frame: Frame) {
+    fn take_late(&mut self, now: Time, frame: Frame, paid: &GivenUp) {
         let Some(line) = &mut self.line else { return };
         let message: Message<'_> = line.assembler.read(&frame);
         let confused = self.flying.pop_if(|call| {
@@ -254,7 +262,9 @@ impl Client {
             self.events.push_back(line.stray(frame, "the request it answers was given up before", ClientEvent::Late));
             return;
         };
-        line.gave_up(now, &self.config, &call);
+        line.quiet_after(now, &self.config);
+        let due = (call.sent.unwrap_or(now) + paid.timeout).max(now);
+        line.owes(now, &self.config, &call, due, paid.timeout);
         call.again = true;
         call.adu.clear();
         self.waiting.push_front(call);
