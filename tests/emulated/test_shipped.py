@@ -28,12 +28,21 @@ def test_the_first_test_of_the_readme_passes(tmp_path: Path) -> None:
     assert "meter=emulated" in ended.stdout
 
 
-@pytest.mark.parametrize("example", [path.name for path in (ROOT / "examples").iterdir() if path.is_dir()])
+@pytest.mark.parametrize("example", sorted({path.parent.name for path in (ROOT / "examples").glob("*/test_*.py")}))
 def test_an_example_passes(example: str, tmp_path: Path) -> None:
     folder = ROOT / "examples" / example
     bench = "bench.toml" if (folder / "bench.toml").exists() else f"builtin:{example}"
     ended = run_pytest(folder, "--bench", bench, "--fieldrig-out", str(tmp_path))
     assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize(("row", "code"), [("CLI-01", 0), ("CLI-03", 1)])
+def test_the_example_of_a_driver_drives_a_client_that_forgets_to_look_at_ids(row: str, code: int) -> None:
+    driver = ROOT / "examples/modbus_client/driver.py"
+    command = [sys.executable, "-m", "fieldrig", "conform", "modbus-client", "--only", row, "--driver"]
+    ended = subprocess.run([*command, f"{sys.executable} {driver} {{url}}"], capture_output=True, text=True)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert row in ended.stdout
 
 
 def test_the_snippet_of_the_docs_runs() -> None:
