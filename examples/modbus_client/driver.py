@@ -55,7 +55,7 @@ def outcome(client, request):
         return {"error": "timeout", "text": str(error)}
     except OSError as error:
         return {"error": "lost", "text": str(error)}
-    except struct.error as error:
+    except (struct.error, IndexError) as error:
         return {"error": "malformed", "text": str(error)}
     except ValueError as error:
         return {"error": "refused", "text": str(error)}

@@ -22,6 +22,7 @@ from fieldrig.suites.modbus_server.plugin import Conformance
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
 from fieldrig.suites.modbus_server.secure.place import secured
 from fieldrig.suites.modbus_server.server import REAL, Server, Timing
+from fieldrig.suites.modbus_server.writes import restore
 
 if TYPE_CHECKING:
     from fieldrig import Rig
@@ -133,6 +134,8 @@ def run(options: Options, display: Display) -> int:
             with _ending_gently():
                 rows = _judge_all(server, options, display, rig)
         finally:
+            if server.owed:
+                restore(server)
             _say_writes(server, display)
     _say_coverage(rows, display, options)
     return report.exit_code(rows)
@@ -191,7 +194,7 @@ def _judge_all(server: Server, options: Options, display: Display, rig: Rig) -> 
 
 @contextlib.contextmanager
 def _ending_gently() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: what a row wrote is restored before."""
+    """SIGTERM, and a terminal that goes away, end the run as Ctrl-C does: what a row wrote is restored before."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -199,11 +202,13 @@ def _ending_gently() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in ending}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _say_writes(server: Server, display: Display) -> None:

@@ -58,6 +58,61 @@ def listening(says: bytes | None) -> Iterator[str]:
         thread.join()
 
 
+@contextlib.contextmanager
+def ending(after_each: bool) -> Iterator[str]:
+    """A right server with room for one connection: it ends each after its answer, or turns away whoever comes while
+    there is one."""
+    busy = threading.Lock()
+
+    def answer(request: bytes) -> bytes:
+        function, quantity = request[7], int.from_bytes(request[10:12], "big")
+        pdu = bytes([3, 2 * quantity]) + bytes(2 * quantity)
+        if function != 3 or not 1 <= quantity <= 125:
+            pdu = bytes([function | 0x80, 3 if function == 3 else 1])
+        return request[:4] + (1 + len(pdu)).to_bytes(2, "big") + request[6:7] + pdu
+
+    def serve(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while request := client.recv(4096):
+                client.sendall(answer(request))
+                if after_each:
+                    break
+        busy.release()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = listener.accept()[0]
+                if busy.acquire(blocking=after_each):
+                    threading.Thread(target=serve, args=(client,), daemon=True).start()
+                else:
+                    client.close()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+@pytest.mark.parametrize("after_each", [True, False])
+def test_a_server_that_ends_connections_as_it_may_is_accused_of_nothing(
+    after_each: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [word for row in ("MBAP-01", "MBAP-02", "MBAP-21", "MBAP-22", "FC03-02") for word in ("--only", row)]
+    with ending(after_each) as url:
+        code = conform(url, *QUICK, *rows, "--format", "json")
+    found = records(capfd.readouterr().out)
+    verdicts = {name: record["verdict"] for name, record in found.items() if "verdict" in record}
+    assert code == 0, found
+    assert verdicts.pop("MBAP-22") == "not applicable"
+    assert set(verdicts.values()) == {"pass"} and len(verdicts) == 4
+
+
 def test_our_device_passes_and_everything_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     junit, out = tmp_path / "junit.xml", tmp_path / "run"
     with modbus.Device(unit=None, holding={0: list(range(200))}) as device:

@@ -29,6 +29,10 @@ def probed(rig: Rig, url: str, scope: Scope) -> list[Unit]:
         return list(Probe(client, rig, scope).run())
 
 
+def test_where_a_map_cannot_be_written_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    assert main(["probe", "tcp://127.0.0.1:1", "--map", str(tmp_path / "none" / "meter.toml")]) == 2
+
+
 def test_everything_that_can_be_read_is_found(rig: Rig) -> None:
     tables = {"holding": REGISTERS, "input": {500: [1, 2]}, "coils": BITS}
     with modbus.Device("memory://d", unit=9, identification=OBJECTS, rig=rig, **tables):  # type: ignore[arg-type]

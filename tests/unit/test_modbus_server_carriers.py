@@ -117,6 +117,8 @@ def test_a_line_that_is_none_is_refused(line: str) -> None:
         ("tcp://192.0.2.7:502", "tcp", "tcp://192.0.2.7:502", 0.0),
         ("rtu:///dev/ttyUSB0?line=9600+8E1", "rtu", "serial:///dev/ttyUSB0?line=9600+8E1", 0.02),
         ("ascii:///dev/ttyUSB0?line=9600+7E1", "ascii", "serial:///dev/ttyUSB0?line=9600+7E1", 0.02),
+        ("rtu:///dev/ttyUSB0?baud=9600&parity=none&stop=2", "rtu", "serial:///dev/ttyUSB0?line=9600+8N2", 0.02),
+        ("ascii:///dev/ttyUSB0?parity=even&dtr=on", "ascii", "serial:///dev/ttyUSB0?line=19200+7E1&dtr=on", 0.02),
         ("rtu+tcp://[::1]:4001", "rtu+tcp", "tcp://[::1]:4001", 0.0),
         ("udp://192.0.2.7:502", "udp", "udp://192.0.2.7:502", 0.0),
     ],
@@ -136,6 +138,8 @@ def test_addresses_of_servers_are_read(url: str, carrier: str, stream: str, reso
         ("rtu+tcp://:4001", "tcp://HOST:PORT"),
         ("rtu:///dev/ttyUSB0", "write it like rtu:///dev/ttyUSB0?line=19200+8E1"),
         ("rtu:///dev/ttyUSB0?line=often", "write it like 19200+8E1"),
+        ("rtu:///dev/ttyUSB0?baud=fast", "write it like 19200+8E1"),
+        ("rtu://192.0.2.7:4001", "for frames inside a TCP connection write rtu+tcp://192.0.2.7:4001"),
     ],
 )
 def test_a_wrong_address_is_told_with_a_remedy(url: str, hint: str) -> None:

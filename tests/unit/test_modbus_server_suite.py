@@ -309,6 +309,12 @@ def test_the_example_of_the_readme_is_read() -> None:
         ('idle = { after = "60s", then = "sleep" }', 'idle.then is \'sleep\'; it is "close" or "keep"'),
         ('idle = { after = 60, then = "keep" }', "idle.after: "),
         ("max_connections = ", "Invalid value"),
+        ("unit_ids = 5", "unit_ids is 5; it is a list of numbers, such as [1, 2]"),
+        ("functions = 3", "functions is 3; it is a list of numbers"),
+        ("fifo = { pointers = 3 }", "fifo.pointers is 3; it is a list of numbers"),
+        ('server_id = "0xZZ"', "server_id is '0xZZ'; behind 0x stand two hexadecimal digits for each byte"),
+        ('writable = "holding:0-9"', "writable is 'holding:0-9'; it is a list of texts"),
+        ('gateway = "no"', "gateway is 'no'; it is true or false"),
     ],
 )
 def test_a_wrong_capabilities_file_is_told_with_its_name_and_key(text: str, complaint: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from fieldrig.suites.modbus_server.saboteurs.device import emulated
 from fieldrig.suites.modbus_server.saboteurs.patch import Patch, exception
 from fieldrig.suites.modbus_server.server import Server
 from fieldrig.suites.modbus_server.tables import read
-from fieldrig.suites.modbus_server.writes import ask, put, run_of
+from fieldrig.suites.modbus_server.writes import ask, put, run_of, undisturbed
 
 WRITING = Requirement("X-01", "must", "tested", "AP 1", "a statement.", writes=("holding",))
 VALUES = [100, 101, 102]
@@ -158,6 +159,48 @@ def test_what_cannot_be_restored_is_said_with_address_and_value() -> None:
 
 
 # -- functions -----------------------------------------------------------------------------------------------------
+
+
+class GoesAway(Patch):
+    """Says nothing while it is away."""
+
+    away = False
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return None if self.away else answer
+
+
+def test_what_could_not_be_restored_is_restored_once_the_server_is_back() -> None:
+    patch = GoesAway()
+
+    def leaves(server: Server) -> None:
+        patch.away = True
+
+    with emulated(patched(lambda: patch), "memory") as server:
+        assert "NOT RESTORED: holding 100 was 0064" in judge(WRITING, writing(leaves), server).says
+        patch.away = False
+        assert read(server, "holding", 100, 3) == [7, 8, 9]
+        judge(WRITING, lambda subject: None, server)
+        assert read(server, "holding", 100, 3) == VALUES and not server.unrestored and not server.owed
+
+
+def test_a_server_that_is_silent_before_a_write_is_not_said_to_lack_what_is_written() -> None:
+    patch = GoesAway()
+
+    def leaves(server: Server) -> None:
+        patch.away = True
+        ask_three(server)
+
+    with emulated(patched(lambda: patch), "memory") as server:
+        assert judge(WRITING, leaves, server).verdict == "inconclusive"
+
+
+def test_who_wants_the_run_to_end_while_it_restores_is_heard_afterwards() -> None:
+    done = False
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        signal.raise_signal(signal.SIGINT)
+        done = True
+    assert done
 
 
 class WritesOneByOne(Patch):

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     for name, point in points.items():
         output.record("point", name=name, **point)
     if not rows:
-        output.say("there is no point in it")
+        output.say("no point is named in it: [points.NAME] names one")
     return Exit.PASS
 
 

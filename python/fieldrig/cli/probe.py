@@ -42,6 +42,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     from ..probe import Probe, map_text
 
     scope = _scope(options)
+    if options.map is not None and not options.map.parent.is_dir():
+        raise UsageError(f"--map: there is no folder {options.map.parent}")
     found: list[Unit] = []
     with (
         Rig(trace="counts", name="probe") as rig,
@@ -52,7 +54,10 @@ def run(options: argparse.Namespace, output: Output) -> int:
             _show(unit, output)
             if options.map is not None:
                 path = _path(options.map, unit, scope)
-                path.write_text(map_text(unit, options.url, options.points), encoding="utf-8")
+                try:
+                    path.write_text(map_text(unit, options.url, options.points), encoding="utf-8")
+                except OSError as error:
+                    raise UsageError(f"--map: {path} cannot be written: {error.strerror}") from None
                 output.say(f"  map: {path}")
     if not found:
         output.say(f"no unit of {options.units} answered within {options.timeout}")

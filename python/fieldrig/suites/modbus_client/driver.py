@@ -158,6 +158,8 @@ class ProgramDriver:
             words = [word.replace("{url}", url) for word in shlex.split(command)]
         except ValueError as error:
             raise UsageError(f"--driver is no command line: {error}") from None
+        if not words:
+            raise UsageError("--driver is empty; it is the command that starts the driver")
         try:
             self._process = subprocess.Popen(
                 words,
@@ -168,7 +170,7 @@ class ProgramDriver:
                 bufsize=1,
                 start_new_session=True,
             )
-        except (OSError, IndexError) as error:
+        except OSError as error:
             raise DriverFailure(f"the driver cannot be started: {error}") from None
         self._name = os.path.basename(words[0])
         self._lines: queue.Queue[tuple[float, str | None]] = queue.Queue()

@@ -197,14 +197,14 @@ def parse(document: Mapping[str, Any], beside: Path | None = None) -> Capabiliti
     access = document.get("access", {})
     _known(access, ("outside",), "access.")
     return Capabilities(
-        unit_ids=tuple(_integer(unit, "unit_ids", 255) for unit in document.get("unit_ids", [])),
-        gateway=bool(document.get("gateway", False)),
+        unit_ids=_numbers(document.get("unit_ids", []), "unit_ids", 255),
+        gateway=_switch(document, "gateway"),
         max_connections=_optional(document, "max_connections", "", 65535),
         max_transactions=_optional(document, "max_transactions", "", 65535),
         idle=_idle(document["idle"]) if "idle" in document else None,
         line=_line(document["line"]) if "line" in document else None,
-        alone=True if document.get("alone", False) else None,
-        full_duplex=True if document.get("full_duplex", False) else None,
+        alone=_switch(document, "alone") or None,
+        full_duplex=_switch(document, "full_duplex") or None,
         response_time=_duration(document, "response_time"),
         character_timeout=_duration(document, "character_timeout"),
         outside=access.get("outside"),
@@ -247,7 +247,7 @@ def _security(table: Mapping[str, Any], beside: Path | None) -> Security:
         role=role,
         allowed=allowed,
         forbidden=forbidden,
-        max_fragment_length=True if table.get("max_fragment_length", False) else None,
+        max_fragment_length=_switch(table, "max_fragment_length", "security.") or None,
     )
 
 
@@ -296,7 +296,7 @@ def permitting(
 def _functions(document: Mapping[str, Any], tables: Mapping[str, Table]) -> frozenset[int] | None:
     if "functions" not in document:
         return None
-    functions = frozenset(_integer(function, "functions", 127) for function in document["functions"])
+    functions = frozenset(_numbers(document["functions"], "functions", 127))
     for name, table in tables.items():
         if TABLES[name] not in functions and (table.first is not None or table.last is not None):
             raise CapabilityError(f"[{name}] is declared, but function {TABLES[name]:02} is not in functions")
@@ -314,21 +314,24 @@ def _fifo(table: Mapping[str, Any]) -> Fifo:
     _known(table, ("pointers", "overfull"), "fifo.")
     pointers = table.get("pointers")
     if pointers is not None:
-        pointers = tuple(_integer(pointer, "fifo.pointers", 65535) for pointer in pointers)
+        pointers = _numbers(pointers, "fifo.pointers", 65535)
     return Fifo(pointers, _optional(table, "overfull", "fifo.", 65535))
 
 
 def _bytes(value: object) -> bytes:
     if not isinstance(value, str):
         raise CapabilityError(f'server_id is {value!r}; it is a text, or bytes as "0x0A1B"')
-    return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
+    try:
+        return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
+    except ValueError:
+        raise CapabilityError(f"server_id is {value!r}; behind 0x stand two hexadecimal digits for each byte") from None
 
 
 def _permission(document: Mapping[str, Any]) -> Permission:
     try:
         highest = _optional(document, "max_writes", "", 10**9)
         maximum = {} if highest is None else {"max_writes": highest}
-        return permission.parse(document.get("writable", ()), document.get("allow", ()), **maximum)
+        return permission.parse(_texts(document, "writable"), _texts(document, "allow"), **maximum)
     except permission.PermissionInvalid as error:
         raise CapabilityError(str(error)) from error
 
@@ -368,6 +371,26 @@ def _pair(table: Mapping[str, Any], key: str, prefix: str, names: tuple[str, str
 
 def _optional(table: Mapping[str, Any], key: str, prefix: str, highest: int) -> int | None:
     return _integer(table[key], prefix + key, highest) if key in table else None
+
+
+def _numbers(value: object, name: str, highest: int) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise CapabilityError(f"{name} is {value!r}; it is a list of numbers, such as [1, 2]")
+    return tuple(_integer(number, name, highest) for number in value)
+
+
+def _texts(document: Mapping[str, Any], key: str) -> list[str]:
+    value = document.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise CapabilityError(f'{key} is {value!r}; it is a list of texts, such as ["..", ".."]')
+    return value
+
+
+def _switch(table: Mapping[str, Any], key: str, prefix: str = "") -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise CapabilityError(f"{prefix}{key} is {value!r}; it is true or false")
+    return value
 
 
 def _integer(value: object, name: str, highest: int) -> int:

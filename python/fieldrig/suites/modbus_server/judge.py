@@ -24,9 +24,9 @@ RowTest = Callable[[Server], None]
 
 def judge(requirement: Requirement, test: RowTest, server: Server) -> Row:
     """Judges one row."""
-    before = len(server.unrestored)
+    before = list(server.unrestored)
     row = common.judge(requirement, lambda subject: _run(requirement, test, subject), server)
-    lost = server.unrestored[before:]
+    lost = [text for text in server.unrestored if text not in before]
     return replace(row, says=f"{row.says}; NOT RESTORED: {'; '.join(lost)}") if lost else row
 
 

@@ -6,6 +6,7 @@ The schemes are those of `fieldrig.modbus.Client`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -90,7 +91,8 @@ def parse(url: str, line: str | None = None, resolution: float | None = None) ->
     if bytes_of == "tls":
         address(url), identity_of(url)
     if bytes_of == "serial":
-        line = _line(url, rest)
+        line = _line(url, rest, name)
+        rest = _with_line(rest, line)
     fine = UNCALIBRATED if bytes_of == "serial" else 0.0
     return Place(
         url,
@@ -119,17 +121,39 @@ def _check_address(url: str, rest: str) -> None:
         raise UsageError(f"{url!r} is no address of a server", hint="tcp://HOST:PORT, e.g. tcp://192.0.2.7:502")
 
 
-def _line(url: str, rest: str) -> str:
-    """Speed and format of a serial port, as its URL has them: `line=9600+8E1`."""
+def _line(url: str, rest: str, carrier: str) -> str:
+    """Speed and format of a serial port, as its URL has them: `line=9600+8E1`, or one word for each."""
     path, _, query = rest.partition("?")
-    fields = parse_qs(query)
-    if not path or "line" not in fields:
+    fields = {key: values[0] for key, values in parse_qs(query).items()}
+    if not path.startswith(("/", "usb:")):
+        what = "is an address, not a serial port" if ":" in path else "is no serial port"
+        hint = f"for frames inside a TCP connection write {url.partition(':')[0]}+tcp://{path}" if ":" in path else ""
+        raise UsageError(f"{url!r}: `{path}` {what}", hint=hint or "write it like rtu:///dev/ttyUSB0?line=19200+8E1")
+    line = fields.get("line", _line_of_keys(fields, carrier))
+    if "line" not in fields and not set(fields) & set(_LINE_KEYS):
         raise UsageError(
             f"{url!r} does not say how the line is set", hint="write it like rtu:///dev/ttyUSB0?line=19200+8E1"
         )
-    line = fields["line"][0].replace("%20", " ")
     try:
         silences(line)
     except ValueError:
         raise UsageError(f"{url!r}: {line!r} is no setting of a line", hint="write it like 19200+8E1") from None
     return line
+
+
+_LINE_KEYS = ("baud", "data", "parity", "stop")
+"""Other words for `line`."""
+
+
+def _line_of_keys(fields: Mapping[str, str], carrier: str) -> str:
+    """What is not given is as the standard has it (SL 2.5.1, 2.5.2)."""
+    data = fields.get("data", "7" if carrier == "ascii" else "8")
+    parity = fields.get("parity", "even")[:1].upper()
+    return f"{fields.get('baud', '19200')} {data}{parity}{fields.get('stop', '1')}"
+
+
+def _with_line(rest: str, line: str) -> str:
+    """The rest of the URL, in which `line` says speed and format."""
+    path, _, query = rest.partition("?")
+    others = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in ("line", *_LINE_KEYS)]
+    return f"{path}?" + "&".join(["line=" + line.replace(" ", "+"), *others])

@@ -43,6 +43,7 @@ class ProbeFailure(Exception):
 def probe(server: Server, address: str) -> None:
     """Sets `server.facts`. Raises `ProbeFailure`."""
     latency = 0.0
+    server.facts = replace(server.facts, parallel=False)  # until it has shown that it is
     refused: list[str] = []
     if not server.carrier.line:
         server.facts = replace(server.facts, greeting=_greeting(server, address))
@@ -104,7 +105,7 @@ def _greeting(server: Server, address: str) -> bytes:
     """What the server says before it is asked."""
     server.begin()
     try:
-        return _connected(server, address).anything()
+        return _connected(server, address, patient=False).anything()
     finally:
         server.end()
 
@@ -156,9 +157,9 @@ def _foreign(server: Server, address: str, said: bytes) -> ProbeFailure:
     return ProbeFailure("bench", f"{address} does not speak {called}: it sent {_shown(said)}", hint)
 
 
-def _connected(server: Server, address: str) -> Talk:
+def _connected(server: Server, address: str, *, patient: bool = True) -> Talk:
     try:
-        return server.connect()
+        return server.connect(patient=patient)
     except WireError as error:
         hint = "is the server running, and is this its address and port?"
         raise ProbeFailure("bench", f"cannot connect to {address}: {error}", hint) from error

@@ -90,6 +90,7 @@ class Talk:
         self._server = server
         self._buffer = b""
         self._answers: list[Adu] = []
+        self._open = True
         self.number = number
         self.cut_off = False
         """The server ended the connection before everything was sent."""
@@ -172,9 +173,18 @@ class Talk:
 
     def close(self, how: Literal["fin", "rst", "half"] = "fin") -> None:
         """Ends it from our side."""
+        if how == "fin" and self._open and self._server.one_at_a_time:
+            self._leave()
+        self._open = self._open and how == "half"
         self._wire.close(how)
         if how != "fin":
             self._note("note", text={"rst": "we reset the connection", "half": "we sent FIN"}[how])
+
+    def _leave(self) -> None:
+        """Gives the server time to notice that we go: it may turn the next connection away until it has."""
+        if self.ended is None:
+            self._wire.close("half")
+            self._wire.receive(lambda new: False, self._server.timing.settle)
 
     def _take(self, enough: Callable[[bytes], bool], within: float) -> None:
         before = self._wire.ended
@@ -257,6 +267,8 @@ class Server:
         """What stood, before the row, at the addresses that it writes."""
         self.unrestored: list[str] = []
         """What could not be restored."""
+        self.owed: dict[tuple[str, int], int] = {}
+        """Those of the kept values that are to be restored once the server can be reached again."""
         self.places: dict[str, int] = {}
         """An address of each table that was found readable."""
         self.asked: dict[int, str | None] = {}
@@ -283,6 +295,11 @@ class Server:
     def over(self) -> str:
         """The name of the carrier."""
         return self.carrier.name
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """The server has room for one connection, and this is one that begins and ends."""
+        return not self.facts.parallel and not self.carrier.line and self.carrier.name != "udp"
 
     def declares(self, name: str) -> bool:
         """Whether a capability is declared."""
@@ -365,6 +382,17 @@ class Server:
         talk.send(request)
         return self.expect(talk, what)
 
+    def ask_on(self, talk: Talk, request: bytes, what: str = "the request") -> tuple[Talk, Adu]:
+        """As `ask`, for a row that is not about connections: if the server has ended this one, which it may, the
+        request is sent once more on another. Gives the connection to go on with, too."""
+        try:
+            return talk, self.ask(talk, request, what)
+        except Absent:
+            if not talk.ended:
+                raise
+        talk = self.connect()
+        return talk, self.ask(talk, request, what)
+
     def expect(self, talk: Talk, what: str) -> Adu:
         """Gives the next answer on a connection. Raises `Absent` if none comes."""
         answer = talk.answer()
@@ -398,6 +426,8 @@ class Server:
             return f"closed ({talk.ended})" if talk.ended else "no answer"
         answer = next(iter(self.carrier.split(data, complete=True)), None)
         if answer is not None and exception and answer.function & 0x80:
+            if answer.exception in (5, 6):
+                raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
             return answer.says()
         seen = answer.says() if answer else f"{len(data)} bytes: {data[:12].hex(' ')}"
         raise Missed(f"{what} must not be answered, but got {seen}")

@@ -19,7 +19,7 @@ def test_transaction_id_is_that_of_the_request(server: Server) -> None:
     talk = server.connect()
     for what, pdu in both_kinds(server):
         for transaction in (0x0000, 0x0001, 0x7FFF, 0x8000, 0xFFFF):
-            answer = server.ask(talk, server.request(pdu, transaction=transaction), what)
+            talk, answer = server.ask_on(talk, server.request(pdu, transaction=transaction), what)
             if answer.transaction != transaction:
                 raise Missed(f"{what} with transaction id {transaction:04X} got {answer.transaction:04X} back")
     server.note("0000, 0001, 7FFF, 8000 and FFFF came back in answers and exceptions")
@@ -29,7 +29,7 @@ def test_transaction_id_is_that_of_the_request(server: Server) -> None:
 def test_protocol_id_is_zero(server: Server) -> None:
     talk = server.connect()
     for what, pdu in both_kinds(server):
-        answer = server.ask(talk, server.request(pdu), what)
+        talk, answer = server.ask_on(talk, server.request(pdu), what)
         if answer.protocol != 0:
             raise Missed(f"the answer to {what} has protocol id {answer.protocol:04X}")
 
@@ -67,7 +67,7 @@ def test_server_speaks_only_when_asked(server: Server) -> None:
     unasked = talk.anything(2 * server.timing.silence)
     if unasked:
         raise Missed(f"{len(unasked)} bytes came before any request: {unasked[:12].hex(' ')}")
-    server.ask(talk, server.request(server.read()))
+    talk, _ = server.ask_on(talk, server.request(server.read()))
     unasked = talk.anything(2 * server.timing.silence)
     if unasked:
         raise Missed(f"{len(unasked)} bytes came after the answer: {unasked[:12].hex(' ')}")

@@ -6,7 +6,8 @@ The rules:
 2. A request that should be refused may still be executed by a server that is wrong. So a request is sent only if every
    address it could touch may be written, or is declared not to exist.
 3. Before the first write to an address its value is read and kept. When the row ends, however it ends, what differs is
-   written back, and read again. What could not be restored is said loudly, and stays in the report.
+   written back, and read again. What could not be restored is said loudly, and stays in the report; if the server could
+   not be reached then, it is tried again after every later row, and when the run ends.
 4. Requests that write are counted; beyond the cap no row writes any more. Restoring is counted, and never refused.
 """
 
@@ -27,6 +28,9 @@ from .wire import WireError
 
 TRIES = 3
 """How often restoring is tried before it is given up."""
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""By what a run is ended."""
 
 _CHUNK = {"coils": 1968, "holding": 123}
 
@@ -132,7 +136,10 @@ def spend(server: Server) -> None:
 
 
 def keep(server: Server, table: str, address: int, count: int) -> None:
-    """Remembers what stands at those addresses that may be written, once for each row. Raises `Inapplicable`."""
+    """Remembers what stands at those addresses that may be written, once for each row.
+
+    Raises `Absent`, `Inapplicable`.
+    """
     fresh = [
         at
         for at in range(address, min(address + count, 0x10000))
@@ -145,6 +152,8 @@ def keep(server: Server, table: str, address: int, count: int) -> None:
             continue
         try:
             values = read(server, table, first, size)
+        except Absent:  # it was there before the row
+            raise
         except Missed as missed:
             raise Inapplicable(f"what cannot be read cannot be restored, so it is not written: {missed}") from missed
         server.kept |= {(table, first + index): value for index, value in enumerate(values)}
@@ -160,15 +169,15 @@ def runs(addresses: Sequence[int]) -> list[tuple[int, int]]:
 
 def restore(server: Server) -> list[str]:
     """Writes back what the row changed. Gives what could not be restored, in words."""
-    if not server.kept:
-        return []
-    kept, server.kept = server.kept, {}
+    kept = {**server.kept, **server.owed}  # what is owed stood there before what the latest row found
+    server.kept, server.owed = {}, {}
     lost: list[str] = []
-    with _undisturbed(), _unseen(server):
+    with undisturbed(), _unseen(server):
         for table in sorted({table for table, _ in kept}):
             values = {address: value for (owner, address), value in kept.items() if owner == table}
             lost += _restore_table(server, table, values)
-    server.unrestored += lost
+        tried = tuple(f"{table} {address} was " for table, address in kept)
+        server.unrestored = [text for text in server.unrestored if not text.startswith(tried)] + lost
     return lost
 
 
@@ -183,21 +192,24 @@ def _unseen(server: Server) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Whoever wants the run to end waits until everything is as it was."""
+def undisturbed() -> Iterator[None]:
+    """Whoever wants the run to end waits until everything is as it was. Raises `KeyboardInterrupt` then."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: wanted.append(number)) for number in ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if wanted:
+        raise KeyboardInterrupt
 
 
 def _restore_table(server: Server, table: str, values: dict[int, int]) -> list[str]:
-    wrong, trouble = dict(values), ""
+    wrong, trouble, reached = dict(values), "", True
     for attempt in range(TRIES):
         try:
             wrong = _differing(server, table, values)
@@ -210,9 +222,11 @@ def _restore_table(server: Server, table: str, values: dict[int, int]) -> list[s
             wrong = _differing(server, table, values)
             if not wrong:
                 return []
-            trouble = "the values do not stay"
+            trouble, reached = "the values do not stay", True
         except (Missed, Absent, Undecided, WireError) as error:
-            trouble = str(error)
+            trouble, reached = str(error), not isinstance(error, (Absent, WireError))
+    if not reached:
+        server.owed |= {(table, address): value for address, value in wrong.items()}
     return [f"{table} {address} was {value:04X}: {trouble}" for address, value in sorted(wrong.items())]
 
 
