@@ -50,6 +50,16 @@ def test_many_reads_are_answered_in_their_order(rig: fieldrig.Rig, url: str) -> 
     assert len(client.read_many([])) == 0
 
 
+def test_what_is_no_value_of_its_point_fails_among_many_too(rig: fieldrig.Rig) -> None:
+    device = modbus.Device("memory://meter", holding={0: [0xABCD, 0x0042]}, rig=rig)
+    points = {"count": {"table": "holding", "address": 0, "type": "bcd"}, "next": {"table": "holding", "address": 1}}
+    client = modbus.Client(device.url, rig=rig, points=points)
+    answers = client.read_many(["next", "count"], raise_first=False)
+    assert answers.failed == (1,) and isinstance(answers[1], ProtocolError) and "1 failed" in repr(answers)
+    with pytest.raises(ProtocolError, match="digits above 9"):
+        client.read_many(["next", "count"])
+
+
 def test_what_fails_among_many_stands_in_its_place_or_raises(rig: fieldrig.Rig) -> None:
     _, client = pair(rig, "memory://meter")
     items = [("holding", 0), ("holding", 200), ("holding", 1)]

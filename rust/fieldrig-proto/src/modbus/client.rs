@@ -433,7 +433,13 @@ impl Client {
             let doubt = self.line.as_mut().and_then(|line| line.doubt_of_silence(now, call.unit));
             call.doubt = call.doubt.or(doubt);
             self.give_up(now, &call);
-            self.fail(call, &[], Stamp::exact(now), None);
+            match call.heard.take() {
+                Some(heard) => {
+                    call.doubt = call.doubt.or(heard.doubt);
+                    self.fail(call, &heard.bytes, heard.at, Some(heard.problem));
+                }
+                None => self.fail(call, &[], Stamp::exact(now), None),
+            }
         }
         if !self.is_connected() {
             while let Some(index) = self.waiting.iter().position(|call| call.deadline <= now) {

@@ -6,7 +6,7 @@ use crate::error::{Kind, error};
 use fieldrig_proto::modbus::client::ClientEvent;
 use fieldrig_proto::modbus::map::Mapping;
 use fieldrig_proto::modbus::pdu::Request;
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyBaseException, PyIndexError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyString, PyTuple};
@@ -80,11 +80,28 @@ impl Answers {
     /// # Errors
     /// It.
     pub(super) fn raise_first(&self, py: Python<'_>) -> PyResult<()> {
-        let is_answer = |event: &ClientEvent| matches!(event, ClientEvent::Answered(..));
-        match self.events.iter().position(|event| !is_answer(event)) {
-            Some(index) => Err(PyErr::from_value(self.at(py, index)?.into_bound(py))),
+        match self.failures(py)?.first() {
+            Some(index) => Err(PyErr::from_value(self.at(py, *index)?.into_bound(py))),
             None => Ok(()),
         }
+    }
+
+    /// Indexes of those that are no answers, or hold what is no value of their point.
+    fn failures(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
+        let mut failures = Vec::new();
+        for (index, (event, point)) in self.events.iter().zip(&self.points).enumerate() {
+            let failed = match (event, point) {
+                (ClientEvent::Answered(..), None) => false,
+                (ClientEvent::Answered(..), Some(_)) => {
+                    self.at(py, index)?.bind(py).is_instance_of::<PyBaseException>()
+                }
+                _ => true,
+            };
+            if failed {
+                failures.push(index);
+            }
+        }
+        Ok(failures)
     }
 
     /// An answer, a reading, or the exception it ended with.
@@ -126,11 +143,9 @@ impl Answers {
     /// Indexes of those that are no answers.
     #[getter]
     fn failed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let failed = self.events.iter().enumerate().filter(|(_, event)| !matches!(event, ClientEvent::Answered(..)));
-        PyTuple::new(py, failed.map(|(index, _)| index).collect::<Vec<usize>>())
+        PyTuple::new(py, self.failures(py)?)
     }
-    fn __repr__(&self) -> String {
-        let failed = self.events.iter().filter(|event| !matches!(event, ClientEvent::Answered(..))).count();
-        format!("<Answers: {}, {failed} failed>", self.events.len())
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<Answers: {}, {} failed>", self.events.len(), self.failures(py)?.len()))
     }
 }

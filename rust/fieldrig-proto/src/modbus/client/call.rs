@@ -22,6 +22,18 @@ pub(super) struct Call {
     pub(super) options: Option<Box<Options>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) doubt: Option<String>,
+    /// On a line: what came that cannot be read and does not begin like the answer, which may still come.
+    pub(super) heard: Option<Heard>,
+}
+
+/// What came instead of an answer, if none follows.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) bytes: Vec<u8>,
+    pub(super) at: Stamp,
+    pub(super) problem: String,
+    /// Whose late answer it may be a part of.
+    pub(super) doubt: Option<String>,
 }
 
 impl Call {
@@ -49,6 +61,7 @@ impl Call {
             options,
             attempts: Vec::new(),
             doubt: None,
+            heard: None,
         }
     }
 
@@ -87,6 +100,7 @@ impl Call {
     pub(super) fn retry(&mut self, answer: &[u8], at: Stamp, problem: String) {
         let request = std::mem::take(&mut self.adu);
         self.doubt = None;
+        self.heard = None;
         self.attempts.push(Attempt { sent: self.sent.take(), at, request, answer: answer.to_vec(), problem });
     }
 

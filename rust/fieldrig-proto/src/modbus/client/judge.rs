@@ -36,6 +36,8 @@ pub(super) enum OnLine {
     Is(Judgement),
     /// It is not for us; go on waiting.
     Stray(String),
+    /// It cannot be read, and does not begin like the answer, which may still come; go on waiting.
+    Unreadable(String),
 }
 
 /// Whether an ADU with the right transaction id answers the call.
@@ -74,6 +76,7 @@ pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>)
             }
             false if message.is_noise() && frame.fault.is_none() => OnLine::Stray("noise".into()),
             false if message.is_interrupted() => OnLine::Stray("another frame began inside it".into()),
+            false if !begins_like_answer(call, message) => OnLine::Unreadable(problem.to_string()),
             false => OnLine::Is(Err(problem.to_string())),
         };
     }
@@ -96,6 +99,12 @@ pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>)
         deviations.extend(more);
         (response, deviations)
     }))
+}
+
+/// Whether a damaged frame has the unit and function that the answer has: then no other one is to be expected.
+fn begins_like_answer(call: &Call, message: &serial::Message<'_>) -> bool {
+    let function = message.pdu().first().map(|function| function & !f::EXCEPTION_BIT);
+    message.unit() == Some(call.unit) && function == Some(call.request.function() & !f::EXCEPTION_BIT)
 }
 
 fn pdu(strictness: Strictness, request: &Request, pdu: &[u8], offset: usize) -> Judgement {

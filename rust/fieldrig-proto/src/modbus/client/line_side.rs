@@ -3,7 +3,9 @@
 //! Rules of this file (SL 2.4.1):
 //! - What arrives while nothing is asked is stray. A request waits for the end of a frame that is under way, whose rest
 //!   would be taken for its answer.
-//! - A frame of another unit is stray; the request goes on waiting.
+//! - A frame of another unit is stray; the request goes on waiting. So it does after one that cannot be read, unless it
+//!   has the unit and function of the answer: the answer behind noise must not meet the next request. If no answer
+//!   follows, the request ends with what was heard.
 //! - After a request that was not answered in time the line is left quiet for the turnaround delay, begun again while
 //!   bytes still come. `late.rs` says which requests wait longer; those to other units overtake them.
 //! - A frame of a unit and function that still owes an answer is `Late`.
@@ -17,6 +19,7 @@ use super::super::pdu::function::{DIAGNOSTICS, EXCEPTION_BIT};
 use super::super::pdu::{Request, Response, sub_function as s, word};
 use super::super::rtu::{BROADCAST, Traffic};
 use super::super::serial::{Assembler, Message, Rules};
+use super::call::Heard;
 use super::judge::{self, OnLine};
 use super::late::{Debts, GivenUp, GivenUps};
 use super::{Call, Client, ClientEvent, Config, Stray};
@@ -119,7 +122,9 @@ impl LineSide {
     fn owes(&mut self, now: Time, config: &Config, call: &Call, due: Time, timeout: Duration) {
         let until = due + config.late_answers.behind(timeout);
         let (busy_until, function) = (until.min(due + timeout), call.request.function());
-        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until, timeout, excused: false });
+        // Where its answer met a late one and both broke, it has done its harm.
+        let excused = call.heard.as_ref().is_some_and(|heard| heard.doubt.is_some());
+        self.given_up.add(now, GivenUp { unit: call.unit, function, busy_until, until, timeout, excused });
     }
 
     /// What may have spoiled an exchange that ends without a proper answer.
@@ -280,8 +285,21 @@ impl Client {
         }
         match judged {
             OnLine::Stray(reason) => self.events.push_back(line.stray(frame, &reason, ClientEvent::Unsolicited)),
+            OnLine::Unreadable(problem) => {
+                let doubt = line.doubt(now);
+                if let Some(call) = self.flying.first_mut() {
+                    let (bytes, at) = (frame.bytes.clone(), frame.last);
+                    call.heard.get_or_insert(Heard { bytes, at, problem, doubt });
+                }
+                let reason = "it does not begin like the answer, which may still come";
+                self.events.push_back(line.stray(frame, reason, ClientEvent::Unsolicited));
+            }
             OnLine::Is(judgement) => {
                 let doubt = if judgement.is_err() { line.doubt(now) } else { None };
+                if judgement.is_err() && frame.bytes == call.adu {
+                    // It was our echo: the answer is still to come.
+                    line.gave_up(now, &self.config, call);
+                }
                 let mut call = self.flying.remove(0);
                 call.doubt = call.doubt.or(doubt);
                 self.settle(now, call, &frame.bytes, frame.last, judgement);

@@ -110,3 +110,66 @@ fn ascii_frames_are_asked_and_answered() {
     bench.receive(b":0103020009F2\r\n");
     assert!(bench.malformed().starts_with("LRC at offset 11"));
 }
+
+const NOISE: [u8; 6] = [0xaa, 0x55, 0x13, 0x37, 0x42, 0x99];
+
+#[test]
+fn an_answer_behind_noise_is_not_taken_for_the_answer_to_the_next_request() {
+    let mut bench = Bench::rtu();
+    bench.read(0, 1);
+    bench.pass(Duration::from_millis(10));
+    bench.receive(&NOISE);
+    bench.pass(Duration::from_millis(300));
+    let heard = bench.events();
+    bench.read(10, 1);
+    bench.pass(Duration::from_millis(10));
+    // This is what stands at address 0.
+    bench.receive_frame(1, &[3, 2, 0, 100]);
+    let events = bench.events();
+    let [ClientEvent::Answered(exchange, _)] = &events[..] else { panic!("{heard:?} {events:?}") };
+    assert_eq!(exchange.asked, Request::ReadHoldingRegisters { address: 0, quantity: 1 }, "{heard:?}");
+    assert!(matches!(&heard[..], [ClientEvent::Unsolicited(stray)] if stray.bytes == NOISE), "{heard:?}");
+}
+
+#[test]
+fn what_was_heard_instead_of_an_answer_is_the_end_of_a_request() {
+    let mut bench = Bench::rtu();
+    bench.read(0, 1);
+    bench.pass(Duration::from_millis(10));
+    bench.receive(&NOISE);
+    bench.pass(SECOND);
+    let events = bench.events();
+    let [ClientEvent::Unsolicited(_), ClientEvent::Malformed(exchange, reason)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(exchange.answer, NOISE);
+    assert!(reason.contains("CRC"), "{reason}");
+}
+
+#[test]
+fn the_answer_behind_our_own_echo_is_not_taken_for_the_answer_to_the_next_request() {
+    let mut bench = Bench::rtu();
+    bench.read(0, 1);
+    let echo = bench.sent[0].clone();
+    bench.receive(&echo);
+    bench.pass(Duration::from_millis(100));
+    bench.events();
+    bench.read(10, 1);
+    bench.receive_frame(1, &[3, 2, 0, 100]);
+    bench.pass(Duration::from_millis(100));
+    let events = bench.events();
+    assert!(events.iter().all(|event| !matches!(event, ClientEvent::Answered(..))), "{events:?}");
+}
+
+#[test]
+fn noise_that_may_be_part_of_a_late_answer_accuses_nobody() {
+    let mut bench = Bench::rtu();
+    bench.ask(2, Request::ReadHoldingRegisters { address: 0, quantity: 1 });
+    bench.pass(SECOND + Duration::from_millis(200));
+    bench.read(0, 1);
+    bench.receive(&NOISE);
+    bench.pass(SECOND);
+    let malformed = |event: &ClientEvent| matches!(event, ClientEvent::Malformed(end, _) if end.doubt.is_some());
+    let events = bench.events();
+    assert!(events.last().is_some_and(malformed), "{events:?}");
+}
