@@ -23,7 +23,6 @@ use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -133,6 +132,7 @@ impl Client {
             // The client itself ends every request; on a line, others may come first.
             Duration::MAX,
             |ticket, _, events, _| {
+                path.remarks.drop_taken(events);
                 let index = events.iter().position(|event| event.ticket() == Some(*ticket))?;
                 let ended = events.remove(index);
                 path.remarks.take(events);
@@ -226,19 +226,18 @@ impl Client {
             |first, _, events, _| {
                 let Some(first) = first else { return Some(()) };
                 // Tickets count up, and nobody else asks meanwhile.
-                let mut others = VecDeque::new();
-                for event in events.drain(..) {
+                path.remarks.drop_taken(events);
+                for event in std::mem::take(events) {
                     let index = event.ticket().and_then(|ticket| ticket.0.checked_sub(first.0));
                     match index.and_then(|index| ended.get_mut(index as usize)) {
                         Some(place) => {
                             left -= usize::from(place.is_none());
                             *place = Some(event);
                         }
-                        None => others.push_back(event),
+                        None => events.push_back(event),
                     }
                 }
-                path.remarks.take(&mut others);
-                (left == 0).then_some(())
+                (left == 0).then(|| path.remarks.take(events))
             },
         );
         match called {

@@ -6,6 +6,7 @@ use fieldrig_proto::time;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// One time that a request was asked in vain, and then again.
@@ -110,23 +111,34 @@ const KEPT: usize = 10_000;
 
 /// What was noticed on a connection, for whoever asks.
 #[derive(Default)]
-pub(super) struct Remarks(Mutex<VecDeque<ClientRemark>>);
+pub(super) struct Remarks {
+    kept: Mutex<VecDeque<ClientRemark>>,
+    /// So many events at the front of the node's were taken before. They stayed there until the node had logged them.
+    taken: AtomicUsize,
+}
 
 impl Remarks {
-    /// Takes the events that end no request.
-    pub(super) fn take(&self, events: &mut VecDeque<ClientEvent>) {
-        if events.is_empty() {
+    /// Drops the events that were taken in an earlier call: they stand in the run log by now.
+    pub(super) fn drop_taken(&self, events: &mut VecDeque<ClientEvent>) {
+        let taken = self.taken.swap(0, Ordering::Relaxed).min(events.len());
+        events.drain(..taken);
+    }
+
+    /// Takes the events that end no request. They stay where they are: the node logs them when the call ends.
+    pub(super) fn take(&self, events: &VecDeque<ClientEvent>) {
+        let before = self.taken.swap(events.len(), Ordering::Relaxed).min(events.len());
+        if before == events.len() {
             return;
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend(events.drain(..).filter_map(ClientRemark::of));
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(events.range(before..).cloned().filter_map(ClientRemark::of));
         let most = kept.len().saturating_sub(KEPT);
         kept.drain(..most);
     }
 
     /// Those that came surely after an instant.
     pub(super) fn after(&self, after: Option<time::Stamp>, strays_only: bool) -> Vec<ClientRemark> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = |remark: &&ClientRemark| {
             (!strays_only || remark.is_stray()) && after.is_none_or(|after| remark.at.latest() > after.earliest())
         };

@@ -76,7 +76,7 @@ impl ClientSide {
         let seen = Arc::new(Seen::default());
         let roots = roots(settings.ca.as_deref().unwrap_or(Path::new("")))?;
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let builder = builder.with_crls(revoked(settings)?).allow_unknown_revocation_status();
+        let builder = builder.with_crls(revoked(settings)?).enforce_revocation_expiration();
         let inner = builder.build().map_err(|error| (error.to_string(), None))?;
         let any_name = settings.name.as_deref() == Some("*");
         let verifier = Arc::new(OfServer { inner, seen: Arc::clone(&seen), any_name });
@@ -121,7 +121,7 @@ impl ServerSide {
             None => WebPkiClientVerifier::no_client_auth(),
             Some(ca) => {
                 let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(&provider));
-                let builder = builder.with_crls(revoked(settings)?).allow_unknown_revocation_status();
+                let builder = builder.with_crls(revoked(settings)?).enforce_revocation_expiration();
                 let inner = builder.build().map_err(|error| (error.to_string(), None))?;
                 Arc::new(OfClient { inner, seen: Arc::clone(&seen) })
             }
