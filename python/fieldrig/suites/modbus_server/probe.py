@@ -94,7 +94,7 @@ def _explore(server: Server, address: str) -> None:
         server.facts = replace(server.facts, parallel=False)
         return
     server.begin()
-    first = server.connect()
+    first = _connected(server, address)
     first.send(server.request(server.read()))
     served = first.answer() is not None
     server.facts = replace(server.facts, parallel=served and server.health() == "answers")
