@@ -11,6 +11,7 @@
 //! - Each answer pays one debt: a unit answers a request once. A debt that is never paid is over
 //!   [`Config::late_answers`] after the time-out of the request: ten times its time-out, and a second at least, unless set
 //!   otherwise. This bound is what we believe, not what the standard says; a device that is slower is not told apart.
+//! - A request that was interrupted (Ctrl-C), or lost with its connection, counts as one whose time-out was the time it had.
 //! - Every other request to this unit waits as long as the time-out was: it may be busy with the request before.
 //!   Requests to other units wait for the turnaround delay. Their answers cannot be confused with the late one, which
 //!   may still run into one of them: an exchange in which that may have happened says so ([`Exchange::doubt`]).

@@ -110,7 +110,9 @@ impl LineSide {
 
     pub(super) fn gave_up(&mut self, now: Time, config: &Config, call: &Call) {
         self.quiet_after(now, config);
-        self.owes(now, config, call, call.deadline.max(now), call.timeout);
+        // Who did not wait until the time-out said so by giving up: the time it had counts then.
+        let had = call.sent.map_or(call.timeout, |sent| now.since(sent)).min(call.timeout);
+        self.owes(now, config, call, now, had);
     }
 
     fn quiet_after(&mut self, now: Time, config: &Config) {
