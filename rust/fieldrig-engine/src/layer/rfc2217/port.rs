@@ -112,19 +112,27 @@ impl Rfc2217Port {
         for said in said {
             match said {
                 Said::Agreed(COM_PORT) if self.is_client() && !self.agreed => self.begin(),
-                Said::Agreed(COM_PORT) if !self.agreed => {
-                    // All changes of the modem lines are told unless a client says otherwise: so is how they stand now.
-                    self.agreed = true;
-                    let modem = self.modem;
-                    self.say(option::NOTIFY_MODEMSTATE, &[modem]);
-                }
+                Said::Agreed(COM_PORT) => self.welcome(),
                 Said::Refused(COM_PORT) if self.opening => {
                     self.refuse("it does not do COM-PORT-OPTION (RFC 2217): is it a plain Telnet or TCP port?");
                 }
                 Said::Agreed(_) | Said::Refused(_) => {}
                 Said::ComPort(code, value) if self.is_client() => self.hear_server(code, &value),
-                Said::ComPort(code, value) => self.hear_client(code, &value),
+                Said::ComPort(code, value) => {
+                    // Who speaks the option has agreed to it, whichever offer crossed which.
+                    self.welcome();
+                    self.hear_client(code, &value);
+                }
             }
+        }
+    }
+
+    /// All changes of the modem lines are told unless a client says otherwise: so is how they stand when it comes.
+    fn welcome(&mut self) {
+        if !self.agreed {
+            self.agreed = true;
+            let modem = self.modem;
+            self.say(option::NOTIFY_MODEMSTATE, &[modem]);
         }
     }
 
