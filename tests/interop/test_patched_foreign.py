@@ -21,6 +21,7 @@ from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import Row, requirements
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
 from fieldrig.suites.modbus_server.saboteurs import SABOTEURS, Patch
+from fieldrig.suites.modbus_server.saboteurs.base import row_of
 from fieldrig.suites.modbus_server.saboteurs.proxy import Proxy
 from fieldrig.suites.modbus_server.server import Server, Timing
 from fieldrig.suites.modbus_server.stream_wire import clock_of, opener
@@ -35,7 +36,7 @@ PATCHED = [
     name
     for name, saboteur in SABOTEURS.items()
     if saboteur.patch is not None and not saboteur.habits and not saboteur.ends
-    if requirements()[name].section != "ROB"
+    if requirements()[row_of(name)].section != "ROB"
 ]
 """Not those about robustness: they count what the proxy itself takes part in."""
 """Those that make a server end for good are left out: a proxy cannot refuse connections."""
@@ -56,7 +57,7 @@ def behind(url: str, patch: Patch, caps: Path) -> Iterator[Server]:
 
 def by_row(url: str, name: str, patch: Patch, caps: Path) -> Row:
     with behind(url, patch, caps) as server:
-        row = judge(requirements()[name], rows.tests()[name], server)
+        row = judge(requirements()[row_of(name)], rows.tests()[row_of(name)], server)
         return replace(row, exchanges=row.exchanges[-8:])
 
 
@@ -88,7 +89,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
             (server, name): pool.submit(both, instances[server], name, capabilities_of(server))
             for name in PATCHED
             for server in COMMANDS
-            if "tcp" in requirements()[name].carriers
+            if "tcp" in requirements()[row_of(name)].carriers
         }
         pool.shutdown(cancel_futures=True)
 

@@ -1,7 +1,8 @@
 """Saboteurs: for each requirement a server that breaks it. A row that its saboteur does not fail proves nothing.
 
 A saboteur is our emulated device with other habits, or any server behind a patch; one module of this folder has those
-of a section, in a table `SABOTEURS` by requirement. `tests/meta/test_kill_matrix.py` runs the suite against each of
+of a section, in a table `SABOTEURS` by requirement; of several for one requirement the others say how they break it
+(`MBAP-25 at last`). `tests/meta/test_kill_matrix.py` runs the suite against each of
 them and demands that the row fails (a `should` row: is missed), and with it exactly the rows that are declared there.
 """
 

@@ -26,6 +26,11 @@ class Saboteur:
 UNSABOTAGED = Saboteur()
 
 
+def row_of(name: str) -> str:
+    """The requirement that a saboteur breaks: the first word of its name, for a requirement may have several."""
+    return name.partition(" ")[0]
+
+
 def one(habit: str, value: object, *falls: str, ends: bool = False) -> Saboteur:
     """Our device with one habit."""
     return Saboteur(((habit, value),), falls, ends)

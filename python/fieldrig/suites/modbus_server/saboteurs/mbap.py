@@ -29,6 +29,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "MBAP-23": one("beyond_maximum", "close_all"),
     "MBAP-24": one("close_on_half_close", True),
     "MBAP-25": one("wedge_after_resets", 50, ends=True),
+    "MBAP-25 at last": one("wedge_after_resets", 100, ends=True),
     "MBAP-26": one("idle_close", "400ms"),
     "MBAP-27": one("answers_apart", "40ms"),
     "MBAP-28": one("ignore_access_list", True),
