@@ -1,8 +1,8 @@
 """The kill matrix: every row of the suite for Modbus servers can fail, and fails for its own reason.
 
-The whole suite runs against our emulated device on every carrier, and the device must pass every row. At least one
-saboteur for each row breaks that requirement: the row must fail (a `should` row must be missed), and with it, of its own
-section and of related sections, exactly the rows that the saboteur declares.
+The whole suite runs against our emulated device on every carrier, and the device must pass every row. Each row has a
+saboteur, or several, that breaks that requirement: the row must fail (a `should` row must be missed), and with it, of
+its own section and of related sections, exactly the rows that the saboteur declares.
 """
 
 from __future__ import annotations
