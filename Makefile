@@ -14,12 +14,14 @@ CARGO    ?= cargo
 PYTEST_ARGS ?=
 # Debian programs that some tests in tests/interop talk to.
 PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl
+# Foreign stacks in Rust, a project of its own.
+RUST_PEERS := tests/peers/rust_stacks
 
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.toml' 2>/dev/null) Cargo.toml Cargo.lock
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-loom test-toy fuzz-smoke test-python bench lint lint-rust lint-python format peers build clean
+.PHONY: help demo test test-rust test-loom test-toy fuzz-smoke test-python bench lint lint-rust lint-python format peers peers-debian peers-rust build clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,7 @@ lint-python: $(STAMPS)/build ## ruff, mypy --strict, stubtest
 
 lint-rust: $(STAMPS)/venv $(STAMPS)/rust ## rustfmt, clippy
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --check --manifest-path $(RUST_PEERS)/Cargo.toml
 	$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
 	@# A second cryptography library beside ring would double the build.
 	@tree=$$($(CARGO) tree --locked --workspace --prefix none); if grep -q '^aws-lc-sys ' <<<"$$tree"; then \
@@ -65,10 +68,13 @@ lint-rust: $(STAMPS)/venv $(STAMPS)/rust ## rustfmt, clippy
 
 format: $(STAMPS)/venv ## Lay out Rust and Python sources
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path $(RUST_PEERS)/Cargo.toml
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-peers: ## Install the Debian programs that the interop tests talk to
+peers: peers-debian peers-rust ## Install and build the foreign programs that the interop tests talk to
+
+peers-debian:
 	@missing=(); for package in $(PEERS); do \
 		dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$$package"); done; \
 	if [ "$${#missing[@]}" = 0 ]; then echo "peers: $(PEERS) are installed"; exit 0; fi; \
@@ -77,6 +83,10 @@ peers: ## Install the Debian programs that the interop tests talk to
 	as_root=(); if [ "$$(id -u)" != 0 ]; then as_root=(sudo); fi; \
 	"$${as_root[@]}" apt-get update -qq; \
 	"$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"
+
+peers-rust: $(STAMPS)/rust
+	@$(CARGO) build --locked --quiet --release --manifest-path $(RUST_PEERS)/Cargo.toml --target-dir build/rust_stacks
+	@echo "peers: $(RUST_PEERS) is built"
 
 build: $(STAMPS)/build ## Make the virtual environment and build the extension into it
 

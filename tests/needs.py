@@ -15,6 +15,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests import foreign_rust
+
 REMEDY = "run `make peers`"
 
 
@@ -34,6 +36,14 @@ def header(path: str, package: str) -> Path:
     return found
 
 
+def rust_stacks() -> Path:
+    """The program of the foreign Modbus stacks in Rust; if it cannot be built the calling test skips and says why."""
+    try:
+        return foreign_rust.program()
+    except foreign_rust.Unavailable as error:
+        _leave_out_because(f"{error}: {REMEDY}")
+
+
 def skipped_for_a_peer(junit: Path) -> list[str]:
     """Names and reasons of the tests of a JUnit file that were skipped for a missing peer."""
     cases = ElementTree.parse(junit).getroot().iter("testcase")
@@ -46,7 +56,10 @@ def skipped_for_a_peer(junit: Path) -> list[str]:
 
 
 def _leave_out(package: str) -> NoReturn:
-    text = f"needs the Debian package {package}: {REMEDY}"
+    _leave_out_because(f"needs the Debian package {package}: {REMEDY}")
+
+
+def _leave_out_because(text: str) -> NoReturn:
     if os.environ.get("FIELDRIG_PEERS"):
         pytest.fail(text)
     pytest.skip(text)

@@ -13,6 +13,7 @@ import pytest
 
 from fieldrig import Rig, modbus
 from fieldrig.errors import ExceptionAnswer
+from tests import needs
 
 STACKS = Path(__file__).parent / "stacks"
 LINE = "line=19200+8N1"
@@ -26,6 +27,8 @@ CLIENTS = [
     ("umodbus", "rtu"),
     ("minimalmodbus", "rtu"),
     ("minimalmodbus", "ascii"),
+    *(("tokio-modbus", transport) for transport in ("tcp", "rtu+tcp", "rtu")),
+    *(("voltage_modbus", transport) for transport in ("tcp", "rtu+tcp", "rtu", "ascii")),
 ]
 SERVERS = [
     *(("pymodbus", transport) for transport in ("tcp", "udp", "rtu+tcp", "ascii+tcp", "rtu", "ascii")),
@@ -34,7 +37,17 @@ SERVERS = [
     ("modbus_tk", "rtu"),
     ("umodbus", "tcp"),
     ("umodbus", "rtu"),
+    *(("tokio-modbus", transport) for transport in ("tcp", "rtu+tcp", "rtu")),
+    *(("voltage_modbus", transport) for transport in ("tcp", "rtu")),
 ]
+IN_RUST = ("tokio-modbus", "voltage_modbus")
+
+
+def program(side: str, stack: str) -> list[str]:
+    """How the client or the server of a stack is started."""
+    if stack in IN_RUST:
+        return [str(needs.rust_stacks()), side, stack]
+    return [sys.executable, str(STACKS / f"{side}.py"), stack]
 
 
 def place(transport: str) -> str:
@@ -46,11 +59,11 @@ def place(transport: str) -> str:
 
 @pytest.mark.parametrize(("stack", "transport"), CLIENTS)
 def test_a_foreign_client_reads_and_writes_our_device(stack: str, transport: str) -> None:
+    client = program("client", stack)
     tables = {"holding": {100: [11, 22, 33, 44]}, "coils": {0: [True, False, False]}}
     with Rig(trace="counts") as rig, modbus.Device(place(transport), unit=1, rig=rig, **tables) as device:  # type: ignore[arg-type]
         address = device.url.partition("://")[2].partition("?")[0]
-        command = [sys.executable, str(STACKS / "client.py"), stack, transport, address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*client, transport, address], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1]) == {
             "first": [11, 22, 33],
@@ -65,7 +78,7 @@ def test_a_foreign_client_reads_and_writes_our_device(stack: str, transport: str
 @contextlib.contextmanager
 def served(stack: str, transport: str, path: str = "") -> Iterator[str]:
     """A foreign server; gives its port, or "ready"."""
-    command = [sys.executable, str(STACKS / "server.py"), stack, transport, path]
+    command = [*program("server", stack), transport, path]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
