@@ -1,12 +1,12 @@
 //! Reading a trace back, and `trace.jsonl`: one line per message, for people and programs that do not read pcapng.
 
 use super::pcapng::{self, Block, Interface, Packet};
-use super::{MASKED, upper_pdu};
+use super::{MASKED, instant, upper_pdu};
 use crate::json;
 use fieldrig_proto::dissect::{Direction, Sender};
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::protocol::Protocol;
-use fieldrig_proto::time::Stamp;
+use fieldrig_proto::time::{Stamp, Time};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -32,6 +32,14 @@ pub struct Entry {
     pub comment: Option<String>,
     /// The message.
     pub bytes: Vec<u8>,
+}
+
+impl Entry {
+    /// Where in time it stands: when it was issued, or when it had come.
+    #[must_use]
+    pub fn at(&self) -> Time {
+        instant(self.direction, self.stamp)
+    }
 }
 
 /// Reads all messages of a `trace.pcapng`, ordered by time. A torn last block (a crash while it was written) ends the
@@ -73,7 +81,7 @@ impl Follower {
         let mut entries = self.entries().map_err(|problem| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{}: {problem}", self.path.display()))
         })?;
-        entries.sort_by_key(|entry| entry.stamp.latest());
+        entries.sort_by_key(Entry::at);
         Ok(entries)
     }
 
@@ -117,8 +125,9 @@ fn entry(interface: &Interface, packet: &Packet<'_>) -> Option<Entry> {
     })
 }
 
-/// Writes `trace.jsonl` from a `trace.pcapng` and says how many messages it holds. Each line has `t` and `uncertainty`
-/// (seconds on the clock of the run), `link`, `conn`, `direction` (`in` or `out`), `protocol`, `summary` and `hex`.
+/// Writes `trace.jsonl` from a `trace.pcapng` and says how many messages it holds. Each line has `t` (seconds on
+/// the clock of the run: when what went out was issued, when what came in had come), `uncertainty` (so much later it may
+/// have gone, so much earlier come), `link`, `conn`, `direction` (`in` or `out`), `protocol`, `summary` and `hex`.
 /// Messages of protocols that are not in the list have no summary.
 ///
 /// # Errors
@@ -172,7 +181,7 @@ impl Lines {
 fn line(entry: &Entry, protocol: &str, summary: &str) -> String {
     let direction = if entry.direction == Direction::In { "in" } else { "out" };
     let protocol = if protocol.is_empty() { "data" } else { protocol };
-    let mut line = format!("{{\"t\":{},\"uncertainty\":", entry.stamp.latest());
+    let mut line = format!("{{\"t\":{},\"uncertainty\":", entry.at());
     let _ = write!(line, "{}", json::seconds(entry.stamp.uncertainty()));
     let _ = write!(line, ",\"link\":{},\"conn\":{}", json::text(&entry.link), entry.conn.0);
     let _ = write!(line, ",\"direction\":\"{direction}\",\"protocol\":{}", json::text(protocol));

@@ -12,6 +12,8 @@
 //!   be written (a full disk) is counted ([`Counts::lost`]) and makes [`Capture::flush`] and [`Capture::stop`] fail.
 //! - Time stamps in the file are those of the run (nanoseconds since the origin of its clock); the wall clock stands once
 //!   per link, as `if_tsoffset`. The stamp of a message is the stamp of the chunk that completed it.
+//! - A message stands in the file at one instant ([`instant`]): what went out when it was issued, what came in when it had
+//!   come. So no answer stands before what it answers: the other side may have answered before our write returned.
 //! - Secrets never reach a file: the writer masks them in whole messages ([`crate::secrets`]).
 //! - The writer knows no protocol: it cuts messages with [`Protocol::message_length`] and names them with
 //!   [`Protocol::capture_tag`]. Bytes that never became a whole message are written too, as data, with a comment.
@@ -71,6 +73,11 @@ pub enum Level {
 
 /// The comment on a message in which a secret is masked.
 pub const MASKED: &str = "a secret is masked";
+
+/// Where in time a message stands in the file. Of two of which one caused the other, the cause stands first.
+fn instant(direction: Direction, stamp: Stamp) -> Time {
+    if direction == Direction::Out { stamp.earliest() } else { stamp.latest() }
+}
 
 /// A link within a capture.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -247,8 +254,8 @@ impl Capture {
         }
     }
 
-    /// Takes a key of a TLS session: it stands in the file before the records that it reads, so that whoever has the
-    /// file can read them.
+    /// Takes a key of a TLS session: it stands in the file before every frame that comes after this call, so that
+    /// whoever has the file can read them.
     pub(crate) fn session_key(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));

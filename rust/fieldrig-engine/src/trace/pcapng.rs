@@ -1,10 +1,12 @@
 //! Blocks of the pcapng file format (draft-ietf-opsawg-pcapng), little-endian: written, and read back.
 //!
 //! Besides the standard options each packet carries one custom option (code 2989) with what pcapng has no words for:
-//! the uncertainty of the stamp and the connection; each interface carries one (code 2988) with the name of the
+//! the uncertainty of the stamp (a packet that was sent left so much later at most, one that was received came so much
+//! earlier at most) and the connection; each interface carries one (code 2988) with the name of the
 //! protocol. Programs that do not know a custom option must skip it. fieldrig has no enterprise number of its own;
 //! 32473 is the one reserved for examples (RFC 5612).
 
+use super::instant;
 use fieldrig_proto::dissect::Direction;
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::time::{Duration, Stamp, Time};
@@ -101,7 +103,7 @@ pub(super) fn write_session_keys(out: &mut Vec<u8>, lines: &str) {
 /// Appends a packet; `data` is given in two parts.
 pub(super) fn write_packet(out: &mut Vec<u8>, packet: &Packet<'_>, header: &[u8]) {
     let length = ((header.len() + packet.data.len()) as u32).to_le_bytes();
-    let nanos = packet.stamp.latest().as_nanos();
+    let nanos = instant(packet.direction, packet.stamp).as_nanos();
     let uncertainty = u64::try_from(packet.stamp.uncertainty().as_nanos()).unwrap_or(u64::MAX);
     block(out, ENHANCED_PACKET, |out| {
         out.extend_from_slice(&packet.interface.to_le_bytes());
@@ -189,14 +191,15 @@ fn read_interface(body: &[u8]) -> Option<Interface> {
 
 fn read_packet(body: &[u8]) -> Option<Packet<'_>> {
     let nanos = u64::from(u32_at(body, 4)?) << 32 | u64::from(u32_at(body, 8)?);
-    let latest = Time::from_nanos(nanos);
+    let at = Time::from_nanos(nanos);
+    let mut uncertainty = Duration::ZERO;
     let length = u32_at(body, 12)? as usize;
     let data = body.get(20..20usize.checked_add(length)?)?;
     let mut packet = Packet {
         interface: u32_at(body, 0)?,
         conn: Conn(0),
         direction: Direction::In,
-        stamp: Stamp::exact(latest),
+        stamp: Stamp::exact(at),
         comment: None,
         data,
     };
@@ -205,13 +208,16 @@ fn read_packet(body: &[u8]) -> Option<Packet<'_>> {
             OPT_COMMENT => packet.comment = std::str::from_utf8(value).ok(),
             EPB_FLAGS if u32_at(value, 0)? & 3 == 2 => packet.direction = Direction::Out,
             CUSTOM_OCTETS if u32_at(value, 0) == Some(ENTERPRISE) => {
-                let uncertainty = u64::from_le_bytes(*value.get(4..)?.first_chunk()?);
-                packet.stamp = Stamp::between(latest - Duration::from_nanos(uncertainty), latest);
+                uncertainty = Duration::from_nanos(u64::from_le_bytes(*value.get(4..)?.first_chunk()?));
                 packet.conn = Conn(u32_at(value, 12)?);
             }
             _ => {}
         }
     }
+    packet.stamp = match packet.direction {
+        Direction::Out => Stamp::between(at, at + uncertainty),
+        Direction::In => Stamp::between(at - uncertainty, at),
+    };
     Some(packet)
 }
 

@@ -164,6 +164,26 @@ fn every_frame_is_in_the_file_in_the_order_of_time() {
 }
 
 #[test]
+fn an_answer_stands_behind_what_it_answers_although_it_came_before_the_write_returned() {
+    let folder = Folder::new("overlap");
+    let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
+    let client = capture.link("client", Some(&LENGTH_PREFIXED), Sender::Client, "");
+    let server = capture.link("server", Some(&LENGTH_PREFIXED), Sender::Server, "");
+    let between = |from: u64, to: u64| Stamp::between(Time::from_nanos(from), Time::from_nanos(to));
+    let (asked, heard, answered, got) = (between(10, 90), between(20, 30), between(35, 80), between(5, 60));
+    capture.frame(client, Conn(1), Direction::Out, asked, &[1, 1]);
+    capture.frame(client, Conn(1), Direction::In, got, &[1, 2]);
+    capture.frame(server, Conn(1), Direction::In, heard, &[1, 1]);
+    capture.frame(server, Conn(1), Direction::Out, answered, &[1, 2]);
+    capture.stop().unwrap();
+    let entries = read_back(&capture);
+    assert_eq!(entries.iter().map(|entry| entry.stamp).collect::<Vec<_>>(), [asked, heard, answered, got]);
+    assert!(entries.is_sorted_by_key(Entry::at));
+    let Some(times) = tshark(capture.path().unwrap(), &["-T", "fields", "-e", "frame.time_relative"]) else { return };
+    assert_eq!(times.lines().collect::<Vec<_>>(), ["0.000000000", "0.000000020", "0.000000025", "0.000000050"]);
+}
+
+#[test]
 fn many_threads_lose_nothing() {
     let folder = Folder::new("threads");
     let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
@@ -289,7 +309,7 @@ fn the_export_has_one_line_per_message() {
     assert_eq!(export(capture.path().unwrap(), &out, &[&LENGTH_PREFIXED]).unwrap(), 3);
     let text = std::fs::read_to_string(&out).unwrap();
     let expected = [
-        r#"{"t":1.500000000,"uncertainty":0.000000500,"link":"bus \"1\"","conn":4,"direction":"out","protocol":"toy","summary":"Client says 2 bytes","hex":"02abcd"}"#,
+        r#"{"t":1.499999500,"uncertainty":0.000000500,"link":"bus \"1\"","conn":4,"direction":"out","protocol":"toy","summary":"Client says 2 bytes","hex":"02abcd"}"#,
         r#"{"t":1.600000000,"uncertainty":0.000000500,"link":"bus \"1\"","conn":4,"direction":"in","protocol":"toy","summary":"Server says 1 bytes","hex":"0107"}"#,
         r#"{"t":1.600000000,"uncertainty":0.000000500,"link":"bus \"1\"","conn":4,"direction":"in","protocol":"toy","summary":"no whole message","hex":"09"}"#,
     ];
@@ -371,5 +391,5 @@ fn tshark_dissects_the_file_without_options() {
     assert_eq!(words[5], ["console", "0x00000001", "626f6f74206f6b0d0a"]);
     let times = ["-T", "fields", "-e", "frame.time_relative", "-e", "modbus.response_time"];
     let Some(times) = tshark(capture.path().unwrap(), &times) else { return };
-    assert!(times.lines().nth(1).is_some_and(|line| line.starts_with("0.001000000")), "{times}");
+    assert!(times.lines().nth(1).is_some_and(|line| line.starts_with("0.001000500")), "{times}");
 }

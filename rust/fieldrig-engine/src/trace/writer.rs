@@ -6,7 +6,7 @@
 
 use super::pcapng::{self, Interface, Packet};
 use super::split::{Piece, Splitter, sender};
-use super::{LinkInfo, MASKED, Shared, ring, upper_pdu};
+use super::{LinkInfo, MASKED, Shared, instant, ring, upper_pdu};
 use crate::secrets::Secrets;
 use fieldrig_proto::time::Duration;
 use std::borrow::Cow;
@@ -214,7 +214,7 @@ impl Writer {
             buffer.clear();
             self.buffer = buffer;
         }
-        // After the rings: the key of whatever was found in them is known by now.
+        // After the rings: a key is known before the frames that it reads are in them.
         let keys = std::mem::take(&mut *self.shared.keys.lock().unwrap_or_else(PoisonError::into_inner));
         if !keys.is_empty() {
             let mut block = Vec::new();
@@ -304,7 +304,7 @@ fn keeper<'a>(
         let packet = Packet { interface: index, conn, direction, stamp: piece.stamp, comment, data: &data };
         let start = blocks.len();
         pcapng::write_packet(blocks, &packet, &header);
-        messages.push(Message { at: piece.stamp.latest().as_nanos(), block: start..blocks.len() });
+        messages.push(Message { at: instant(direction, piece.stamp).as_nanos(), block: start..blocks.len() });
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Rules of this file:
 //! - Records go to rustls one by one: bytes of a record arrived when its last byte did, whatever came in the same read.
+//! - What came is captured once rustls has seen it, and before anything is sent about it: the keys stand first then.
 //! - Bytes that the port below did not take wait here, and nothing more is taken meanwhile; they leave with
 //!   [`Port::flush`]. Until then nothing has left, as [`Port::left_by`] says.
 //! - After a fatal alert, either way, nothing is read or written any more but what is thrown away; its sessions are
@@ -61,6 +62,8 @@ pub(crate) struct TlsPort {
     /// Cipher text that was read, and how much of it rustls has not seen.
     cipher: Box<[u8]>,
     unseen: Range<usize>,
+    /// The stamp of that cipher text in the capture.
+    came: Stamp,
     records: Cutter,
     /// When the cipher text arrived.
     arrival: Arrival,
@@ -124,6 +127,7 @@ impl TlsPort {
             refusal: None,
             cipher: vec![0; CIPHER].into_boxed_slice(),
             unseen: 0..0,
+            came: Stamp::default(),
             records: Cutter::default(),
             arrival: Arrival::Unstamped,
             stamps: Vec::new(),
@@ -174,7 +178,7 @@ impl TlsPort {
         if whole {
             self.completed = self.arrival_of(part.end);
         }
-        let mut bytes = &self.cipher[part];
+        let mut bytes = &self.cipher[part.clone()];
         while !bytes.is_empty() {
             // An error here means that plain text waits, which is taken after each record; nothing is lost by going on.
             if !matches!(self.session.read_tls(&mut bytes), Ok(1..)) {
@@ -189,8 +193,22 @@ impl TlsPort {
                 break;
             }
         }
+        self.capture(part);
         // What cannot be written is noticed when the port below is read.
         let _ = self.push(now);
+    }
+
+    /// Keeps cipher text that came.
+    fn capture(&self, part: Range<usize>) {
+        if let Some(tap) = self.tap.as_ref().filter(|_| !part.is_empty()) {
+            tap.frame(Direction::In, self.came, &self.cipher[part]);
+        }
+    }
+
+    /// Nobody will look at the rest.
+    fn throw_away(&mut self) {
+        let rest = std::mem::take(&mut self.unseen);
+        self.capture(rest);
     }
 
     /// When the first `end` bytes of the cipher text had arrived.
@@ -219,14 +237,11 @@ impl TlsPort {
                 self.unseen = 0..count;
                 self.arrival = arrival;
                 self.since = since;
-                if let Some(tap) = &self.tap {
-                    let stamp = match arrival {
-                        Arrival::Last(stamp) | Arrival::Together(stamp) => stamp,
-                        Arrival::PerByte => self.stamps.last().copied().unwrap_or_default(),
-                        Arrival::Unstamped => Stamp::between(since, clock.now()),
-                    };
-                    tap.frame(Direction::In, stamp, &self.cipher[..count]);
-                }
+                self.came = match arrival {
+                    Arrival::Last(stamp) | Arrival::Together(stamp) => stamp,
+                    Arrival::PerByte => self.stamps.last().copied().unwrap_or_default(),
+                    Arrival::Unstamped => Stamp::between(since, clock.now()),
+                };
                 None
             }
             Read::Nothing => Some(Read::Nothing),
@@ -255,6 +270,12 @@ impl TlsPort {
     }
 }
 
+impl Drop for TlsPort {
+    fn drop(&mut self) {
+        self.throw_away();
+    }
+}
+
 impl Port for TlsPort {
     fn fd(&self) -> Option<RawFd> {
         self.below.fd()
@@ -267,7 +288,7 @@ impl Port for TlsPort {
         let mut wait = look.wait && !self.opening && !self.holds_output();
         for _ in 0..LOOKS {
             if self.failed {
-                self.unseen = 0..0;
+                self.throw_away();
             } else if self.opening && !self.session.is_handshaking() {
                 self.opening = false;
                 return Read::Opened(Box::new(self.met()));
