@@ -12,6 +12,7 @@ import statistics
 import pytest
 
 from .frames import is_normal, read_pdu
+from .kinds import Kind, errors, sent
 from .outcome import Absent, Inapplicable, Missed, Undecided
 from .pdus import packed, write_coil, write_coils, write_registers
 from .server import Server, Talk
@@ -125,24 +126,18 @@ def test_what_damaged_memory_gives_is_reported(server: Server) -> None:
 @pytest.mark.requirement("EXC-08")
 def test_only_exception_codes_of_the_standard_are_used(server: Server) -> None:
     seen: set[int] = set()
-    provocations: list[tuple[str, bytes]] = [
-        ("quantity 0", server.read(0)),
-        ("quantity FFFF", server.read(0xFFFF)),
-        ("address FFFF, quantity 2", server.read(2, 0xFFFF)),
-        ("an unassigned function", bytes([0x27])),
-        ("an unassigned function with data", bytes([0x27, 0, 0, 0, 1, 2, 3])),
-        ("function 80", bytes([0x80]) + server.read()[1:]),
-        *((f"quantity 0 of function {function:02}", read_pdu(function, 0, 0)) for function in (1, 2, 3, 4)),
+    more = [
+        Kind("an unassigned function", bytes([0x27])),
+        Kind("an unassigned function with data", bytes([0x27, 0, 0, 0, 1, 2, 3])),
+        Kind("function 80", bytes([0x80]) + server.read()[1:]),
     ]
-    for what, pdu in provocations:
-        talk = server.connect()
-        talk.send(server.request(pdu))
-        answer = talk.answer()
+    for kind in errors(server) + more:
+        talk, answer = sent(server, server.connect(), kind)
         talk.close()
         if answer is None or answer.exception is None:
             continue
         if answer.exception not in CODES:
-            raise Missed(f"{what} got exception code {answer.exception:02X}, which the standard does not have")
+            raise Missed(f"{kind.what} got exception code {answer.exception:02X}, which the standard does not have")
         seen.add(answer.exception)
     if not seen:
         raise Undecided("no error could be provoked")

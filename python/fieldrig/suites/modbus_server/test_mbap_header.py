@@ -5,44 +5,44 @@ from __future__ import annotations
 import pytest
 
 from .frames import Adu, is_normal
+from .kinds import Kind, kinds, sent
 from .outcome import Absent, Inapplicable, Missed
 from .server import Server
 
-
-def both_kinds(server: Server) -> list[tuple[str, bytes]]:
-    """A request that gives a normal answer and one that gives an exception."""
-    return [("a valid read", server.read()), ("a read of quantity 0", server.read(0))]
+TRANSACTIONS = (0x0000, 0x0001, 0x7FFF, 0x8000, 0xFFFF)
 
 
 @pytest.mark.requirement("MBAP-01")
 def test_transaction_id_is_that_of_the_request(server: Server) -> None:
+    requests = kinds(server)
     talk = server.connect()
-    for what, pdu in both_kinds(server):
-        for transaction in (0x0000, 0x0001, 0x7FFF, 0x8000, 0xFFFF):
-            talk, answer = server.ask_on(talk, server.request(pdu, transaction=transaction), what)
-            if answer.transaction != transaction:
-                raise Missed(f"{what} with transaction id {transaction:04X} got {answer.transaction:04X} back")
+    for kind in requests:
+        for transaction in TRANSACTIONS if kind.writes is None else TRANSACTIONS[-1:]:
+            talk, answer = sent(server, talk, kind, transaction)
+            if answer is not None and answer.transaction != transaction:
+                raise Missed(f"{kind.what} with transaction id {transaction:04X} got {answer.transaction:04X} back")
     server.note("0000, 0001, 7FFF, 8000 and FFFF came back in answers and exceptions")
 
 
 @pytest.mark.requirement("MBAP-02")
 def test_protocol_id_is_zero(server: Server) -> None:
+    requests = kinds(server)
     talk = server.connect()
-    for what, pdu in both_kinds(server):
-        talk, answer = server.ask_on(talk, server.request(pdu), what)
-        if answer.protocol != 0:
-            raise Missed(f"the answer to {what} has protocol id {answer.protocol:04X}")
+    for kind in requests:
+        talk, answer = sent(server, talk, kind)
+        if answer is not None and answer.protocol != 0:
+            raise Missed(f"the answer to {kind.what} has protocol id {answer.protocol:04X}")
 
 
 @pytest.mark.requirement("MBAP-03")
 def test_length_counts_the_bytes_that_follow(server: Server) -> None:
-    requests = both_kinds(server) + [(f"a read of {n}", server.read(n)) for n in range(2, server.facts.run + 1)]
-    for what, pdu in requests:
-        talk = server.connect()
-        answer = server.ask(talk, server.request(pdu), what)
-        follow = len(answer.raw) - 6 + len(talk.anything(server.timing.settle))
-        if answer.length != follow:
-            raise Missed(f"the answer to {what} has length {answer.length}, {follow} bytes follow")
+    more = [Kind(f"a read of {n}", server.read(n), certain=True) for n in range(2, server.facts.run + 1)]
+    for kind in kinds(server) + more:
+        talk, answer = sent(server, server.connect(), kind)
+        if answer is not None:
+            follow = len(answer.raw) - 6 + len(talk.anything(server.timing.settle))
+            if answer.length != follow:
+                raise Missed(f"the answer to {kind.what} has length {answer.length}, {follow} bytes follow")
         talk.close()
 
 
@@ -53,12 +53,25 @@ def test_unit_id_is_that_of_the_request(server: Server) -> None:
         answer = unit_answer(server, unit)
         if answer is None:
             continue
-        if answer.unit != unit:
-            raise Missed(f"a request to unit {unit} is answered as unit {answer.unit}")
+        refusal = unit_answer(server, unit, server.read(0))
+        for what, said in (("request", answer), ("read of quantity 0", refusal)):
+            if said is not None and said.unit != unit:
+                raise Missed(f"a {what} to unit {unit} is answered as unit {said.unit}: {said.says()}")
         answered.append(str(unit))
     if not answered:
         raise Absent(f"a read of unit {server.unit} was not answered")
+    comes_from_its_unit(server)
     server.note(f"answered: unit {', '.join(answered)}")
+
+
+def comes_from_its_unit(server: Server) -> None:
+    """Answers and exceptions, to reads and writes, carry the unit id of the server."""
+    requests = kinds(server)
+    talk = server.connect()
+    for kind in requests:
+        talk, answer = sent(server, talk, kind)
+        if answer is not None and answer.unit != server.unit:
+            raise Missed(f"{kind.what} to unit {server.unit} is answered as unit {answer.unit}: {answer.says()}")
 
 
 @pytest.mark.requirement("MBAP-21")
@@ -73,10 +86,10 @@ def test_server_speaks_only_when_asked(server: Server) -> None:
         raise Missed(f"{len(unasked)} bytes came after the answer: {unasked[:12].hex(' ')}")
 
 
-def unit_answer(server: Server, unit: int) -> Adu | None:
-    """The answer to a plain read of a unit, on a connection of its own."""
+def unit_answer(server: Server, unit: int, pdu: bytes | None = None) -> Adu | None:
+    """The answer to a plain read of a unit, or to another request, on a connection of its own."""
     talk = server.connect()
-    talk.send(server.request(server.read(), unit=unit))
+    talk.send(server.request(server.read() if pdu is None else pdu, unit=unit))
     answer = talk.answer()
     talk.close()
     return answer

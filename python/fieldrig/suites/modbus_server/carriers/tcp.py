@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from ..frames import READ_BITS, READ_REGISTERS, Adu
+from ..frames import Adu, answer_length
 
 HEADER = 7
 
@@ -110,9 +110,5 @@ def _extent(view: bytes, complete: bool) -> int | None:
 
 
 def _predicted(view: bytes) -> int | None:
-    function = view[HEADER]
-    if function & 0x80:
-        return HEADER + 2
-    if function in READ_BITS + READ_REGISTERS and len(view) > HEADER + 1:
-        return HEADER + 2 + view[HEADER + 1]
-    return None
+    length = answer_length(view[HEADER:])
+    return None if length is None else HEADER + length

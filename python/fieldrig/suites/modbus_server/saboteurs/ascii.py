@@ -22,6 +22,14 @@ class LowerCase(Patch):
         return frame.lower()
 
 
+class RefusesAsAnother(Patch):
+    """Exceptions come from unit 255."""
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        octets = binary(frame)
+        return framed(255, octets[1:-1]) if octets is not None and octets[1] & 0x80 else frame
+
+
 class IgnoresTopBit(Patch):
     """Does not look at the highest bit of the LRC."""
 
@@ -41,6 +49,16 @@ class OnesComplement(Patch):
             return frame
         wrong = octets[:-1] + bytes([octets[-1] - 1 & 0xFF])
         return b":" + wrong.hex().upper().encode() + END
+
+
+class OnesComplementOfExceptions(Patch):
+    """Forgets to add one to the LRC of exceptions to reads."""
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        octets = binary(frame)
+        if octets is None or octets[1] != 0x83:
+            return frame
+        return b":" + (octets[:-1] + bytes([octets[-1] - 1 & 0xFF])).hex().upper().encode() + END
 
 
 class OneColonOnly(Patch):
@@ -113,8 +131,10 @@ class AnswersBroadcasts(Patch):
 
 SABOTEURS: dict[str, Saboteur] = {
     "ASC-01": patched(LowerCase),
+    "ASC-01 unit of exceptions": patched(RefusesAsAnother),
     "ASC-02": patched(IgnoresTopBit),
     "ASC-03": patched(OnesComplement),
+    "ASC-03 in exceptions": patched(OnesComplementOfExceptions, "ASC-01"),  # which looks at one, too
     "ASC-04": patched(OneColonOnly),
     "ASC-05": patched(Impatient),
     "ASC-06": patched(WaitsForEver),

@@ -106,7 +106,7 @@ PLACES = {
 ONLY = {
     "pty": ("RTU", "PDU", "ROB"),
     "gateway": ("GW", "PDU"),
-    "udp": ("PDU", "FC01", "FC03", "FC16"),
+    "udp": ("MBAP", "PDU", "FC01", "FC03", "FC16"),
     "rtu+tcp": ("RTU", "PDU", "FC03", "FC16"),
     "tls": ("SEC", "PDU"),
     "tls rsa": ("SEC",),

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from .base import Saboteur, one
+from collections.abc import Callable
+
+from .base import Saboteur, one, patched
+from .patch import Patch, is_exception
+
+UNIT = 6
+
+
+def header(of: Callable[[bytes], bool], at: int, change: Callable[[int], int]) -> Saboteur:
+    """Changes a byte of the header of answers with such a PDU."""
+
+    class OtherHeader(Patch):
+        def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+            if len(frame) < 9 or not of(frame[7:]):
+                return frame
+            return frame[:at] + bytes([change(frame[at]) & 0xFF]) + frame[at + 1 :]
+
+    return patched(OtherHeader)
+
+
+def refusals_of_writes(pdu: bytes) -> bool:
+    return pdu[0] in (0x85, 0x86, 0x8F, 0x90)
+
+
+def answers_to_writes(pdu: bytes) -> bool:
+    return pdu[0] in (5, 6, 15, 16)
+
 
 SABOTEURS: dict[str, Saboteur] = {
     "MBAP-01": one("transaction_ids", "fifteen_bits"),
+    "MBAP-01 in exceptions": header(is_exception, 0, lambda high: high & 0x7F),
     "MBAP-02": one("protocol_id", 1),
+    "MBAP-02 in refusals of writes": header(refusals_of_writes, 3, lambda low: 1),
     "MBAP-03": one("length_delta", -1),
+    "MBAP-03 in exceptions": header(is_exception, 5, lambda low: low + 1),
     "MBAP-04": one("answer_unit", 1),
+    "MBAP-04 in exceptions": header(is_exception, UNIT, lambda unit: 255),
+    "MBAP-04 in answers to writes": header(answers_to_writes, UNIT, lambda unit: 255),
     "MBAP-05": one("answer_foreign_protocol", True),
     "MBAP-06": one("lose_lone_first_byte", True),
     "MBAP-07": one("lose_short_first_read", True),

@@ -22,6 +22,14 @@ class LongExceptions(Patch):
         return answer + b"\0" if answer is not None and is_exception(answer) else answer
 
 
+class RefusesWritesAsReads(Patch):
+    """Exceptions to functions that write carry the code of function 03."""
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        writes = answer is not None and is_exception(answer) and pdu[0] in (5, 6, 15, 16, 22, 23)
+        return b"\x83" + answer[1:] if writes and answer is not None else answer
+
+
 class LittleEndian(Patch):
     """Sends the low byte of a register first."""
 
@@ -93,6 +101,7 @@ class FailsWithTwo(Patch):
 SABOTEURS: dict[str, Saboteur] = {
     "PDU-01": patched(InputsAsHolding, "PDU-05", "PDU-06", "FC04-01", "FC04-02", "FC04-03", "FC04-04"),
     "PDU-02": patched(LongExceptions, "EXC-03", "EXC-04"),  # which want an exception or nothing
+    "PDU-02 of writes": patched(RefusesWritesAsReads),
     "PDU-03": patched(LittleEndian),
     "PDU-04": patched(FewerBits, "FC01-01", "FC02-01"),
     "PDU-05": patched(NoAddressZero),

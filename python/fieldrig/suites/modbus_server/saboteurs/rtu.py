@@ -29,6 +29,20 @@ class SwappedCrc(Patch):
         return frame[:-2] + frame[:-3:-1] if frame[1:3] == b"\x03\x04" else frame
 
 
+class WrongCrcOfExceptions(Patch):
+    """Sends exceptions to reads with a wrong CRC."""
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        return frame[:-1] + bytes([frame[-1] ^ 1]) if frame[1] == 0x83 else frame
+
+
+class RefusesAsAnother(Patch):
+    """Exceptions come from unit 255."""
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        return framed(255, frame[1:-2]) if frame[1] & 0x80 else frame
+
+
 class IgnoresTopBit(Patch):
     """Does not look at the highest bit of the CRC."""
 
@@ -198,6 +212,8 @@ class OneSegmentIsOneFrame(Patch):
 
 SABOTEURS: dict[str, Saboteur] = {
     "RTU-01": patched(SwappedCrc),
+    "RTU-01 in exceptions": patched(WrongCrcOfExceptions, "RTU-16"),  # which times one, too
+    "RTU-01 unit of exceptions": patched(RefusesAsAnother),
     "RTU-02": patched(IgnoresTopBit),
     "RTU-03": patched(TakesSwappedCrc),
     "RTU-04": patched(lambda: AnswersFor(*range(200, 248))),
