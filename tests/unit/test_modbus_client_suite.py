@@ -3,8 +3,10 @@ wrongly."""
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -175,3 +177,15 @@ def test_a_row_begins_without_what_the_row_before_left(carrier: str) -> None:
             assert len(server.requests) == 1
         client.end()
         client.close()
+
+
+def test_a_request_that_the_client_gave_up_at_once_was_sent_nevertheless() -> None:
+    request = bytes.fromhex("0001 0000 0006 01") + READ
+    with station("tcp") as server:
+        address = urlsplit(server.url)
+        for _ in range(50):
+            with socket.create_connection((str(address.hostname), int(address.port or 0))) as link:
+                link.sendall(request)
+                server.look()
+                assert [seen.raw for seen in server.requests] == [request]
+            server.renew([])

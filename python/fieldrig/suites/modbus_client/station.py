@@ -36,6 +36,8 @@ QUIET = 0.03
 """Silence after which what came is taken for the whole request, if its bytes do not tell (seconds)."""
 BEAT = 0.01
 """How often the pulse of this process is felt (seconds)."""
+LOOK = 1.0
+"""How long a look may take at most, on a machine that stands still (seconds)."""
 How = Literal["fin", "rst"]
 
 
@@ -85,6 +87,8 @@ class Station(ABC):
         self.carrier = carrier
         self.framing: Framing = FRAMINGS["rtu" if carrier == "wire" else carrier]
         self._lock = threading.RLock()
+        self._turned = threading.Condition(self._lock)
+        self._asked = self._looked = 0
         self._order = itertools.count()
         self._plans: list[tuple[float, int, int, bytes | How]] = []
         self._woken, self._waker = socket.socketpair()
@@ -156,8 +160,13 @@ class Station(ABC):
         """Which request had gaps of more than 1.5 characters, if that can be told."""
         return None
 
-    def look(self) -> None:  # noqa: B027, only the wire in memory must be asked
-        """Takes what has come, where nobody does so all the time."""
+    def look(self) -> None:
+        """Takes what has come: a client can have given up what it sent before the thread has seen it."""
+        for _ in range(2):  # a connection first, then what came on it
+            with self._turned:
+                self._asked += 1
+                self._wake()
+                self._turned.wait_for(lambda: self._looked == self._asked, LOOK)
 
     def hang_up(self) -> None:
         """Ends every connection."""
@@ -199,11 +208,14 @@ class Station(ABC):
     def _run(self) -> None:
         while self._running:
             with self._lock:
-                wait = self._due()
+                asked = self._asked
+                wait = self._due() if asked == self._looked else 0.0
             self._poll(wait)
-            with self._lock:
+            with self._turned:
                 self._settle()
                 self._send_due()
+                self._looked = asked
+                self._turned.notify_all()
 
     def _feel(self) -> None:
         """Feels for how long this process does not come to run."""

@@ -155,7 +155,12 @@ def test_what_is_refused_is_not_written(server: Server) -> None:
         set_up(server, table, address, before)
         before = steady(server, table, address, 8)
         for what, pdu in _refusals(table, address):
-            answer = ask(server, table, address, 8, pdu, what)
+            try:
+                answer = ask(server, table, address, 8, pdu, what)
+            except Absent as absent:  # refused in another way, if at all: the business of FC05-02, FC15-03 and FC16-03
+                server.note(str(absent))
+                set_up(server, table, address, before)
+                continue
             if answer.function & 0x80:
                 tried += 1
                 must_hold(server, table, address, before, f"{what}, refused with {answer.exception or 0:02X}")
