@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests import needs
 
+IN_RUST = ("tokio-modbus", "voltage_modbus")
 DRIVERS = Path(__file__).parent / "drivers"
 CARRIERS = {
     "pymodbus": ("tcp", "rtu", "ascii"),
@@ -18,12 +19,16 @@ CARRIERS = {
     "modbus_tk": ("tcp", "rtu"),
     "uModbus": ("tcp", "rtu"),
     "libmodbus": ("tcp", "rtu"),
+    "tokio-modbus": ("tcp", "rtu"),
+    "voltage_modbus": ("tcp", "rtu", "ascii"),
 }
 """Each client by the name under which clients.toml pins its verdicts, and on what it is judged."""
 
 
 def command(name: str, folder: Path) -> str:
     """The command line of a driver; that of libmodbus is compiled in a folder."""
+    if name in IN_RUST:
+        return shlex.join([str(needs.rust_stacks()), "driver", name])
     if name != "libmodbus":
         return shlex.join([sys.executable, str(DRIVERS / f"{name.lower()}_driver.py")])
     header = needs.header("modbus/modbus.h", "libmodbus-dev")

@@ -58,9 +58,16 @@ def libmodbus_server(folder: Path) -> list[str]:
     return [str(program)]
 
 
+def rust_server(stack: str) -> Callable[[Path], list[str]]:
+    """The server of a stack in Rust."""
+    return lambda _: [str(needs.rust_stacks()), "judged", stack]
+
+
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "pymodbus": pymodbus_server,
     "pyModbusTCP": pymodbustcp_server,
     "libmodbus": libmodbus_server,
+    "tokio-modbus": rust_server("tokio-modbus"),
+    "voltage_modbus": rust_server("voltage_modbus"),
 }
 """Each server by the name under which expected.toml pins its verdicts."""
