@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fieldrig.suites.modbus_server import permission
+from fieldrig.suites.modbus_server import permission, rows
 from fieldrig.suites.modbus_server.functions import require
 from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import Excluded, Inapplicable, Missed, Requirement, requirements
@@ -19,7 +19,7 @@ from fieldrig.suites.modbus_server.saboteurs.device import emulated
 from fieldrig.suites.modbus_server.saboteurs.patch import Patch, exception
 from fieldrig.suites.modbus_server.server import Server
 from fieldrig.suites.modbus_server.tables import read
-from fieldrig.suites.modbus_server.writes import ask, put, run_of, undisturbed
+from fieldrig.suites.modbus_server.writes import ask, put, run_of, undisturbed, unrestored
 
 WRITING = Requirement("X-01", "must", "tested", "AP 1", "a statement.", writes=("holding",))
 VALUES = [100, 101, 102]
@@ -150,12 +150,39 @@ def test_what_cannot_be_restored_is_said_with_address_and_value() -> None:
     with emulated(patched(SticksAtSeven), "memory") as server:
         row = judge(WRITING, writing(), server)
         assert row.verdict == "pass"
-        assert "NOT RESTORED: holding 100 was 0064" in row.says
-        assert [lost.partition(":")[0] for lost in server.unrestored] == [
-            "holding 100 was 0064",
-            "holding 101 was 0065",
-            "holding 102 was 0066",
-        ]
+        assert "NOT RESTORED: holding 100 to 102 were 0064 0065 0066" in row.says
+        assert [lost.partition(":")[0] for lost in server.unrestored] == ["holding 100 to 102 were 0064 0065 0066"]
+
+
+def test_what_was_lost_for_different_reasons_or_apart_is_said_apart() -> None:
+    lost = {("holding", at): (at, "silent") for at in (7, 8, 9, 20)} | {("coils", 3): (1, "refused")}
+    assert unrestored(lost) == [
+        "coils 3 was 0001: refused",
+        "holding 7 to 9 were 0007 0008 0009: silent",
+        "holding 20 was 0014: silent",
+    ]
+
+
+class LosesOneWrite(Patch):
+    """Does not do the third write of a record, and says it did."""
+
+    writes = 0
+
+    def request(self, pdu: bytes) -> bytes | None:
+        self.writes += pdu[0] == 21
+        return b"\x14\x07" + pdu[2:9] if pdu[0] == 21 and self.writes == 3 else pdu
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return pdu if pdu[0] == 21 and self.writes == 3 else answer
+
+
+def test_records_of_files_are_restored_as_persistently_as_registers() -> None:
+    patch = LosesOneWrite()
+    with emulated(patched(lambda: patch), "memory") as server:
+        before = read(server, "file4", 10, 4)
+        row = judge(requirements()["FC21-01"], rows.tests()["FC21-01"], server)
+        assert (row.verdict, patch.writes) == ("pass", 7), row.says
+        assert read(server, "file4", 10, 4) == before and not server.unrestored
 
 
 # -- functions -----------------------------------------------------------------------------------------------------
@@ -177,7 +204,7 @@ def test_what_could_not_be_restored_is_restored_once_the_server_is_back() -> Non
         patch.away = True
 
     with emulated(patched(lambda: patch), "memory") as server:
-        assert "NOT RESTORED: holding 100 was 0064" in judge(WRITING, writing(leaves), server).says
+        assert "NOT RESTORED: holding 100 to 102 were 0064 0065 0066" in judge(WRITING, writing(leaves), server).says
         patch.away = False
         assert read(server, "holding", 100, 3) == [7, 8, 9]
         judge(WRITING, lambda subject: None, server)

@@ -57,6 +57,23 @@ def read_write(
     return struct.pack(">BHHHHB", 23, *read, address, stated, len(data) if count is None else count) + data
 
 
+def read_records(groups: Sequence[tuple[int, int, int]], *, count: int | None = None, reference: int = 6) -> bytes:
+    """20 (0x14) Read File Record: file, first record and number of records of each group; `count` other than `None` is
+    the byte count it states."""
+    data = b"".join(struct.pack(">BHHH", reference, *group) for group in groups)
+    return bytes([20, len(data) if count is None else count]) + data
+
+
+def write_records(
+    groups: Sequence[tuple[int, int, Sequence[int]]], *, count: int | None = None, reference: int = 6
+) -> bytes:
+    """21 (0x15) Write File Record: file, first record and values of each group."""
+    data = b"".join(
+        struct.pack(">BHHH", reference, number, first, len(values)) + words(values) for number, first, values in groups
+    )
+    return bytes([21, len(data) if count is None else count]) + data
+
+
 def words(values: Sequence[int]) -> bytes:
     """Registers as they go over the wire."""
     return struct.pack(f">{len(values)}H", *values)

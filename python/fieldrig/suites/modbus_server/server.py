@@ -265,8 +265,8 @@ class Server:
         """How many requests that write were sent."""
         self.kept: dict[tuple[str, int], int] = {}
         """What stood, before the row, at the addresses that it writes."""
-        self.unrestored: list[str] = []
-        """What could not be restored."""
+        self.not_restored: dict[tuple[str, int], tuple[int, str]] = {}
+        """What could not be restored: the values that stood there, and why."""
         self.owed: dict[tuple[str, int], int] = {}
         """Those of the kept values that are to be restored once the server can be reached again."""
         self.places: dict[str, int] = {}
@@ -290,6 +290,13 @@ class Server:
         for talk in self._talks:
             talk.close()
         self._talks = []
+
+    @property
+    def unrestored(self) -> list[str]:
+        """What could not be restored, in words, one line for each run of addresses."""
+        from .writes import unrestored
+
+        return unrestored(self.not_restored)
 
     @property
     def over(self) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .capabilities import TABLES
 from .frames import READ_BITS, Adu, is_normal, read_pdu
 from .outcome import Excluded, Inapplicable, Missed, Undecided
-from .pdus import bits, registers
+from .pdus import bits, read_records, registers
 from .probe import CANDIDATES
 from .server import Server
 
 LONGEST_READ = {"holding": 125, "input": 125, "coils": 2000, "discrete": 2000}
 """How many items one request may read (AP 6.1 to 6.4)."""
 
+RECORDS_AT_A_TIME = 100
+"""How many records of a file are read or written by one request; an answer has room for 124 (AP 6.14)."""
+
 NAMES = {"holding": "holding register", "input": "input register", "coils": "coil", "discrete": "discrete input"}
 BEYOND = (0xFFFF, 0xFFF0, 0xC000, 0x8000, 0x4000)
 """Addresses that few servers have."""
+
+
+Group = tuple[int, int, int]
+"""File, first record, number of records."""
 
 
 def exchange(server: Server, pdu: bytes, what: str) -> Adu:
@@ -69,11 +78,18 @@ def _place(server: Server, table: str) -> int:
 
 
 def read(server: Server, table: str, address: int, count: int) -> list[int]:
-    """What stands in a table now, in as many requests as it takes. Raises `Missed` if it cannot be read."""
+    """What stands in a table, or a file (`file4`), now, in as many requests as it takes.
+
+    Raises `Missed` if it cannot be read.
+    """
     values: list[int] = []
     while len(values) < count:
-        quantity = min(count - len(values), LONGEST_READ[table])
-        values += read_once(server, table, address + len(values), quantity)
+        first = address + len(values)
+        if table.startswith("file"):
+            quantity = min(count - len(values), RECORDS_AT_A_TIME)
+            values += parts(server, [(int(table[4:]), first, quantity)])[0]
+        else:
+            values += read_once(server, table, first, min(count - len(values), LONGEST_READ[table]))
     return values
 
 
@@ -85,6 +101,22 @@ def read_once(server: Server, table: str, address: int, quantity: int) -> list[i
     if not is_normal(answer, function, quantity):
         raise Missed(f"{what} got {answer.says()}, not the normal answer")
     return items(answer, quantity)
+
+
+def parts(server: Server, groups: Sequence[Group]) -> list[list[int]]:
+    """Reads groups; the answer must have a part for each, of its length."""
+    what = f"a read of {len(groups)} groups"
+    pdu = exchange(server, read_records(groups), what).pdu
+    expected = sum(2 + 2 * length for _, _, length in groups)
+    if pdu[0] != 20 or len(pdu) != 2 + expected or pdu[1] != expected:
+        raise Missed(f"{what} got {pdu[:12].hex(' ').upper()} ({len(pdu)} bytes), not {expected} data bytes")
+    found, at = [], 2
+    for _, _, length in groups:
+        if pdu[at] != 1 + 2 * length or pdu[at + 1] != 6:
+            raise Missed(f"{what}: a part begins with {pdu[at : at + 2].hex(' ').upper()}, not length and 06")
+        found.append(registers(pdu[at + 2 : at + 2 + 2 * length]))
+        at += 2 + 2 * length
+    return found
 
 
 def items(answer: Adu, quantity: int) -> list[int]:

@@ -22,7 +22,7 @@ def must_read(server: Server, table: str, address: int, value: int, what: str) -
     """The address must hold this value."""
     seen = read_once(server, table, address, 1)[0]
     if seen != value:
-        raise Missed(f"after {what}, {table} {address} reads {seen:X}, not {value:X}")
+        raise Missed(f"after {what.rstrip(',')}, {table} {address} reads {seen:X}, not {value:X}")
 
 
 @pytest.mark.requirement("FC05-01")

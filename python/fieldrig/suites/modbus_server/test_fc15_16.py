@@ -29,7 +29,7 @@ def must_hold(server: Server, table: str, address: int, values: Sequence[int], w
     """The addresses must hold these values."""
     for index, seen in enumerate(read(server, table, address, len(values))):
         if seen != values[index]:
-            raise Missed(f"after {what}, {table} {address + index} reads {seen:X}, not {values[index]:X}")
+            raise Missed(f"after {what.rstrip(',')}, {table} {address + index} reads {seen:X}, not {values[index]:X}")
 
 
 def every_quantity(server: Server, table: str, quantities: Sequence[int], patterns: Sequence[Sequence[int]]) -> None:

@@ -3,52 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 
 import pytest
 
 from .frames import LONGEST_PDU, Adu
-from .outcome import Inapplicable, Missed, NotRun, Undecided
-from .pdus import registers, words
+from .outcome import Inapplicable, Missed, NotRun
+from .pdus import read_records, write_records
 from .server import Server
-from .tables import exception_must_be, exchange, must_be_exception
-from .wire import WireError
-from .writes import spend
-
-Group = tuple[int, int, int]
-"""File, first record, number of records."""
-
-
-def read_request(groups: Sequence[Group], *, count: int | None = None, reference: int = 6) -> bytes:
-    """20 (0x14) Read File Record; `count` other than `None` is the byte count it states."""
-    data = b"".join(struct.pack(">BHHH", reference, *group) for group in groups)
-    return bytes([20, len(data) if count is None else count]) + data
-
-
-def write_request(
-    groups: Sequence[tuple[int, int, Sequence[int]]], *, count: int | None = None, reference: int = 6
-) -> bytes:
-    """21 (0x15) Write File Record: file, first record and values of each group."""
-    data = b"".join(
-        struct.pack(">BHHH", reference, number, first, len(values)) + words(values) for number, first, values in groups
-    )
-    return bytes([21, len(data) if count is None else count]) + data
-
-
-def parts(server: Server, groups: Sequence[Group]) -> list[list[int]]:
-    """Reads groups; the answer must have a part for each, of its length."""
-    what = f"a read of {len(groups)} groups"
-    pdu = exchange(server, read_request(groups), what).pdu
-    expected = sum(2 + 2 * length for _, _, length in groups)
-    if pdu[0] != 20 or len(pdu) != 2 + expected or pdu[1] != expected:
-        raise Missed(f"{what} got {pdu[:12].hex(' ').upper()} ({len(pdu)} bytes), not {expected} data bytes")
-    found, at = [], 2
-    for _, _, length in groups:
-        if pdu[at] != 1 + 2 * length or pdu[at + 1] != 6:
-            raise Missed(f"{what}: a part begins with {pdu[at : at + 2].hex(' ').upper()}, not length and 06")
-        found.append(registers(pdu[at + 2 : at + 2 + 2 * length]))
-        at += 2 + 2 * length
-    return found
+from .tables import Group, exception_must_be, exchange, must_be_exception, parts
+from .writes import keep, spend
 
 
 def a_file(server: Server, records: int = 2) -> tuple[int, int]:
@@ -72,7 +35,7 @@ def test_groups_are_answered_with_as_many_parts(server: Server) -> None:
 @pytest.mark.requirement("FC20-02")
 def test_byte_count_that_cannot_be_is_refused(server: Server) -> None:
     number, _ = a_file(server)
-    group = read_request([(number, 0, 1)])[2:]
+    group = read_records([(number, 0, 1)])[2:]
     for count, data in ((0, b""), (6, group[:6]), (8, group + b"\x06"), (0xF6, group * 35 + b"\x06")):
         what = f"a read of records with byte count {count:02X}"
         exception_must_be(server, 3, bytes([20, count]) + data, what)
@@ -82,7 +45,7 @@ def test_byte_count_that_cannot_be_is_refused(server: Server) -> None:
 def test_other_reference_types_are_refused(server: Server) -> None:
     number, _ = a_file(server)
     for reference in (0, 5, 7):
-        pdu = read_request([(number, 0, 1)], reference=reference)
+        pdu = read_records([(number, 0, 1)], reference=reference)
         exception_must_be(server, 2, pdu, f"a read of records with reference type {reference:02X}")
 
 
@@ -94,43 +57,26 @@ def test_records_that_do_not_exist_are_refused(server: Server) -> None:
         absent += [(number, last, 2), (number, last + 1, 1)]
     for group in absent:
         what = f"a read of {group[2]} records of file {group[0]} from {group[1]}"
-        exception_must_be(server, 2, read_request([group]), what)
+        exception_must_be(server, 2, read_records([group]), what)
 
 
 @pytest.mark.requirement("FC20-05")
 def test_answer_that_would_be_too_long_is_an_exception(server: Server) -> None:
     number, last = a_file(server, 64)
     for groups in ([(number, 0, 64), (number, 0, 64)], [(number, 0, min(last + 1, 126))] * 2):
-        answer = exchange(server, read_request(groups), f"a read of {sum(group[2] for group in groups)} records")
+        answer = exchange(server, read_records(groups), f"a read of {sum(group[2] for group in groups)} records")
         if not answer.function & 0x80 or len(answer.pdu) > LONGEST_PDU:
             raise Missed(f"records that do not fit in one answer got {answer.says()}, not an exception")
 
 
 class Kept:
-    """Records that may be written; they are as before when it ends."""
+    """Records that may be written; they are as before when the row ends."""
 
     def __init__(self, server: Server, count: int) -> None:
         self._server = server
         self.number, self.first = _writable(server, count)
         self.count = count
-
-    def __enter__(self) -> Kept:
-        self._before = self.read()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        trouble = "the values do not stay"
-        try:
-            if self.read() == self._before:
-                return
-            self._server.written += 1
-            exchange(self._server, write_request([(self.number, self.first, self._before)]), "restoring")
-            if self.read() == self._before:
-                return
-        except (Missed, Undecided, WireError) as failure:
-            trouble = str(failure)
-        records = f"file {self.number}, records {self.first} to {self.first + self.count - 1}"
-        self._server.unrestored.append(f"{records} were {words(self._before).hex(' ', 2)}: {trouble}")
+        keep(server, f"file{self.number}", self.first, count)
 
     def read(self) -> list[int]:
         return parts(self._server, [(self.number, self.first, self.count)])[0]
@@ -158,42 +104,40 @@ def _writable(server: Server, count: int) -> tuple[int, int]:
 
 @pytest.mark.requirement("FC21-01")
 def test_records_are_written_and_the_request_echoed(server: Server) -> None:
-    with Kept(server, 4) as kept:
-        one = [(kept.number, kept.first, [0x1234, 0xABCD, 1, 2])]
-        several = [(kept.number, kept.first, [0xFFFF, 0]), (kept.number, kept.first + 2, [0x8000, 0x7FFF])]
-        for groups, then in ((one, [0x1234, 0xABCD, 1, 2]), (several, [0xFFFF, 0, 0x8000, 0x7FFF])):
-            what = f"a write of {len(groups)} groups"
-            pdu = write_request(groups)
-            answer = kept.write(pdu, what)
-            if answer.pdu != pdu:
-                raise Missed(f"{what} got {answer.says()}, not its own bytes")
-            if kept.read() != then:
-                raise Missed(f"after {what} the records read {kept.read()}, not {then}")
+    kept = Kept(server, 4)
+    one = [(kept.number, kept.first, [0x1234, 0xABCD, 1, 2])]
+    several = [(kept.number, kept.first, [0xFFFF, 0]), (kept.number, kept.first + 2, [0x8000, 0x7FFF])]
+    for groups, then in ((one, [0x1234, 0xABCD, 1, 2]), (several, [0xFFFF, 0, 0x8000, 0x7FFF])):
+        what = f"a write of {len(groups)} groups"
+        pdu = write_records(groups)
+        answer = kept.write(pdu, what)
+        if answer.pdu != pdu:
+            raise Missed(f"{what} got {answer.says()}, not its own bytes")
+        if kept.read() != then:
+            raise Missed(f"after {what} the records read {kept.read()}, not {then}")
 
 
 @pytest.mark.requirement("FC21-02")
 def test_byte_count_at_odds_with_the_groups_is_refused(server: Server) -> None:
-    with Kept(server, 2) as kept:
-        group = write_request([(kept.number, kept.first, [0x5A5A])])[2:]
-        long = struct.pack(">BHHH", 6, kept.number, kept.first, 2) + b"\x5a\x5a"
-        for count, data in ((0, b""), (8, group[:8]), (9, long), (10, group + b"\x5a"), (0xFC, group * 27)):
-            what = f"a write of records with byte count {count:02X}"
-            kept.must_be_refused(bytes([21, count]) + data, 3, what)
+    kept = Kept(server, 2)
+    group = write_records([(kept.number, kept.first, [0x5A5A])])[2:]
+    long = struct.pack(">BHHH", 6, kept.number, kept.first, 2) + b"\x5a\x5a"
+    for count, data in ((0, b""), (8, group[:8]), (9, long), (10, group + b"\x5a"), (0xFC, group * 27)):
+        what = f"a write of records with byte count {count:02X}"
+        kept.must_be_refused(bytes([21, count]) + data, 3, what)
 
 
 @pytest.mark.requirement("FC21-03")
 def test_if_one_group_cannot_be_written_none_is(server: Server) -> None:
-    with Kept(server, 1) as kept:
-        good = (kept.number, kept.first, [kept.read()[0] ^ 0xFFFF])
-        last = (server.capabilities.files or {})[kept.number]
-        for what, second in (("file 0", (0, 0, [1])), ("a record behind 270F", (kept.number, 10000, [1]))):
-            kept.must_be_refused(write_request([good, second]), 2, f"a write whose second group has {what}")
-        if last < 9999:
-            second = (kept.number, last + 1, [1])
-            kept.must_be_refused(
-                write_request([good, second]), 2, "a write whose second group is behind the last record"
-            )
-        bad = write_request([good, (kept.number, kept.first, good[2])])
-        wrong = bytearray(bad)
-        wrong[2 + 9] = 7
-        kept.must_be_refused(bytes(wrong), 2, "a write whose second group has reference type 07")
+    kept = Kept(server, 1)
+    good = (kept.number, kept.first, [kept.read()[0] ^ 0xFFFF])
+    last = (server.capabilities.files or {})[kept.number]
+    for what, second in (("file 0", (0, 0, [1])), ("a record behind 270F", (kept.number, 10000, [1]))):
+        kept.must_be_refused(write_records([good, second]), 2, f"a write whose second group has {what}")
+    if last < 9999:
+        second = (kept.number, last + 1, [1])
+        kept.must_be_refused(write_records([good, second]), 2, "a write whose second group is behind the last record")
+    bad = write_records([good, (kept.number, kept.first, good[2])])
+    wrong = bytearray(bad)
+    wrong[2 + 9] = 7
+    kept.must_be_refused(bytes(wrong), 2, "a write whose second group has reference type 07")

@@ -11,7 +11,7 @@ from .frames import is_normal
 from .lines import must_tell, silences_of
 from .mutations import is_harmless, mutated, shrunk
 from .outcome import Absent, Inapplicable, Missed, NotRun
-from .server import Server, Talk
+from .server import Health, Server, Talk
 from .test_mbap_stream import Volley, all_answered
 from .wire import WireError
 
@@ -98,9 +98,10 @@ def test_damaged_requests_do_no_harm(server: Server) -> None:
         if not harms(server, frame):
             continue
         told = f"after damaged request {number + 1} of {count} (seed {SEED}; {what}: {frame.hex(' ')}) a plain read"
-        if _gone(server):
-            raise Absent(f"{told} was not answered any more")
-        if harms(server, frame) and not _gone(server):
+        state = _gone(server)
+        if state is not None:
+            raise _lost_for_good(server, state, told)
+        if harms(server, frame) and _gone(server) is None:
             least = shrunk(frame, lambda candidate: _harms_again(server, candidate, pdu_at))
             raise Missed(f"{told} is not answered for a while; as little as {least.hex(' ')} does it")
         server.note(f"once, {told} was not answered; at the second try it was")
@@ -118,17 +119,28 @@ def harms(server: Server, frame: bytes) -> bool:
 
 
 def _harms_again(server: Server, frame: bytes, pdu_at: int) -> bool:
-    return is_harmless(frame, pdu_at) and harms(server, frame) and not _gone(server)
+    return is_harmless(frame, pdu_at) and harms(server, frame) and _gone(server) is None
 
 
-def _gone(server: Server) -> bool:
-    """It does not come back in the time that three answers may take."""
+def _gone(server: Server) -> Health | None:
+    """In what state it is if it does not come back in the time that three answers may take."""
     deadline = server.clock.now() + 3 * server.timing.answer
-    while server.health() != "answers":
+    while (health := server.health()) != "answers":
         if server.clock.now() > deadline:
-            return True
+            return health
         server.clock.sleep(server.timing.settle)
-    return False
+    return None
+
+
+def _lost_for_good(server: Server, state: Health, told: str) -> Missed:
+    """A server whose machine still makes connections, or refuses them, is gone by its own fault: it answered before,
+    and the network works. On a line, over UDP, or if nothing comes from there at all, a cable may be to blame."""
+    bare = server.carrier.line or server.carrier.name == "udp"
+    if state == "silent" and not bare:
+        return Missed(f"{told} was not answered any more: connections are made, requests not answered")
+    if state == "refused" and not bare:
+        return Missed(f"{told} was not answered any more: connections are refused")
+    return Absent(f"{told} was not answered any more")
 
 
 @pytest.mark.requirement("ROB-05")

@@ -16,14 +16,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from .frames import Adu
 from .outcome import Absent, Inapplicable, Missed, NotRun, Requirement, Undecided
-from .pdus import OFF, ON, packed, write_coil, write_coils, write_register, write_registers
+from .pdus import OFF, ON, packed, write_coil, write_coils, write_records, write_register, write_registers
 from .server import Server
-from .tables import NAMES, exchange, last_of, read
+from .tables import NAMES, RECORDS_AT_A_TIME, exchange, last_of, read
 from .wire import WireError
 
 TRIES = 3
@@ -33,6 +33,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By what a run is ended."""
 
 _CHUNK = {"coils": 1968, "holding": 123}
+"""How many items one request may write; of records `RECORDS_AT_A_TIME`."""
 
 
 def permit(server: Server, requirement: Requirement) -> None:
@@ -167,18 +168,30 @@ def runs(addresses: Sequence[int]) -> list[tuple[int, int]]:
     return [(group[0], len(group)) for group in found]
 
 
-def restore(server: Server) -> list[str]:
-    """Writes back what the row changed. Gives what could not be restored, in words."""
+def restore(server: Server) -> None:
+    """Writes back what the row changed. What could not be restored is in `server.unrestored`."""
     kept = {**server.kept, **server.owed}  # what is owed stood there before what the latest row found
     server.kept, server.owed = {}, {}
-    lost: list[str] = []
     with undisturbed(), _unseen(server):
         for table in sorted({table for table, _ in kept}):
             values = {address: value for (owner, address), value in kept.items() if owner == table}
-            lost += _restore_table(server, table, values)
-        tried = tuple(f"{table} {address} was " for table, address in kept)
-        server.unrestored = [text for text in server.unrestored if not text.startswith(tried)] + lost
-    return lost
+            lost = _restore_table(server, table, values)
+            others = {
+                place: why for place, why in server.not_restored.items() if place not in kept or place[0] != table
+            }
+            server.not_restored = {**others, **{(table, address): why for address, why in lost.items()}}
+
+
+def unrestored(lost: Mapping[tuple[str, int], tuple[int, str]]) -> list[str]:
+    """What could not be restored, in words: one line for each run of addresses with the same reason."""
+    said = []
+    for table, why in dict.fromkeys((table, why) for (table, _), (_, why) in sorted(lost.items())):
+        addresses = [at for (owner, at), (_, reason) in lost.items() if (owner, reason) == (table, why)]
+        for first, size in runs(addresses):
+            values = " ".join(f"{lost[table, at][0]:04X}" for at in range(first, first + size))
+            place = f"{first} was" if size == 1 else f"{first} to {first + size - 1} were"
+            said.append(f"{table} {place} {values}: {why}")
+    return said
 
 
 @contextlib.contextmanager
@@ -208,26 +221,27 @@ def undisturbed() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _restore_table(server: Server, table: str, values: dict[int, int]) -> list[str]:
+def _restore_table(server: Server, table: str, values: dict[int, int]) -> dict[int, tuple[int, str]]:
+    """Gives values and reasons for those addresses that could not be restored."""
     wrong, trouble, reached = dict(values), "", True
     for attempt in range(TRIES):
         try:
             wrong = _differing(server, table, values)
             if not wrong:
-                return []
+                return {}
             if attempt:
                 _write_singly(server, table, wrong)
             else:
                 _write_runs(server, table, values, wrong)
             wrong = _differing(server, table, values)
             if not wrong:
-                return []
+                return {}
             trouble, reached = "the values do not stay", True
         except (Missed, Absent, Undecided, WireError) as error:
             trouble, reached = str(error), not isinstance(error, (Absent, WireError))
     if not reached:
         server.owed |= {(table, address): value for address, value in wrong.items()}
-    return [f"{table} {address} was {value:04X}: {trouble}" for address, value in sorted(wrong.items())]
+    return {address: (value, trouble) for address, value in wrong.items()}
 
 
 def _differing(server: Server, table: str, values: dict[int, int]) -> dict[int, int]:
@@ -243,13 +257,16 @@ def _write_runs(server: Server, table: str, values: dict[int, int], wrong: dict[
     """Writes each run of kept values from the first to the last wrong one: few requests, for memory wears out."""
     for first, size in runs(list(values)):
         inside = [at for at in range(first, first + size) if at in wrong]
-        for start in range(inside[0], inside[-1] + 1, _CHUNK[table]) if inside else ():
-            chunk = [values[at] for at in range(start, min(start + _CHUNK[table], inside[-1] + 1))]
+        most = _CHUNK.get(table, RECORDS_AT_A_TIME)
+        for start in range(inside[0], inside[-1] + 1, most) if inside else ():
+            chunk = [values[at] for at in range(start, min(start + most, inside[-1] + 1))]
             server.written += 1
             exchange(server, _many(table, start, chunk), "restoring")
 
 
 def _many(table: str, address: int, values: Sequence[int]) -> bytes:
+    if table.startswith("file"):
+        return write_records([(int(table[4:]), address, values)])
     if table == "coils":
         return write_coils(address, packed(values), quantity=len(values))
     return write_registers(address, values)
@@ -258,5 +275,6 @@ def _many(table: str, address: int, values: Sequence[int]) -> bytes:
 def _write_singly(server: Server, table: str, values: dict[int, int]) -> None:
     for address, value in values.items():
         pdu = write_coil(address, ON if value else OFF) if table == "coils" else write_register(address, value)
+        pdu = _many(table, address, [value]) if table.startswith("file") else pdu
         server.written += 1
         exchange(server, pdu, "restoring")

@@ -47,6 +47,19 @@ class Stumbles(Patch):
         return None if self._down else pdu
 
 
+class Hangs(Patch):
+    """Answers nobody any more after a request that is cut short behind its third byte or later."""
+
+    _hangs = False
+
+    def request_frame(self, frame: bytes) -> bytes | None:
+        self._hangs = self._hangs or 3 <= len(frame) < 7
+        return None if self._hangs else frame
+
+    def request(self, pdu: bytes) -> bytes | None:
+        return None if self._hangs else pdu
+
+
 class FewAtATime(Patch):
     """Serves nobody any more once four connections have sent a single byte each."""
 
@@ -82,6 +95,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "ROB-02": Saboteur((("drop_beyond", 12),)),
     "ROB-03": Saboteur(patch=lambda: Leaks(90), ends=True),
     "ROB-04": Saboteur(patch=Stumbles),
+    "ROB-04 for good": Saboteur(patch=Hangs, ends=True),
     "ROB-05": Saboteur(patch=FewAtATime, ends=True),
     "ROB-06": Saboteur((("wedge_after_resets", 3),), ends=True),
     "ROB-07": Saboteur(patch=lambda: DamagesEvery(47), on="rtu"),
