@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .frames import Adu, read_pdu
 from .outcome import Absent, Missed
 from .pdus import mask_write, packed, read_write, write_coil, write_coils, write_register, write_registers
-from .server import Server, Talk
+from .server import READS_THAT_PROVE, Server, Talk
 from .tables import last_of, read_once
 from .writes import keep, spend
 
@@ -128,6 +128,8 @@ def sent(server: Server, talk: Talk, kind: Kind, transaction: int | None = None)
     talk, answer = _sent_once(server, talk, kind, request)
     if answer is None and talk.ended:  # it may have ended before
         talk, answer = _sent_once(server, server.connect(), kind, request)
+    if answer is None and server.carrier.line:  # it may wait for more: the next request must not be that
+        server.still_answers(kind.what, READS_THAT_PROVE)
     if answer is not None and answer.problem is not None:  # as in `Server.expect`
         raise Absent(f"{kind.what} got {answer.says()}")
     return talk, answer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .carriers.rtu import crc
-from .frames import Adu
-from .outcome import Absent, Inapplicable, Missed, NotRun
-from .server import Server, Talk
+from .frames import Adu, is_normal
+from .outcome import Absent, Inapplicable, Missed, NotRun, Undecided
+from .server import READS_THAT_PROVE, Server, Talk
 from .silences import Silences
 
 LAST_UNIT = 247
@@ -57,20 +57,38 @@ def absent_unit(server: Server) -> int:
         talk = server.connect()
         talk.send(server.request(server.read(), unit=unit), note=f"is there a unit {unit}?")
         if not talk.anything():
+            still_answered(server, f"a request to unit {unit}")  # it may have waited for the answer of that unit
             return unit
     raise NotRun(f"it needs a unit id that nobody has; {CANDIDATES} were asked, and all answer")
 
 
-def silent(server: Server, frame: bytes, what: str) -> None:
-    """A frame must get no answer, and the next plain read one."""
+def silent(server: Server, frame: bytes, what: str, *, next_one: bool = False) -> None:
+    """A frame must get no answer; a plain read behind it one, the very `next_one` if the row says so."""
     talk = server.connect()
     talk.send(frame, note=what)
-    server.expect_silence(talk, what)
+    server.expect_silence(talk, what, next_one=next_one)
 
 
-def answered_normally(server: Server, talk: Talk, what: str) -> Adu:
-    """The next answer is the normal one to a plain read, comes from the server, and nothing follows it."""
-    answer = server.expect_normal(talk, what)
+def answered_in_pieces(server: Server, talk: Talk, what: str, longer: float) -> None:
+    """As `answered_normally`, of a request with pauses in it. If they became so much longer, nobody is accused."""
+    try:
+        answered_normally(server, talk, what)
+    except Absent as absent:
+        if talk.late > longer:
+            raise Undecided(f"{absent}; but this machine made the pauses {talk.late * 1000:.3g} ms longer") from None
+        raise
+
+
+def answered_normally(server: Server, talk: Talk, what: str, other: int | None = None) -> Adu:
+    """The next answer is the normal one to a plain read, comes from the server, and nothing follows it.
+
+    Raises `Undecided` if a unit answers that did not when it was asked.
+    """
+    answer = server.expect(talk, what)
+    if answer.unit == other:
+        raise Undecided(f"{what} got an answer of unit {other}, which did not answer before")
+    if not is_normal(answer, server.facts.function, 1):
+        raise Missed(f"{what} got {answer.says()}, not the normal answer")
     if answer.unit != server.unit:
         raise Missed(f"{what} is answered as unit {answer.unit}, not {server.unit}")
     more = talk.anything(server.timing.settle)
@@ -80,6 +98,6 @@ def answered_normally(server: Server, talk: Talk, what: str) -> Adu:
 
 
 def still_answered(server: Server, after: str) -> None:
-    """A plain read is answered. Raises `Absent`."""
-    if server.health() != "answers":
+    """A plain read is answered, be it the third. Raises `Absent`."""
+    if not server.still_answers(after, READS_THAT_PROVE):
         raise Absent(f"after {after} a plain read was not answered")

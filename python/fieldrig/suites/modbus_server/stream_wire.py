@@ -106,6 +106,8 @@ class LineWire(StreamWire):
         self._rig = rig
         self._silences = silences
         self._busy_until = rig.now().latest
+        self.late = 0.0
+        """How much longer than asked the pauses of the latest request became, together (seconds)."""
 
     def begin(self, quiet: float) -> None:
         """Waits until nothing came for so long, and forgets what did."""
@@ -122,7 +124,9 @@ class LineWire(StreamWire):
         for pause, data in parts:
             before = len(spaced[-1][1]) * self._silences.character if spaced else 0.0
             spaced.append((pause + before if spaced else 0.0, data))
+        began = self._rig.now().latest
         at = super().send(spaced)
+        self.late = self._rig.now().latest - began - sum(pause for pause, _ in spaced)
         took = len(spaced[-1][1]) * self._silences.character
         self._busy_until = self._rig.now().latest + took
         return at if at is None else self._busy_until

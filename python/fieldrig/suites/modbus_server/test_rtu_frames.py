@@ -37,9 +37,9 @@ def answers_come_from_the_unit(server: Server, requests: Sequence[Kind]) -> None
 def test_wrong_crc_is_not_answered(server: Server) -> None:
     body = request_of(server)
     for what, wrong in (("low byte", 0x00FF), ("high byte", 0xFF00)):
-        silent(server, framed(body, wrong), f"a request whose CRC is wrong in its {what}")
+        silent(server, framed(body, wrong), f"a request whose CRC is wrong in its {what}", next_one=True)
     for bit in range(16):
-        silent(server, framed(body, 1 << bit), f"a request whose CRC is wrong in bit {bit}")
+        silent(server, framed(body, 1 << bit), f"a request whose CRC is wrong in bit {bit}", next_one=True)
 
 
 @pytest.mark.requirement("RTU-03")
@@ -96,7 +96,7 @@ def test_reserved_units_are_not_answered(server: Server) -> None:
 def test_frame_that_is_too_long_is_not_answered(server: Server) -> None:
     for length in (LONGEST + 1, LONGEST + 2, 300):
         body = request_of(server).ljust(length - 2, b"\x55")
-        silent(server, framed(body), f"a frame of {length} bytes")
+        silent(server, framed(body), f"a frame of {length} bytes", next_one=True)
 
 
 @pytest.mark.requirement("RTU-19")
@@ -108,7 +108,7 @@ def test_frame_that_is_too_short_is_not_answered(server: Server) -> None:
         ("a frame of 2 bytes, the CRC of nothing", framed(b"")),
         ("a frame of 3 bytes, the CRC right", framed(unit)),
     ):
-        silent(server, frame, what)
+        silent(server, frame, what, next_one=True)
 
 
 @pytest.mark.requirement("RTU-21")

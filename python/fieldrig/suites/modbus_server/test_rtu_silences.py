@@ -6,6 +6,7 @@ import pytest
 
 from .lines import (
     absent_unit,
+    answered_in_pieces,
     answered_normally,
     frame_end,
     framed,
@@ -59,7 +60,7 @@ def test_silence_of_less_than_t15_inside_a_request_is_accepted(server: Server) -
         talk = server.connect()
         what = f"a request in {len(parts)} pieces, {gap * 1000:.3f} ms of silence between them,"
         talk.send(*parts, gap=gap, note=what)
-        answered_normally(server, talk, what)
+        answered_in_pieces(server, talk, what, times.inside - gap)
 
 
 @pytest.mark.requirement("RTU-11")
@@ -102,11 +103,12 @@ def test_two_requests_without_a_frame_end_between_are_one_bad_frame(server: Serv
 
 @pytest.mark.requirement("RTU-15")
 def test_two_requests_with_a_frame_end_between_are_two_frames(server: Server) -> None:
-    foreign = framed(request_of(server, unit=absent_unit(server)))
+    other = absent_unit(server)
+    foreign = framed(request_of(server, unit=other))
     gap = frame_end(server, 1.02)
     talk = server.connect()
     talk.send(foreign, framed(request_of(server)), gap=gap, note="for another unit, then for the server")
-    answered_normally(server, talk, f"a request {gap * 1000:.3f} ms behind one for another unit")
+    answered_normally(server, talk, f"a request {gap * 1000:.3f} ms behind one for another unit", other)
     server.note(f"t3.5 is {silences_of(server).between * 1000:.3f} ms")
 
 

@@ -45,6 +45,9 @@ class Carrier(Protocol):
     def disputed(self, data: bytes) -> bool:
         """Only time can tell where the answer at the beginning ends."""
 
+    def plausible(self, data: bytes) -> bool:
+        """What came may be all that comes: a pause behind it is an end. If not, only time being up is."""
+
     def requests(self, data: bytes) -> list[tuple[bytes, int, bytes]] | None:
         """Frame, unit and PDU of each request in what a client sent; `None` if there is anything else in it."""
 

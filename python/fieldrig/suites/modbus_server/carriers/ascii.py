@@ -37,6 +37,9 @@ class Ascii:
     def disputed(self, data: bytes) -> bool:
         return bool(data) and data[:1] != b":"
 
+    def plausible(self, data: bytes) -> bool:
+        return True
+
     def requests(self, data: bytes) -> list[tuple[bytes, int, bytes]] | None:
         frames = self.split(data, complete=True)
         if not frames or any(frame.problem for frame in frames):

@@ -32,6 +32,9 @@ class Tcp:
     def disputed(self, data: bytes) -> bool:
         return disputed(data)
 
+    def plausible(self, data: bytes) -> bool:
+        return True
+
     def requests(self, data: bytes) -> list[tuple[bytes, int, bytes]] | None:
         frames = messages(data)
         if any(len(frame) <= HEADER or len(frame) != _stated(frame) or frame[2:4] != b"\0\0" for frame in frames):
