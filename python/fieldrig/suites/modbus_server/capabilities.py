@@ -38,6 +38,10 @@ class Table:
     """Address of a register whose read takes long."""
     refuses: tuple[int, int] | None = None
     """Address of a register, and a value that it does not accept."""
+    max_read: int | None = None
+    """How many items one request may read, if fewer than the standard has it."""
+    max_write: int | None = None
+    """Likewise, write."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,8 @@ _TOP = (
     *("writable", "allow", "max_writes", "files", "damaged", "fifo", "server_id", "security", *SERIAL, *TABLES),
 )
 _ADDRESSES = ("first", "last", "failing", "changing", "slow")
-_TABLE = (*_ADDRESSES, "known", "refuses")
+_LIMITS = ("max_read", "max_write")
+_TABLE = (*_ADDRESSES, *_LIMITS, "known", "refuses")
 
 
 def load(path: Path) -> Capabilities:
@@ -353,7 +358,10 @@ def _idle(table: Mapping[str, Any]) -> Idle:
 def _table(name: str, table: Mapping[str, Any]) -> Table:
     _known(table, _TABLE, f"{name}.")
     known, refuses = (_pair(table, key, f"{name}.", ("address", "value")) for key in ("known", "refuses"))
-    numbers = {key: _optional(table, key, f"{name}.", 65535) for key in _ADDRESSES}
+    numbers = {key: _optional(table, key, f"{name}.", 65535) for key in (*_ADDRESSES, *_LIMITS)}
+    for key in _LIMITS:
+        if numbers[key] == 0:
+            raise CapabilityError(f"{name}.{key} is 0: leave functions that do not work out of `functions`")
     if numbers["last"] is not None and (numbers["first"] or 0) > numbers["last"]:
         raise CapabilityError(f"{name}.first is behind {name}.last")
     return Table(known=known, refuses=refuses, **numbers)

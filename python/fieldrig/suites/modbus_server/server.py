@@ -279,6 +279,8 @@ class Server:
         """Those of the kept values that are to be restored once the server can be reached again."""
         self.places: dict[str, int] = {}
         """An address of each table that was found readable."""
+        self.longest: dict[str, int] = {}
+        """How many items of a table it reads at once, where that was found to be fewer than the standard has it."""
         self.asked: dict[int, str | None] = {}
         """Functions that were asked for: how it was found out that they are missing, `None` if they are there."""
         self.begin()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .capabilities import TABLES
+from .capabilities import TABLES, Table
 from .frames import READ_BITS, Adu, is_normal, read_pdu
 from .outcome import Excluded, Inapplicable, Missed, Undecided
 from .pdus import bits, read_records, registers
@@ -88,18 +88,31 @@ def read(server: Server, table: str, address: int, count: int) -> list[int]:
         if table.startswith("file"):
             quantity = min(count - len(values), RECORDS_AT_A_TIME)
             values += parts(server, [(int(table[4:]), first, quantity)])[0]
-        else:
-            values += read_once(server, table, first, min(count - len(values), LONGEST_READ[table]))
+            continue
+        quantity = min(count - len(values), server.longest.get(table) or limit(server, table))
+        answer = exchange(server, read_pdu(TABLES[table], first, quantity), f"a read of {table} {first}")
+        if answer.exception == 3 and quantity > 1:  # a limit of its own is the business of rows about quantities
+            server.longest[table] = quantity // 2
+            continue
+        values += _items(answer, table, first, quantity)
     return values
+
+
+def limit(server: Server, table: str) -> int:
+    """How many items of a table one request may read: as declared, or as the standard has it."""
+    declared = server.capabilities.tables.get(table, Table()).max_read
+    return LONGEST_READ[table] if declared is None else min(declared, LONGEST_READ[table])
 
 
 def read_once(server: Server, table: str, address: int, quantity: int) -> list[int]:
     """What one request reads. Raises `Missed` if it is not answered normally."""
-    function = TABLES[table]
     what = f"a read of {quantity} from {table} {address}"
-    answer = exchange(server, read_pdu(function, address, quantity), what)
-    if not is_normal(answer, function, quantity):
-        raise Missed(f"{what} got {answer.says()}, not the normal answer")
+    return _items(exchange(server, read_pdu(TABLES[table], address, quantity), what), table, address, quantity)
+
+
+def _items(answer: Adu, table: str, address: int, quantity: int) -> list[int]:
+    if not is_normal(answer, TABLES[table], quantity):
+        raise Missed(f"a read of {quantity} from {table} {address} got {answer.says()}, not the normal answer")
     return items(answer, quantity)
 
 
@@ -129,6 +142,19 @@ def last_of(server: Server, table: str) -> int | None:
     """The last address of a table, if it is declared."""
     declared = server.capabilities.tables.get(table)
     return declared.last if declared is not None else None
+
+
+def not_by_itself(server: Server, table: str, address: int, seen: int, wanted: int) -> None:
+    """What stands there is not what was written. Raises `Undecided` if it goes on changing although nobody writes."""
+    deadline = server.clock.now() + server.timing.answer
+    changes, latest = 0, seen
+    while server.clock.now() < deadline:
+        server.clock.sleep(server.timing.settle)
+        now = read(server, table, address, 1)[0]
+        changes += now != latest
+        latest = now
+    if changes and not (changes == 1 and latest == wanted):  # once, to what was written: it was done too late
+        raise Undecided(f"{table} {address} changes by itself: take it out of what may be written")
 
 
 def missing_address(server: Server, table: str) -> int:
@@ -173,18 +199,25 @@ def missing_addresses_are_refused(server: Server, table: str) -> None:
     raise Inapplicable(f"no address that does not exist was found; {table}.last is not declared")
 
 
+def declared_as(answer: Adu, table: str, key: str) -> str:
+    """What helps if a legal quantity was refused as such."""
+    return f"; if that is a limit of the device, declare {table}.{key}" if answer.exception == 3 else ""
+
+
 def legal_quantities(server: Server, table: str, quantities: tuple[int, ...]) -> None:
     """Reads of these quantities must be answered with as many items; those that exceed the table are left out."""
     function, address, last = TABLES[table], place(server, table), last_of(server, table)
-    beyond = []
-    for quantity in quantities:
+    beyond = [str(quantity) for quantity in quantities if quantity > limit(server, table)]
+    for quantity in quantities[: len(quantities) - len(beyond)]:
         what = f"a read of {quantity} from {table} {address}"
         answer = exchange(server, read_pdu(function, address, quantity), what)
         if answer.exception == 2 and (last is None or address + quantity - 1 > last):
             beyond.append(str(quantity))
         elif not is_normal(answer, function, quantity):
             size = 2 * quantity if table in ("holding", "input") else (quantity + 7) // 8
-            raise Missed(f"{what} got {answer.says()}, not {size} data bytes")
+            hint = declared_as(answer, table, "max_read")
+            raise Missed(f"{what} got {answer.says()}, not {size} data bytes{hint}")
     if beyond:
-        raise Inapplicable(f"quantity {', '.join(beyond)} is more than there is from {address}; the others are right")
+        few = f"there is from {address}, or may be read at once"
+        raise Inapplicable(f"quantity {', '.join(beyond)} is more than {few}; the others are right")
     server.note(f"quantities {', '.join(map(str, quantities))}")

@@ -7,7 +7,7 @@ import pytest
 from .outcome import Missed
 from .pdus import OFF, ON, write_coil, write_register
 from .server import Server
-from .tables import must_be_exception, read_once
+from .tables import must_be_exception, not_by_itself, read_once
 from .writes import ask, behind, put, run_of
 
 
@@ -22,6 +22,7 @@ def must_read(server: Server, table: str, address: int, value: int, what: str) -
     """The address must hold this value."""
     seen = read_once(server, table, address, 1)[0]
     if seen != value:
+        not_by_itself(server, table, address, seen, value)
         raise Missed(f"after {what.rstrip(',')}, {table} {address} reads {seen:X}, not {value:X}")
 
 

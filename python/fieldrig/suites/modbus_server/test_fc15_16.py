@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from .outcome import Missed, NotRun
+from .capabilities import Table
+from .outcome import Inapplicable, Missed, NotRun
 from .pdus import packed, write_coils, write_registers
 from .server import Server
-from .tables import must_be_exception, read
+from .tables import declared_as, must_be_exception, not_by_itself, read
 from .writes import ask, end_of, may, prepare, put, run_of
 
 
@@ -21,7 +22,8 @@ def written(server: Server, table: str, address: int, values: Sequence[int], wha
         pdu = write_registers(address, values)
     answer = ask(server, table, address, len(values), pdu, what)
     if answer.pdu != pdu[:5]:
-        raise Missed(f"{what} got {answer.says()}, not address and quantity ({pdu[:5].hex(' ').upper()})")
+        hint = declared_as(answer, table, "max_write")
+        raise Missed(f"{what} got {answer.says()}, not address and quantity ({pdu[:5].hex(' ').upper()}){hint}")
     must_hold(server, table, address, values, what)
 
 
@@ -29,11 +31,15 @@ def must_hold(server: Server, table: str, address: int, values: Sequence[int], w
     """The addresses must hold these values."""
     for index, seen in enumerate(read(server, table, address, len(values))):
         if seen != values[index]:
+            not_by_itself(server, table, address + index, seen, values[index])
             raise Missed(f"after {what.rstrip(',')}, {table} {address + index} reads {seen:X}, not {values[index]:X}")
 
 
 def every_quantity(server: Server, table: str, quantities: Sequence[int], patterns: Sequence[Sequence[int]]) -> None:
     """Writes each quantity with each pattern; those for which too little may be written are named at the end."""
+    most = server.capabilities.tables.get(table, Table()).max_write or max(quantities)
+    above = [str(quantity) for quantity in quantities if quantity > most]
+    quantities = [quantity for quantity in quantities if quantity <= most]
     longest = max(quantities)
     for quantity in quantities:
         if server.permission.run(table, quantity) is None:
@@ -47,6 +53,8 @@ def every_quantity(server: Server, table: str, quantities: Sequence[int], patter
         done = [str(quantity) for quantity in quantities if server.permission.run(table, quantity) is not None]
         hint = f"permit {longest} with --writable {table}:FIRST-LAST"
         raise NotRun(f"quantities {', '.join(done)} are right; {hint}")
+    if above:
+        raise Inapplicable(f"{', '.join(above)} is more than the declared {table}.max_write; the others are right")
     server.note(f"quantities {', '.join(map(str, quantities))}")
 
 

@@ -10,7 +10,7 @@ from .frames import is_normal, read_pdu
 from .outcome import Inapplicable, Missed
 from .pdus import mask_write, read_write, registers, words
 from .server import Server
-from .tables import exchange, last_of, must_be_exception
+from .tables import exchange, last_of, limit, must_be_exception, not_by_itself
 from .test_fc15_16 import beyond_the_limit, must_be_refused, must_hold, run_for
 from .writes import ask, behind, end_of, put, run_of
 
@@ -56,8 +56,17 @@ def read_and_written(
         raise Missed(f"{what} got {answer.says()}, not {2 * read[1]} data bytes")
     seen = registers(answer.pdu[2:])
     if seen != list(then):
+        _not_by_themselves(server, read[0], seen, then)
         raise Missed(f"{what} gave {words(seen).hex(' ', 2).upper()}, not {words(then).hex(' ', 2).upper()}")
     must_hold(server, "holding", address, values, what)
+
+
+def _not_by_themselves(server: Server, first: int, seen: Sequence[int], wanted: Sequence[int]) -> None:
+    """Raises `Undecided` if a register that is not as it should be changes by itself."""
+    for index, (value, other) in enumerate(zip(seen, wanted, strict=False)):
+        if value != other:
+            not_by_itself(server, "holding", first + index, value, other)
+            return
 
 
 @pytest.mark.requirement("FC23-01")
@@ -111,6 +120,8 @@ def test_function_23_writes_nothing_if_either_range_does_not_exist(server: Serve
 def test_largest_read_and_write_of_function_23(server: Server) -> None:
     address = run_of(server, "holding", 121)
     last = last_of(server, "holding")
+    if limit(server, "holding") < 125 or (server.capabilities.holding.max_write or 121) < 121:
+        raise Inapplicable("fewer are declared: holding.max_read, holding.max_write")
     start = address if last is None else min(address, last - 124)
     if start < 0 or not _readable(server, start):
         raise Inapplicable("125 registers that can be read together, 121 of which may be written, were not found")
@@ -121,7 +132,9 @@ def test_largest_read_and_write_of_function_23(server: Server) -> None:
     if answer.pdu[:2] != bytes([23, 250]) or len(answer.pdu) != 252:
         raise Missed(f"{what} got {answer.says()}, not 250 data bytes")
     seen, both = registers(answer.pdu[2:]), min(121, start + 125 - address)
-    if seen[address - start : address - start + both] != values[:both]:
+    read_back = seen[address - start : address - start + both]
+    if read_back != values[:both]:
+        _not_by_themselves(server, address, read_back, values[:both])
         raise Missed(f"{what} did not give what it wrote")
     must_hold(server, "holding", address, values, what)
 

@@ -11,7 +11,7 @@ from .lines import foreign_units, still_answered
 from .outcome import Inapplicable, Missed
 from .pdus import OFF, ON, mask_write, packed, write_coil, write_coils, write_register, write_registers
 from .server import Server
-from .tables import exchange, must_be_exception, read
+from .tables import exchange, must_be_exception, not_by_itself, read
 from .writes import prepare, run_of
 
 TURNAROUND = 0.2
@@ -52,6 +52,7 @@ def broadcast_is_done(server: Server) -> None:
         server.clock.sleep(TURNAROUND)
         seen = read(server, table, address, 1)[0]
         if seen != value:
+            not_by_itself(server, table, address, seen, value)
             raise Missed(f"{what} wrote {value:04X}, {table} {address} reads {seen:04X}")
         done.append(f"{function:02}")
     if not done:

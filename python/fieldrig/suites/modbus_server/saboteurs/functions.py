@@ -246,7 +246,7 @@ def at_most_120(pdu: bytes, answer: bytes) -> bytes:
 SABOTEURS: dict[str, Saboteur] = {
     **_bits(1),
     **_bits(2),
-    "FC03-01": patched(lambda: FewerRegisters(3), "PDU-04", "PDU-07"),
+    "FC03-01": patched(lambda: FewerRegisters(3), "PDU-04"),
     "FC03-02": patched(lambda: NothingIsAnAnswer(3)),
     "FC03-03": patched(lambda: Overflow(3)),
     "FC03-04": patched(lambda: Invents(3)),

@@ -1,0 +1,108 @@
+"""Servers that the suite once accused, and should not: limits of their own, values that change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fieldrig.suites.modbus_server import rows
+from fieldrig.suites.modbus_server.capabilities import CapabilityError, parse
+from fieldrig.suites.modbus_server.judge import judge
+from fieldrig.suites.modbus_server.outcome import Row, requirements
+from fieldrig.suites.modbus_server.saboteurs.base import patched
+from fieldrig.suites.modbus_server.saboteurs.device import emulated
+from fieldrig.suites.modbus_server.saboteurs.patch import Patch, exception, is_exception, words
+from fieldrig.suites.modbus_server.server import Server
+
+
+def judged(server: Server, name: str) -> Row:
+    return judge(requirements()[name], rows.tests()[name], server)
+
+
+class AtMost(Patch):
+    """Reads 64 registers at a time, and writes 32."""
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        most = {3: 64, 4: 64, 16: 32}.get(pdu[0])
+        return exception(pdu, 3) if most is not None and words(pdu[:5])[1] > most else answer
+
+    def request(self, pdu: bytes) -> bytes:
+        return b"\x20" if pdu[0] == 16 and words(pdu[:5])[1] > 32 else pdu
+
+
+def declaring(server: Server, **limits: int) -> None:
+    tables = {**server.capabilities.tables, "holding": replace(server.capabilities.holding, **limits)}  # type: ignore[arg-type]
+    server.capabilities = replace(server.capabilities, tables=tables)
+
+
+@pytest.mark.parametrize("name", ["PDU-04", "FC03-01", "FC16-01"])
+def test_a_limit_of_the_device_s_own_is_a_fault_unless_it_is_declared(name: str) -> None:
+    key = "max_write" if name == "FC16-01" else "max_read"
+    with emulated(patched(AtMost), "memory") as server:
+        row = judged(server, name)
+        assert row.verdict == "fail" and f"declare holding.{key}" in row.says
+        declaring(server, max_read=64, max_write=32)
+        row = judged(server, name)
+        assert row.verdict in ("pass", "not applicable"), row.says
+        assert row.verdict == "pass" or "the others are right" in row.says
+
+
+def test_a_limit_of_the_device_s_own_is_held_against_no_other_row() -> None:
+    with emulated(patched(AtMost), "memory") as server:
+        for name in ("PDU-07", "FC16-03", "FC16-06", "FC22-01", "EXC-09"):
+            assert judged(server, name).verdict == "pass", name
+
+
+class Ticks(Patch):
+    """Register 100 counts every read of it."""
+
+    ticks = 0
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        if pdu[0] not in (3, 23) or answer is None or is_exception(answer) or words(pdu)[0] != 100:
+            return answer
+        self.ticks += 1
+        return answer[:3] + bytes([(answer[3] + self.ticks) % 256]) + answer[4:]
+
+
+@pytest.mark.parametrize("name", ["FC06-01", "FC16-01", "FC22-01", "FC23-01", "FC23-04"])
+def test_a_register_that_changes_by_itself_is_no_fault_of_writing(name: str) -> None:
+    with emulated(patched(Ticks), "memory") as server:
+        row = judged(server, name)
+    assert row.verdict == "inconclusive", row.says
+    if name not in ("FC22-01", "FC23-01"):  # which set it up before
+        assert "holding 100 changes by itself: take it out of what may be written" in row.says
+
+
+class WritesLate(Patch):
+    """A register that function 06 writes has its value only three reads later."""
+
+    reads = 9
+    _late = b""
+
+    def request(self, pdu: bytes) -> bytes | None:
+        if pdu[0] == 6:
+            self.reads, self._late = 0, pdu
+            return b"\x03" + pdu[1:3] + b"\x00\x01"
+        if pdu[0] == 3:
+            self.reads += 1
+            if self.reads == 3:
+                self.server(self._late)
+        return pdu
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return pdu if pdu[0] == 6 else answer
+
+
+def test_a_write_that_is_done_too_late_is_no_change_by_itself() -> None:
+    with emulated(patched(WritesLate), "memory") as server:
+        row = judged(server, "FC06-01")
+    assert row.verdict == "fail" and "reads" in row.says
+
+
+def test_limits_stand_in_the_capabilities() -> None:
+    holding = parse({"holding": {"max_read": 64, "max_write": 32}}).holding
+    assert (holding.max_read, holding.max_write) == (64, 32)
+    with pytest.raises(CapabilityError, match="holding.max_read is 0"):
+        parse({"holding": {"max_read": 0}})
