@@ -18,6 +18,7 @@
 //! - A model file takes one with `map = "meter.csv"` in a face. Points that it does not declare itself are declared by
 //!   the map: kind, unit, range, access and initial value.
 
+use super::csv::{self, Cell};
 use super::place::{Outcome, Place, did_you_mean};
 use super::tree::{self, Data, Entry, Environment, Node};
 use fieldrig_proto::record::Value;
@@ -43,7 +44,7 @@ pub(super) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
         return tree::read_whole(path, environment);
     }
     let (name, text) = tree::read_text(path)?;
-    let rows = rows(&name, &text)?;
+    let rows = csv::rows(&name, &text, csv::separator)?;
     let place = Place { file: Arc::clone(&name), line: 1, column: 1 };
     let points = Entry { key: "points".to_owned(), place: place.clone(), node: points(&place, &rows)? };
     Ok(Node { place, data: Data::Table(vec![points]) })
@@ -82,12 +83,6 @@ fn declaration(point: &Node) -> Node {
     let kept = ["unit", "initial", "range"].into_iter().filter(|key| *key != "range" || numeric);
     entries.extend(kept.filter_map(|key| point.entry(key).cloned()));
     Node { place: point.place.clone(), data: Data::Table(entries) }
-}
-
-/// A cell and where it stands.
-struct Cell {
-    place: Place,
-    text: String,
 }
 
 fn points(whole: &Place, rows: &[Vec<Cell>]) -> Outcome<Node> {
@@ -163,80 +158,13 @@ fn number(cell: &Cell, text: &str) -> Outcome<Data> {
     }
 }
 
-/// Cuts a CSV text (RFC 4180) into cells; a file that separates by semicolons has none but these in its first line.
-/// Empty lines, and those that begin with `#`, are skipped.
-fn rows(name: &Arc<str>, text: &str) -> Outcome<Vec<Vec<Cell>>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let first = text.lines().find(|line| !is_skipped(line)).unwrap_or_default();
-    let separator = if first.contains(';') && !first.contains(',') { ';' } else { ',' };
-    let mut rows = Vec::new();
-    let mut offset = 0;
-    while offset < text.len() {
-        let line = text[offset..].lines().next().unwrap_or_default();
-        if is_skipped(line) {
-            offset += line.len() + text[offset + line.len()..].find('\n').map_or(text.len(), |at| at + 1);
-            continue;
-        }
-        let (row, next) = row(name, text, offset, separator)?;
-        rows.push(row);
-        offset = next;
-    }
-    Ok(rows)
-}
-
-fn is_skipped(line: &str) -> bool {
-    line.trim().is_empty() || line.starts_with('#')
-}
-
-/// The cells of one row, and where the next begins.
-fn row(name: &Arc<str>, text: &str, start: usize, separator: char) -> Outcome<(Vec<Cell>, usize)> {
-    let (mut cells, mut offset) = (Vec::new(), start);
-    loop {
-        let place = Place::at(name, text, offset);
-        let rest = &text[offset..];
-        let (content, length) = match rest.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted).ok_or_else(|| place.error("the quotation mark is never closed"))?,
-            None => {
-                let length = rest.find([separator, '\n', '\r']).unwrap_or(rest.len());
-                (rest[..length].trim().to_owned(), length)
-            }
-        };
-        cells.push(Cell { place, text: content });
-        offset += length;
-        let rest = &text[offset..];
-        if rest.starts_with(separator) {
-            offset += separator.len_utf8();
-        } else if rest.is_empty() {
-            return Ok((cells, offset));
-        } else if let Some(next) = ["\r\n", "\n", "\r"].iter().find(|end| rest.starts_with(**end)) {
-            return Ok((cells, offset + next.len()));
-        } else {
-            return Err(Place::at(name, text, offset).error("a cell in quotation marks goes on behind them"));
-        }
-    }
-}
-
-/// The text up to the closing quotation mark, two of which stand for one; and its length with both marks.
-fn unquoted(quoted: &str) -> Option<(String, usize)> {
-    let (mut content, mut at) = (String::new(), 0);
-    loop {
-        let end = at + quoted[at..].find('"')?;
-        content.push_str(&quoted[at..end]);
-        if !quoted[end + 1..].starts_with('"') {
-            return Some((content, end + 2));
-        }
-        content.push('"');
-        at = end + 2;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Outcome<Value> {
         let name: Arc<str> = Arc::from("m.csv");
-        points(&Place::file(&name), &rows(&name, text)?).map(|node| node.value())
+        points(&Place::file(&name), &csv::rows(&name, text, csv::separator)?).map(|node| node.value())
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod behaviour;
 mod bring_up;
 mod build;
 mod code;
+mod csv;
 mod device;
 mod file;
 mod joints;
@@ -38,6 +39,7 @@ mod ports;
 mod profiles;
 mod schema;
 mod section;
+mod series;
 mod tls;
 mod tree;
 
@@ -52,6 +54,7 @@ pub use place::{BenchFileError, Place, did_you_mean};
 pub use plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan, load};
 pub use profiles::{ProfileError, Profiles};
 pub use schema::{bench_schema, model_schema};
+pub use series::load_series;
 pub use tls::LinkTls;
 pub use tree::Environment;
 

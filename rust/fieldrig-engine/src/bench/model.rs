@@ -7,6 +7,7 @@ use super::code::{LoadedModel, MakeModel, ModelLoader};
 use super::keys;
 use super::place::{Outcome, Place, did_you_mean};
 use super::section::Section;
+use super::series::take_series;
 use super::tree::{self, Data, Entry, Environment, Node};
 use super::{BenchFileError, behaviour, map_file};
 use fieldrig_proto::device::{Access, Origin, PointDefinition, PointError, PointKind, PointStore, RuleSet};
@@ -52,7 +53,7 @@ impl Model {
     /// The first thing that is wrong with it, with its place.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Model, BenchFileError> {
         let mut tree = tree::read_whole(path, environment)?;
-        take_maps(&mut tree, path, environment)?;
+        take_files(&mut tree, path, environment)?;
         Model::read(tree)
     }
 
@@ -71,7 +72,7 @@ impl Model {
             .map_err(|problem| tree::whole_file(path)(problem.message).maybe_hint(problem.hint))?;
         let LoadedModel { definition, make } = loaded;
         let mut tree = Node::from_value(&Place::file(&path.display().to_string().into()), &definition);
-        take_maps(&mut tree, path, &|_| None)?;
+        take_files(&mut tree, path, &|_| None)?;
         let mut file = Section::of(&tree, format!("the definition of `{class}`"))?;
         let (name, points) = header(&mut file)?;
         file.finish(&keys::CODE_MODEL)?;
@@ -202,19 +203,20 @@ fn header(file: &mut Section<'_>) -> Outcome<(String, Vec<PointDefinition>)> {
     Ok((name, points))
 }
 
-/// Puts the content of a map file, named beside the model file, where a face names it; the points that the model does
-/// not declare are declared by the map.
-fn take_maps(tree: &mut Node, path: &Path, environment: Environment<'_>) -> Outcome<()> {
+/// Puts the content of map files and recordings, named beside the model file, where a face names them; the points that the
+/// model does not declare are declared by the map.
+fn take_files(tree: &mut Node, path: &Path, environment: Environment<'_>) -> Outcome<()> {
     let Data::Table(entries) = &mut tree.data else { return Ok(()) };
     let mut found = Vec::new();
     let faces = entries.iter_mut().find(|entry| entry.key == "face");
     let Some(Data::Table(faces)) = faces.map(|entry| &mut entry.node.data) else { return Ok(()) };
+    let folder = path.parent().unwrap_or(Path::new("."));
     for face in faces {
+        take_series(&mut face.node, folder)?;
         let Data::Table(keys) = &mut face.node.data else { continue };
         let Some(map) = keys.iter_mut().find(|entry| entry.key == "map") else { continue };
         let Data::Text(name) = &map.node.data else { continue };
-        let file = path.parent().unwrap_or(Path::new(".")).join(name);
-        let mut content = map_file::read(&file, environment)?;
+        let mut content = map_file::read(&folder.join(name), environment)?;
         let Data::Table(sections) = &mut content.data else { continue };
         let points = sections.iter().position(|entry| entry.key == "points").map(|index| sections.remove(index).node);
         map.node = points.ok_or_else(|| content.place.error("there is no [points.NAME] in this map file"))?;

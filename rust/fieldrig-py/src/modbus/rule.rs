@@ -1,8 +1,10 @@
 //! Rules of emulated Modbus servers: `Device.rule(..)`, `Device.rules`.
 
+use crate::bench::file_error;
 use crate::device::{self, Emulated};
 use crate::error::{Kind, error, hinted};
 use crate::value::from_python;
+use fieldrig_engine::bench::load_series;
 use fieldrig_proto::modbus::server::{RuleState, ServerFace};
 use fieldrig_proto::record::Value;
 use pyo3::prelude::*;
@@ -105,6 +107,7 @@ pub(crate) fn add(py: Python<'_>, site: Site, face: &str, keys: Option<&Bound<'_
             }
         }
     }
+    load_series(&mut rule).map_err(|problem| file_error(py, &problem))?;
     let added = with_face(py, site.emulated(), face, |face| face.add_rule("rule", &rule))?;
     let name = added.map_err(|problem| {
         let key = problem.key.strip_prefix("rule.").unwrap_or(&problem.key);
@@ -143,14 +146,20 @@ pub(crate) fn reset(py: Python<'_>, emulated: &Emulated) -> PyResult<()> {
     emulated.handle.with(py, reset).map(|_| ())
 }
 
-fn with_face<R: Send>(
+/// Works on a Modbus face.
+///
+/// # Errors
+/// `UsageError`: the face is no Modbus server; the engine's.
+pub(crate) fn with_face<R: Send>(
     py: Python<'_>,
     emulated: &Emulated,
     name: &str,
     act: impl FnOnce(&mut ServerFace) -> R + Send,
 ) -> PyResult<R> {
     let (done, _) = emulated.handle.with(py, |device, _| device.face_as::<ServerFace>(name).map(act))?;
-    done.ok_or_else(|| error(py, Kind::Usage, format!("`{name}` is no Modbus server of the device: it has no rules")))
+    done.ok_or_else(|| {
+        error(py, Kind::Usage, format!("`{name}` is no Modbus server of the device: it has no rules and no handler"))
+    })
 }
 
 fn gone(py: Python<'_>, name: &str) -> PyErr {

@@ -90,7 +90,7 @@ pub(in crate::modbus::server) const GENERATOR: &[BenchKey] = &[
     key("noise", "[low, high], anything between; takes `every`"),
     key("gaussian", "[mean, deviation]; takes `every`"),
     key("steps", "a list of values, one after the other; takes `every`, `repeat`"),
-    key("series", "rows of time and value; takes `interpolate`, `repeat`"),
+    key("series", "rows of time and value, or a CSV file with these; takes `interpolate`, `repeat`"),
     key("over", "how long the ramp takes"),
     key("period", "of the sine"),
     key("phase", "of the sine, in turns: 0.25 begins at the top"),

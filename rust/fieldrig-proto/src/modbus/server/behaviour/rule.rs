@@ -113,8 +113,26 @@ fn mixed(seed: u64, name: &str) -> u64 {
 fn what_is_written(rule: &Value) -> String {
     let Value::Table(entries) = rule else { return String::new() };
     let says = entries.iter().filter(|(key, _)| !NOT_WHAT.contains(&key.as_str()));
-    let says: Vec<String> = says.map(|(key, value)| format!("{key} = {value}")).collect();
+    let says: Vec<String> = says.map(|(key, value)| format!("{key} = {}", shortened(value))).collect();
     says.join(", ")
+}
+
+/// A value as text; of a long list the first items, and how many more there are.
+fn shortened(value: &Value) -> String {
+    const SHOWN: usize = 16;
+    let joined = |values: &[Value]| values.iter().map(shortened).collect::<Vec<_>>().join(", ");
+    match value {
+        Value::List(values) if values.len() > SHOWN => {
+            format!("[{}, and {} more]", joined(&values[..SHOWN]), values.len() - SHOWN)
+        }
+        Value::List(values) => format!("[{}]", joined(values)),
+        Value::Table(entries) => {
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{key} = {}", shortened(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn read_source(table: &Table<'_>, when: &When, bank: &Bank) -> Outcome<Option<Source>> {
