@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -14,6 +15,7 @@ from .power import Action, Power
 
 if TYPE_CHECKING:
     from .bench import Bench
+    from .handling import Reply
     from .life.identity import Identity
     from .life.lost import Down
     from .modbus import Client
@@ -40,6 +42,7 @@ class Dut:
         self._native = native
         self._links: dict[str, Any] = {}
         self._habits: set[tuple[str, str]] = set()
+        self._handled: set[str] = set()
         self.down_links: dict[str, Down] = {}
         """Links that are not used any more in this run, and since which test."""
 
@@ -247,15 +250,39 @@ class Dut:
             raise UsageError(f"{self.name}.rules(): only an emulated device has rules; this one is real")
         return self.emulated.rules(self._face(link))
 
+    def handle(self, link: str, handler: Callable[[_core.modbus.Request], Reply] | None, /) -> None:
+        """Has a function answer the requests to an emulated Modbus server until the test ends; a stimulus::
+
+            meter.handle("modbus", lambda request: modbus.Refuse(4) if request.address == 7 else None)
+
+        Args:
+            link: the link (the face of the model).
+            handler: takes a request and gives a reply, as that of `modbus.Device`; None: the device answers again.
+
+        Raises:
+            UsageError: the device is not emulated; the link is no Modbus server; the handler cannot be called.
+        """
+        if self.emulated is None:
+            raise UsageError(f"{self.name}.handle(): only an emulated device has handlers; this one is real")
+        at = self.timeline.approach() or self._bench.rig.now()
+        face = self._face(link)
+        self.emulated.handle(face, handler)
+        self._handled.add(face)
+        self.timeline.stimulus(at)
+        name = None if handler is None else getattr(handler, "__qualname__", type(handler).__qualname__)
+        self._bench.rig.log("handler", device=self.name, link=link, handler=str(name))
+
     def restart(self) -> None:
-        """A new test begins: its habits are those of the standard again, its rules those of its model and
-        begin anew, its points go back if the bench file says so.
+        """A new test begins: its habits are those of the standard again, it has no handlers, its rules are those of
+        its model and begin anew, its points go back if the bench file says so.
 
         The bench lets the cursors start anew once all devices are put back.
         """
         if self.emulated is not None:
             for face, name in self._habits:
                 self.emulated.habit(face, name, "default")
+            for face in self._handled:
+                self.emulated.handle(face, None)
             self.emulated.reset_rules()
             if "points" in self._native.reset:
                 self.emulated.reset_points()
@@ -263,6 +290,7 @@ class Dut:
             if isinstance(end, WireObserver):
                 end.restart()
         self._habits.clear()
+        self._handled.clear()
         self.used = False
 
     def _face(self, link: str) -> str:

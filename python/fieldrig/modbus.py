@@ -32,6 +32,7 @@ from fieldrig._core.modbus import (
     Monitor,
     Observation,
     Reading,
+    Request,
     Rule,
     adu_rtu,
     adu_tcp,
@@ -41,10 +42,12 @@ from fieldrig._core.modbus import (
     dissect_rtu,
     dissect_tcp,
 )
+from fieldrig.handling import NO_ANSWER, Refuse, Reply
 
 __all__ = [
     "GATEWAY_HABITS",
     "HABITS",
+    "NO_ANSWER",
     "Answer",
     "Answers",
     "Attempt",
@@ -55,6 +58,9 @@ __all__ = [
     "Monitor",
     "Observation",
     "Reading",
+    "Refuse",
+    "Reply",
+    "Request",
     "Rule",
     "adu_rtu",
     "adu_tcp",

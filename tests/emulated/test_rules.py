@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fieldrig import Rig, modbus
-from fieldrig.errors import ExceptionAnswer, UsageError
+from fieldrig.errors import BenchFileError, ExceptionAnswer, UsageError
 
 FAILS = {"name": "a", "exception": 4, "on": False}
 SLOW = {"name": "slow", "delay": "40ms"}
@@ -64,3 +64,93 @@ def test_each_application_is_in_the_run_log(tmp_path: Path) -> None:
     fields = told["fields"]
     assert (fields["rule"], fields["count"], fields["what"]) == ("slow", 1, 'delay = "40ms"')
     assert fields["request"] == "03 00 00 00 01"
+
+
+def test_a_recording_is_replayed_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recording.csv").write_text("time,value\n0,10\n1.5,20\n2500ms,30\n")
+    monkeypatch.chdir(tmp_path)
+    with Rig(clock="virtual") as rig:
+        values = {"series": "recording.csv"}
+        lines = {
+            "when": {"table": "holding", "address": 1},
+            "value": {"series": str(tmp_path / "recording.csv"), "interpolate": True},
+        }
+        with (
+            modbus.Device(
+                "memory-listen://meter",
+                holding={0: [0, 0]},
+                rules=[{"when": {"table": "holding", "address": 0}, "value": values}],
+                rig=rig,
+            ) as device,
+            modbus.Client(device.url, rig=rig) as client,
+        ):
+            device.rule(**lines)
+            seen = []
+            for _ in range(7):
+                seen.append(client.read_holding(0, 2).values)
+                rig.sleep("500ms")
+        assert [first for first, _ in seen] == [10, 10, 10, 20, 20, 30, 30]
+        assert [second for _, second in seen] == [10, 13, 17, 20, 25, 30, 30]
+
+
+def test_a_recording_stands_beside_the_model_file(tmp_path: Path) -> None:
+    from fieldrig import _core
+
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "load.csv").write_text("0;7\n60;8\n")
+    model = """
+        [model]
+        name = "meter"
+        [face.modbus]
+        holding = [0]
+        [[face.modbus.rule]]
+        when = { address = 0, table = "holding" }
+        value = { series = "load.csv" }
+    """
+    (tmp_path / "models" / "meter.toml").write_text(model)
+    (tmp_path / "bench.toml").write_text(
+        """
+        [bench]
+        name = "b"
+        [link.modbus]
+        protocol = "modbus-tcp"
+        [dut.meter]
+        model = "models/meter.toml"
+        links = { modbus = "devices" }
+        """
+    )
+    _core.bench.load(str(tmp_path / "bench.toml"), [])
+    (tmp_path / "models" / "load.csv").write_text("0;7\n60;8;9\n")
+    with pytest.raises(BenchFileError, match=r"load\.csv:2:6: the row has 3 cells"):
+        _core.bench.load(str(tmp_path / "bench.toml"), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "rec.csv: there is no such file"),
+        ("time,value\n0,1\n0,2\n", "rec.csv:3:1: the times must go up: `0` does not come after `0`"),
+        ("0,high\n", "rec.csv:1:3: `high` is not a number"),
+    ],
+)
+def test_a_wrong_recording_is_told_with_its_place(
+    text: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "rec.csv").write_text(text)
+    rule = {"when": {"table": "holding", "address": 0}, "value": {"series": "rec.csv"}}
+    with pytest.raises(BenchFileError) as caught:
+        modbus.Device(holding={0: [0]}, rules=[rule])
+    assert told in str(caught.value)
+    with modbus.Device(holding={0: [0]}) as device, pytest.raises(BenchFileError, match="rec.csv"):
+        device.rule(**rule)
+
+
+def test_a_long_recording_does_not_fill_the_run_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rec.csv").write_text("".join(f"{second},{second % 100}\n" for second in range(20_000)))
+    rule = {"when": {"table": "holding", "address": 0}, "value": {"series": "rec.csv"}}
+    with modbus.Device(holding={0: [0]}, rules=[rule]) as device:
+        [what] = [rule.what for rule in device.rules.values()]
+    assert what.endswith("and 19984 more] }") and len(what) < 500

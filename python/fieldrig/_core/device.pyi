@@ -1,10 +1,11 @@
 """Emulated devices."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, final
 
 from fieldrig._core import HasInstant, Span, Stamp
-from fieldrig._core.modbus import Rule
+from fieldrig._core.modbus import Request, Rule
+from fieldrig.handling import Reply
 
 __all__ = ["Change", "Device", "Turn"]
 
@@ -54,6 +55,11 @@ class Device:
         """
     def rules(self, face: str, /) -> dict[str, Rule]:
         """The rules of a Modbus face by name, in order. Raises `UsageError` for another face."""
+    def handle(self, face: str, function: Callable[[Request], Reply] | None, /) -> None:
+        """Has a function answer the requests to a Modbus face, as `handler` of `modbus.Device`; None: the device again.
+
+        Raises `UsageError`: the face is no Modbus server; the function cannot be called.
+        """
     def reset_rules(self) -> None:
         """Puts the rules of every Modbus face back to those of the model, switched as there; they begin anew."""
     @property

@@ -1,7 +1,7 @@
 """Modbus: client, emulated device, monitor, ADUs as bytes."""
 
 import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Protocol, Self, final, type_check_only
 
 from fieldrig._core import Dissection, HasInstant, Rig, Span, Stamp
 from fieldrig._core.device import Change
+from fieldrig.handling import Reply
 
 __all__ = [
     "GATEWAY_HABITS",
@@ -23,6 +24,7 @@ __all__ = [
     "Monitor",
     "Observation",
     "Reading",
+    "Request",
     "Rule",
     "adu_rtu",
     "adu_tcp",
@@ -454,6 +456,46 @@ class Client:
     ) -> None: ...
 
 @final
+class Request:
+    """A request that the handler of an emulated device is asked about."""
+
+    @property
+    def function(self) -> int: ...
+    @property
+    def table(self) -> str | None:
+        """`"holding"`, `"input"`, `"coils"` or `"discrete"`; None for functions that are about none of these."""
+    @property
+    def address(self) -> int | None:
+        """The first address that is read, or else written; None if it touches no table."""
+    @property
+    def count(self) -> int | None:
+        """How many are read, or written, from there."""
+    @property
+    def write_address(self) -> int | None:
+        """The first address that is written; beside `address` only in function 23."""
+    @property
+    def values(self) -> tuple[int, ...] | tuple[bool, ...]:
+        """What is to be written: registers, or bits as bools; of function 22 the AND and the OR mask. Else empty."""
+    @property
+    def unit(self) -> int:
+        """The unit id it is for; 0 is a broadcast on a line."""
+    @property
+    def transaction(self) -> int | None:
+        """The transaction id; None on a line and inside `rtu+tcp`."""
+    @property
+    def connection(self) -> int:
+        """The number of its connection since power-on, from 1."""
+    @property
+    def broadcast(self) -> bool:
+        """Nobody answers it."""
+    @property
+    def pdu(self) -> bytes:
+        """Function code and data, as they came."""
+    @property
+    def at(self) -> Stamp:
+        """When the device took it up, on the clock of its rig."""
+
+@final
 class Rule:
     """A rule of an emulated Modbus server. Every method raises `UsageError` once it was removed."""
 
@@ -507,11 +549,14 @@ class Device:
         rules: how it behaves apart from the standard, per request and per address: dicts with the keys of a rule in a
             model file (docs/modbus.md, "Emulated devices that misbehave").
         seed: of the chance and the noise in its rules.
+        handler: a function that is asked about each request before the device does it, and gives None (the device does
+            it), values (of a request that reads), `True` (a request that writes is done), bytes (this PDU),
+            `modbus.Refuse(code)` (also raised) or `modbus.NO_ANSWER`. docs/modbus.md says more.
         rig: the rig to share; without one, the device has its own.
 
     Raises:
         PortError: the address cannot be listened on.
-        UsageError: a malformed URL, table or rule.
+        UsageError: a malformed URL, table or rule; a handler that cannot be called.
     """
 
     def __new__(
@@ -536,6 +581,7 @@ class Device:
         map: Mapping[str, Mapping[str, object]] | str | PathLike[str] | None = None,
         rules: Sequence[Mapping[str, object]] | None = None,
         seed: int | None = None,
+        handler: Callable[[Request], Reply] | None = None,
         rig: Rig | None = None,
     ) -> Device: ...
     @property
@@ -573,7 +619,10 @@ class Device:
     def power_off(self) -> Stamp:
         """Switches it off: connections break, the wire falls silent."""
     def close(self) -> None:
-        """Ends it and closes its port; closing twice is fine."""
+        """Ends it and closes its port; closing twice is fine.
+
+        Raises `BenchError` once it is closed, if its handler broke and nobody was told yet.
+        """
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

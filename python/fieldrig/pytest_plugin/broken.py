@@ -1,9 +1,10 @@
-"""Models that broke: whatever a test says after that, the bench was not what it should have been.
+"""Models and handlers that broke: whatever a test says after that, the bench was not what it should have been.
 
 Rules of this file:
 
-- What a test raises after a model broke may be its consequence: it is the bench's error, and what the test said is a
-  note of that. That holds for an accusation of the device, too: it is the word of a test that looked at a broken bench.
+- What a test raises after a model or handler broke may be its consequence: it is the bench's error, and what the test
+  said is a note of that. That holds for an accusation of the device, too: it is the word of a test that looked at a
+  broken bench.
 - A measurement that failed before any model broke is proven: it stays the verdict, and the bench's error is its note.
   A measurement that fails afterwards is inconclusive when it is taken (``Measure``).
 - A fail of an earlier phase stays what it is.
@@ -11,12 +12,13 @@ Rules of this file:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from fieldrig.errors import LimitExceeded
+from fieldrig.errors import BenchError, LimitExceeded
 
 from .state import MEASURE, bench_of
 
@@ -48,6 +50,15 @@ def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None
     return result
 
 
+def why_before(item: pytest.Item) -> str | None:
+    """What broke so far, in short; None if nothing did. Asking takes nothing away."""
+    opened = bench_of(item.config)
+    model = opened.why_broken() if opened is not None else None
+    handling = sys.modules.get("fieldrig.handling")
+    handler: str | None = handling.why_broken() if handling is not None else None
+    return model or handler
+
+
 def _is_proven(item: pytest.Item) -> bool:
     taken = item.stash.get(MEASURE, None)
     return taken is not None and taken.proven
@@ -55,4 +66,9 @@ def _is_proven(item: pytest.Item) -> bool:
 
 def _problem(item: pytest.Item) -> Exception | None:
     opened = bench_of(item.config)
-    return opened.broken_models() if opened is not None else None
+    model = opened.broken_models() if opened is not None else None
+    handling = sys.modules.get("fieldrig.handling")
+    handler: BenchError | None = handling.take() if handling is not None else None
+    if model is not None and handler is not None:
+        model.add_note(f"  and: {handler.message}")
+    return model or handler

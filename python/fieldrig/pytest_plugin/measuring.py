@@ -8,10 +8,12 @@ end of the whole run neither.
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from . import broken
 from .state import MEASURE, bench_of, case_of
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ def of(item: pytest.Item) -> Measure:
     declared = {str(name): dict(mark.kwargs) for mark in item.iter_markers("measures") for name in mark.args}
     stalled = opened.stalled_since_restart if opened is not None else lambda: 0
     note = opened.note_measurement if opened is not None else lambda measurement: None
-    broken = opened.why_broken if opened is not None else lambda: None
-    made = item.stash[MEASURE] = Measure(stalled, note, declared, broken)
+    made = item.stash[MEASURE] = Measure(stalled, note, declared, partial(broken.why_before, item))
     return made
 
 

@@ -4,6 +4,7 @@ use crate::error::{Kind, error};
 use crate::handle::Handle;
 use crate::life::Shared;
 use crate::modbus::Rule;
+use crate::modbus::handler;
 use crate::modbus::rule::{self, Site};
 use crate::time::{Span, Stamp, instant};
 use crate::value::{from_python, to_python};
@@ -116,6 +117,13 @@ impl Device {
     #[pyo3(signature = (face, /))]
     fn rules<'py>(slf: Py<Self>, py: Python<'py>, face: &str) -> PyResult<Bound<'py, PyDict>> {
         rule::all(py, &Site::Bench(slf), face)
+    }
+    /// Has a function answer the requests to a Modbus face; None: the device does again.
+    #[pyo3(signature = (face, function, /))]
+    fn handle(&self, py: Python<'_>, face: &str, function: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let wrapped = function.map(|function| handler::wrapped(function, &self.name)).transpose()?;
+        let handler = wrapped.as_ref().map(handler::handler).transpose()?;
+        rule::with_face(py, &self.emulated, face, |face| face.set_handler(handler))
     }
     fn reset_rules(&self, py: Python<'_>) -> PyResult<()> {
         rule::reset(py, &self.emulated)

@@ -4,13 +4,14 @@
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
 //! - `rig`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
-//! - `model`, `loader`: models in Python.
+//! - `model`, `loader`: models in Python. `attach`: how threads of ours come to Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
 
 use pyo3::prelude::*;
 
+mod attach;
 mod bench;
 mod device;
 mod dissect;
@@ -60,8 +61,8 @@ mod _core {
 
         #[pymodule_export]
         use crate::modbus::{
-            Answer, Answers, Attempt, Client, ClientRemark, Device, Gateway, Monitor, Observation, Reading, Rule,
-            adu_rtu, adu_tcp, crc16, describe_points, dissect_ascii, dissect_rtu, dissect_tcp,
+            Answer, Answers, Attempt, Client, ClientRemark, Device, Gateway, Monitor, Observation, Reading, Request,
+            Rule, adu_rtu, adu_tcp, crc16, describe_points, dissect_ascii, dissect_rtu, dissect_tcp,
         };
 
         #[pymodule_init]

@@ -5,7 +5,9 @@
 //!   by nobody. [`Alive`] gives it out only in the process that made it and never drops it anywhere else.
 //! - Closing waits for whoever drives a node, and that may be a thread on its way into a model in Python: nothing is
 //!   closed or dropped with the GIL held.
-//! - Every rig is stopped at interpreter exit, before Python goes away; stopping joins all its threads.
+//! - Every rig is stopped at interpreter exit, before Python goes away; stopping joins all its threads. Python code of a
+//!   device that hangs is ended by its watchdog; where that cannot be done (a call of C code), exit goes on without it, and
+//!   nothing of ours is dropped any more: that would wait for it.
 //! - No call is under way without the GIL when Python goes away ([`detached`], [`Call`]): a thread that then wants the GIL
 //!   back is unwound through our frames, which aborts the process.
 //! - A rig is shared by reference: the last object that uses it stops it.
@@ -15,7 +17,7 @@ use fieldrig_engine::{Rig, RigOptions};
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 /// Counts the forks between the first process and this one.
@@ -56,7 +58,7 @@ impl<T: Send> Alive<T> {
 
 impl<T: Send> Drop for Alive<T> {
     fn drop(&mut self) {
-        if self.here() {
+        if self.here() && !GIVEN_UP.load(Ordering::SeqCst) {
             // SAFETY: taken only here, once, and never used again.
             let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
             let mut inner = Some(inner);
@@ -72,6 +74,8 @@ static CALLS: AtomicUsize = AtomicUsize::new(0);
 static EXITING: AtomicBool = AtomicBool::new(false);
 /// Everything is stopped.
 static STOPPED: AtomicBool = AtomicBool::new(false);
+/// Something did not stop in time.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 /// How long interpreter exit waits for calls of other threads. They end within 20 ms; only Python code called from one can
 /// take longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -142,7 +146,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.rig.here() {
+        if self.rig.here() && !GIVEN_UP.load(Ordering::SeqCst) {
             let rig = &self.rig.inner;
             // Stopping joins threads; other Python threads may go on meanwhile.
             if Python::try_attach(|py| detached(py, || rig.stop())).is_none() {
@@ -162,19 +166,47 @@ pub(crate) fn _stop_all(py: Python<'_>) {
         rigs.drain(..).filter_map(|known| known.upgrade()).collect()
     };
     EXITING.store(true, Ordering::SeqCst);
-    py.detach(|| {
-        for shared in &all {
-            if shared.rig.here() {
-                shared.rig.inner.stop();
-            }
-        }
-    });
+    if !all.is_empty() && !stop(py, all) {
+        GIVEN_UP.store(true, Ordering::SeqCst);
+        return;
+    }
     let end = Instant::now() + PATIENCE;
     // Looked at with the GIL held: without it no other thread begins a call.
     while CALLS.load(Ordering::SeqCst) > 0 && Instant::now() < end {
         py.detach(|| std::thread::sleep(Duration::from_millis(1)));
     }
     STOPPED.store(true, Ordering::SeqCst);
+}
+
+/// Stops rigs, on a thread of its own; false if that takes longer than anything that ends takes.
+fn stop(py: Python<'_>, all: Vec<Arc<Shared>>) -> bool {
+    let (tell, told) = mpsc::channel();
+    let work = move || {
+        for shared in all.iter().filter(|shared| shared.rig.here()) {
+            shared.rig.inner.stop();
+        }
+        // Dropped by the one who waits: here nobody is attached. If he has given up, it is not dropped at all.
+        if let Err(mpsc::SendError(all)) = tell.send(all) {
+            std::mem::forget(all);
+        }
+    };
+    let limit = PATIENCE + patience_with_code(py);
+    match std::thread::Builder::new().name("fieldrig-exit".to_owned()).spawn(work) {
+        // What is told is dropped here, attached.
+        Ok(_) => py.detach(move || told.recv_timeout(limit)).is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// How long Python code of a device may run before its watchdog ends it.
+fn patience_with_code(py: Python<'_>) -> Duration {
+    let seconds = || -> PyResult<f64> {
+        let modules = py.import("sys")?.getattr("modules")?;
+        let watchdog = modules.get_item("fieldrig.model.watchdog")?;
+        Ok(watchdog.getattr("PATIENCE")?.extract::<f64>()? * watchdog.getattr("TICK")?.extract::<f64>()?)
+    };
+    // Without a watchdog there was no such code.
+    Duration::from_secs_f64(seconds().unwrap_or_default().clamp(0.0, 60.0) * 1.5)
 }
 
 /// Runs in the child of `os.fork()`.

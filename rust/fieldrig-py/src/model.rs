@@ -21,17 +21,36 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 thread_local! {
-    /// This thread runs a model now.
-    static IN_MODEL: Cell<bool> = const { Cell::new(false) };
+    /// The Python code of a device that this thread runs now.
+    static RUNNING: Cell<Option<Runs>> = const { Cell::new(None) };
     /// How many blocking calls this thread is in.
     static BLOCKING: Cell<usize> = const { Cell::new(0) };
     /// What a signal handler raised while a model ran on this thread.
     static CARRIED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
-/// Whether this thread runs a model: then it cannot wait for anything.
-pub(crate) fn in_model() -> bool {
-    IN_MODEL.get()
+/// Python code that a device calls.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Runs {
+    /// Its model.
+    Model,
+    /// The handler of its requests.
+    Handler,
+}
+
+impl Runs {
+    /// Does something as this.
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        let before = RUNNING.replace(Some(self));
+        let outcome = work();
+        RUNNING.set(before);
+        outcome
+    }
+
+    /// What this thread runs: then it cannot wait for anything.
+    pub(crate) fn here() -> Option<Runs> {
+        RUNNING.get()
+    }
 }
 
 /// A blocking call of this thread: it takes what signal handlers raise in models.
@@ -169,9 +188,7 @@ impl PyModel {
             };
             let open = Open { store: std::mem::take(context.store), said: Said::default() };
             *turn.get().open() = Some(open);
-            IN_MODEL.set(true);
-            let outcome = work(machine.bind(py), &turn);
-            IN_MODEL.set(false);
+            let outcome = Runs::Model.run(|| work(machine.bind(py), &turn));
             if let Some(open) = turn.get().open().take() {
                 give_back(context, open);
             }
@@ -211,10 +228,17 @@ fn give_back(context: &mut ModelContext<'_>, open: Open) {
 /// our own mistake.
 fn refuse<R>(py: Python<'_>, context: &mut ModelContext<'_>, problem: PyErr) -> Option<R> {
     context.fail(problem.to_string());
+    carry(py, problem);
+    None
+}
+
+/// Keeps what a signal handler raised for the blocking call of this thread; gives back anything else.
+pub(crate) fn carry(py: Python<'_>, problem: PyErr) -> Option<PyErr> {
     if BLOCKING.get() > 0 && !problem.is_instance_of::<PyException>(py) {
         CARRIED.set(Some(problem));
+        return None;
     }
-    None
+    Some(problem)
 }
 
 impl Model for PyModel {

@@ -2,7 +2,7 @@
 
 use crate::error::{Kind, Owner, engine_error, error, hinted};
 use crate::life::{detached, exiting};
-use crate::model::{Blocking, in_model};
+use crate::model::{Blocking, Runs};
 use fieldrig_engine::EngineError;
 use pyo3::prelude::*;
 
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 /// engine re-arms the port. So does what they raise in a model that runs on this thread.
 ///
 /// # Errors
-/// `UsageError` in a model; what a signal handler raised; else the engine's error as an exception.
+/// `UsageError` in a model or handler; what a signal handler raised; else the engine's error as an exception.
 pub(crate) fn blocking<T: Send>(
     py: Python<'_>,
     owner: Owner,
@@ -20,9 +20,16 @@ pub(crate) fn blocking<T: Send>(
     if exiting() {
         return Err(error(py, Kind::Stopped, "the interpreter is going away"));
     }
-    if in_model() {
-        let message = "a model cannot wait for the bench it is part of";
-        return Err(hinted(py, Kind::Usage, message, Some("use its links, and await self.sleep")));
+    let (message, hint) = match Runs::here() {
+        None => ("", ""),
+        Some(Runs::Model) => ("a model cannot wait for the bench it is part of", "use its links, and await self.sleep"),
+        Some(Runs::Handler) => (
+            "a handler cannot wait for the device that asks it, nor for anything else of a bench",
+            "keep what it needs in Python; for what the device holds, return None",
+        ),
+    };
+    if !message.is_empty() {
+        return Err(hinted(py, Kind::Usage, message, Some(hint)));
     }
     let blocking = Blocking::begin();
     let mut raised: Option<PyErr> = None;

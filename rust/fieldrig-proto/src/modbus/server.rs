@@ -4,6 +4,7 @@
 //!   ServerFace   connections, framing, units, counters           face, connection, *_side
 //!       |
 //!     answer     serve -> frame -> send, alike on every framing   answer
+//!       |        a handler may do it in the server's place         handler
 //!       |
 //!      Core      function -> value -> address -> execution        execute
 //!       |
@@ -21,6 +22,7 @@ mod execute;
 mod face;
 mod files;
 mod habits;
+mod handler;
 mod identification;
 mod local;
 mod roles;
@@ -36,6 +38,7 @@ pub use behaviour::RuleState;
 pub use face::ServerFace;
 pub use files::{Fifos, Files};
 pub use habits::{AfterMalformed, BeyondMaximum, HABITS, Habit, Habits, OtherUnits, Sample, TransactionIds};
+pub use handler::{Handler, Question, Reply};
 pub use identification::Identification;
 pub use local::Local;
 pub use roles::{Roles, role_of};

@@ -1,7 +1,8 @@
 //! `Device`: an emulated Modbus device with raw tables.
 
 use super::rule::{self, Rule, Site};
-use super::{point, url};
+use super::{handler, point, url};
+use crate::bench::file_error;
 use crate::device::{Change, Emulated};
 use crate::error::{Kind, Owner, error};
 use crate::handle::Handle;
@@ -9,12 +10,14 @@ use crate::place;
 use crate::rig::Rig;
 use crate::time::Stamp;
 use crate::value::from_python;
+use fieldrig_engine::bench::load_series;
 use fieldrig_proto::device::{self, NoModel, PointStore};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::server::{ServerFace, Table};
 use fieldrig_proto::protocol::{Built, Role};
 use fieldrig_proto::record::Value;
 use fieldrig_proto::time;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -28,6 +31,8 @@ const FACE: &str = "modbus";
 pub(crate) struct Device {
     emulated: Emulated,
     url: String,
+    /// What stands between it and the function that answers in its place.
+    handler: Option<Py<PyAny>>,
 }
 
 fn table(py: Python<'_>, name: &str) -> PyResult<Table> {
@@ -49,6 +54,14 @@ impl Device {
     pub(crate) fn emulated(&self) -> &Emulated {
         &self.emulated
     }
+
+    /// Whether its handler has broken and nobody was told yet.
+    fn told_by_handler(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.handler {
+            Some(handler) => handler.bind(py).call_method0("tell").map(|_| ()),
+            None => Ok(()),
+        }
+    }
 }
 
 #[pymethods]
@@ -57,7 +70,7 @@ impl Device {
     #[pyo3(signature = (url = "tcp://127.0.0.1:0", *, unit = Some(1), holding = None, input = None, coils = None,
         discrete = None, functions = None, files = None, fifos = None, identification = None, conformity = None,
         server_id = None, exception_status = None, diagnostic_register = None, units = None, roles = None, map = None,
-        rules = None, seed = None, rig = None))]
+        rules = None, seed = None, handler = None, rig = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -80,6 +93,7 @@ impl Device {
         map: Given<'_, '_>,
         rules: Given<'_, '_>,
         seed: Given<'_, '_>,
+        handler: Given<'_, '_>,
         rig: Option<&Bound<'_, Rig>>,
     ) -> PyResult<Device> {
         let place = url::parse(py, url, rig)?;
@@ -107,6 +121,11 @@ impl Device {
                 settings.push((key.to_owned(), from_python(given)?));
             }
         }
+        for (_, rules) in settings.iter_mut().filter(|(key, _)| key == "rule") {
+            let Value::List(rules) = rules else { continue };
+            let loaded = rules.iter_mut().try_for_each(load_series);
+            loaded.map_err(|problem| file_error(py, &problem))?;
+        }
         let points = map.map_or_else(|| Ok(Vec::new()), |map| point::take_map(map, &mut settings))?;
         let refused = |problem| url::setting_error(py, &problem);
         let constructor = place.protocol.constructor(Role::Device);
@@ -114,14 +133,21 @@ impl Device {
         let Some(Built::Face(face)) = built else {
             return Err(error(py, Kind::Bench, format!("{} has no devices", place.protocol.name)));
         };
+        let handler = handler.map(|function| handler::wrapped(function, url)).transpose()?;
         // A device is found where a client would connect to.
         let port = place.port.listening();
         let shown = port.clone();
         let binding = place::binding(FACE, port, Some(place.protocol), Sender::Server);
-        let device = device::Device::new(FACE, PointStore::new(points), Box::new(NoModel), vec![face]);
+        let mut device = device::Device::new(FACE, PointStore::new(points), Box::new(NoModel), vec![face]);
+        if let (Some(face), Some(wrapped)) = (device.face_as::<ServerFace>(FACE), &handler) {
+            face.set_handler(Some(handler::handler(wrapped)?));
+        }
         let handle = Handle::open(py, rig, url, device, vec![binding], Owner::Bench)?;
         let url = url::reached(place.protocol, &shown, &handle.address(py, FACE)?);
-        let device = Device { emulated: Emulated { handle }, url };
+        if let Some(handler) = &handler {
+            handler.setattr("device", &url)?;
+        }
+        let device = Device { emulated: Emulated { handle }, url, handler: handler.map(Bound::unbind) };
         device.power_on(py)?;
         Ok(device)
     }
@@ -203,20 +229,26 @@ impl Device {
         self.emulated.power_off(py)
     }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.emulated.handle.close(py)
+        self.emulated.handle.close(py)?;
+        self.told_by_handler(py)
     }
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
-    #[pyo3(signature = (_kind, _error, _trace, /))]
+    #[pyo3(signature = (_kind, error, _trace, /))]
     fn __exit__(
         &self,
         py: Python<'_>,
         _kind: Given<'_, '_>,
-        _error: Given<'_, '_>,
+        error: Given<'_, '_>,
         _trace: Given<'_, '_>,
     ) -> PyResult<()> {
-        self.close(py)
+        self.emulated.handle.close(py)?;
+        // Ctrl-C and the like are not replaced by anything.
+        match error.filter(|error| !error.is_none() && !error.is_instance_of::<PyException>()) {
+            Some(_) => Ok(()),
+            None => self.told_by_handler(py),
+        }
     }
     fn __repr__(&self) -> String {
         format!("<modbus.Device {}>", self.url)

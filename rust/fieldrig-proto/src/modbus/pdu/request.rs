@@ -193,6 +193,22 @@ impl Request {
         !matches!(self, Request::Diagnostics { sub: sub_function::FORCE_LISTEN_ONLY, .. })
     }
 
+    /// What it reads of a table: `"coils"`, `"discrete"`, `"holding"` or `"input"`, the first address, how many. `None` if
+    /// it reads none of these.
+    #[must_use]
+    pub fn read(&self) -> Option<(&'static str, u16, u16)> {
+        match self {
+            Request::ReadCoils { address, quantity } => Some(("coils", *address, *quantity)),
+            Request::ReadDiscreteInputs { address, quantity } => Some(("discrete", *address, *quantity)),
+            Request::ReadInputRegisters { address, quantity } => Some(("input", *address, *quantity)),
+            Request::ReadHoldingRegisters { address, quantity }
+            | Request::ReadWriteMultipleRegisters { read_address: address, read_quantity: quantity, .. } => {
+                Some(("holding", *address, *quantity))
+            }
+            _ => None,
+        }
+    }
+
     /// What it writes: `"coils"`, `"holding"` or, by number, `"files"`; the first address, how many. `None` if it writes
     /// nothing or nobody knows.
     #[must_use]

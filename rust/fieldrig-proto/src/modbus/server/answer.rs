@@ -48,12 +48,13 @@ pub(super) enum Service {
 impl ServerFace {
     /// Serves a request and sends what there is to say, at its time. What is done in silence is for all units.
     pub(super) fn answer(&mut self, now: Time, ask: &Ask<'_>, store: &mut PointStore) {
+        self.handling.begin();
         let other = self.others.iter().position(|other| other.unit == ask.unit);
         match other {
             Some(index) => self.answer_as(index, now, ask, store),
             None => self.answer_one(now, ask, store),
         }
-        if ask.service == Service::Silent && other.is_none() {
+        if ask.service == Service::Silent && other.is_none() && !self.handling.taken {
             for index in 0..self.others.len() {
                 self.answer_as(index, now, ask, store);
             }
@@ -112,8 +113,13 @@ impl ServerFace {
                 .encode(out);
             return ask.service == Service::Answer;
         }
-        let mut scene = Scene { store, writer: Writer { now, face: &self.name } };
-        let answered = self.core.execute(ask.pdu, &mut scene, out);
+        let answered = match self.handle_outside(now, ask, out) {
+            Some(answered) => answered,
+            None => {
+                let mut scene = Scene { store, writer: Writer { now, face: &self.name } };
+                self.core.execute(ask.pdu, &mut scene, out)
+            }
+        };
         self.counters.exceptions += u64::from(answered && out.first().is_some_and(|code| code & 0x80 != 0));
         answered && ask.service == Service::Answer
     }

@@ -64,7 +64,7 @@ impl Core {
         !listens_only
     }
 
-    fn refuse(&self, function: u8, code: u8, out: &mut Vec<u8>) {
+    pub(super) fn refuse(&self, function: u8, code: u8, out: &mut Vec<u8>) {
         let bit = if self.habits.exception_without_bit { 0 } else { f::EXCEPTION_BIT };
         out.extend_from_slice(&[function | bit, code]);
         if self.habits.exception_extra_byte {

@@ -10,6 +10,7 @@ use super::connection::{Connection, Malformed};
 use super::diagnostics::Diagnosis;
 use super::execute::Core;
 use super::habits::{BeyondMaximum, Habits};
+use super::handler::Handling;
 use super::roles::{Roles, role_of};
 use super::special::Extras;
 use super::{Bank, Counters, ServerConfig, Transport};
@@ -50,6 +51,7 @@ pub struct ServerFace {
     pub(super) deaf_to_next: bool,
     pub(super) own_transaction: u16,
     pub(super) rules: Rules,
+    pub(super) handling: Handling,
     /// Connections opened since power-on.
     opened: u32,
     /// A rule wants the power to go for so long.
@@ -119,6 +121,7 @@ impl ServerFace {
             deaf_to_next: false,
             own_transaction: 0,
             rules: Rules::default(),
+            handling: Handling::default(),
             opened: 0,
             power_loss: None,
         }

@@ -6,5 +6,6 @@ mod defaults;
 mod diagnostics;
 mod functions;
 mod habits;
+mod handler;
 mod points;
 mod serial;
