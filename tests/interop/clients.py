@@ -13,7 +13,7 @@ from tests import needs
 IN_RUST = ("tokio-modbus", "voltage_modbus")
 DRIVERS = Path(__file__).parent / "drivers"
 CARRIERS = {
-    "pymodbus": ("tcp", "rtu", "ascii"),
+    "pymodbus": ("tcp", "tls", "rtu", "ascii"),
     "pyModbusTCP": ("tcp",),
     "minimalmodbus": ("rtu", "ascii"),
     "modbus_tk": ("tcp", "rtu"),
@@ -21,14 +21,20 @@ CARRIERS = {
     "libmodbus": ("tcp", "rtu"),
     "tokio-modbus": ("tcp", "rtu"),
     "voltage_modbus": ("tcp", "rtu", "ascii"),
+    "Python ssl": ("tls",),
+    "OpenSSL": ("tls",),
 }
 """Each client by the name under which clients.toml pins its verdicts, and on what it is judged."""
+TLS_ALONE = {"Python ssl": "python", "OpenSSL": "openssl"}
+"""Foreign TLS with a few lines of Modbus in it, judged by the rows about security; the argument of its driver."""
 
 
 def command(name: str, folder: Path) -> str:
     """The command line of a driver; that of libmodbus is compiled in a folder."""
     if name in IN_RUST:
         return shlex.join([str(needs.rust_stacks()), "driver", name])
+    if name in TLS_ALONE:
+        return shlex.join([sys.executable, str(DRIVERS / "tls_driver.py"), TLS_ALONE[name]])
     if name != "libmodbus":
         return shlex.join([sys.executable, str(DRIVERS / f"{name.lower()}_driver.py")])
     header = needs.header("modbus/modbus.h", "libmodbus-dev")

@@ -27,7 +27,7 @@ AT_A_TIME = 5
 MISSED = ("fail", "advice")
 LINES = ("rtu", "ascii")
 NOT_DECIDED_ON_A_PTY = ("CLI-28", "CLI-30")
-NAIVE = ("tcp", *LINES)
+NAIVE = ("tcp", "tls", *LINES)
 
 Results = dict[str, Future[dict[str, Row]]]
 
@@ -99,6 +99,11 @@ def test_our_client_goes_on_behind_the_last_transaction_id(matrix: Results) -> N
     assert judged["CLI-36"].verdict == "pass", shown(judged, {"CLI-36"})
 
 
+def test_saboteurs_inside_tls_are_judged_by_all_rows_about_security() -> None:
+    security = {name for name in requirements() if name.startswith(saboteurs.SECURITY)}
+    assert {name for name, each in SABOTEURS.items() if each.carrier == "tls"} == security
+
+
 def test_every_row_is_tested_with_a_saboteur_or_says_why_not() -> None:
     tested = rows.tests("fieldrig.suites.modbus_client")
     for name, requirement in requirements().items():
@@ -109,7 +114,3 @@ def test_every_row_is_tested_with_a_saboteur_or_says_why_not() -> None:
         else:
             assert name not in tested and requirement.reason, f"{name} is not judged and does not say why"
     assert set(tested) | set(SABOTEURS) <= set(requirements())
-
-
-def test_ids_count_up_without_a_gap() -> None:
-    assert list(requirements()) == [f"CLI-{number:02}" for number in range(1, 37)]

@@ -38,8 +38,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     client.add_argument(
         "--driver", required=True, metavar="COMMAND", help='drives the client: "python driver.py {url}"'
     )
-    client.add_argument("--carrier", default="tcp", metavar="NAME", help="tcp, rtu or ascii (default: tcp)")
-    client.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where our server listens (TCP)")
+    client.add_argument("--carrier", default="tcp", metavar="NAME", help="tcp, tls, rtu or ascii (default: tcp)")
+    client.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where our server listens")
     client.add_argument("--timeout", default="500ms", metavar="TIME", help="what the client is told to wait (500ms)")
     for suite in (server, client):
         suite.add_argument("--caps", type=Path, metavar="FILE", help="what the maker declares, a TOML file")

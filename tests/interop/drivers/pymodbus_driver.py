@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import Any
 
 from pymodbus import FramerType, ModbusException
-from pymodbus.client import ModbusSerialClient, ModbusTcpClient
+from pymodbus.client import ModbusSerialClient, ModbusTcpClient, ModbusTlsClient
 from pymodbus.exceptions import ConnectionException, ModbusIOException, ParameterException
 from serving import Driver, Failure, address, line, serve
 
@@ -25,9 +26,19 @@ class Pymodbus(Driver):
         retries: int,
         echo: bool = False,
         first_transaction: int = 0,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
         **_: Any,
     ) -> dict[str, Any]:
-        if url.startswith("tcp:"):
+        if url.startswith("tls:"):
+            host, port = address(url)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False  # this client has no way to say which name the server must have
+            context.load_verify_locations(ca)
+            context.load_cert_chain(cert, key)
+            self._client = ModbusTlsClient(host, port=port, sslctx=context, timeout=timeout, retries=retries)
+        elif url.startswith("tcp:"):
             host, port = address(url)
             self._client = ModbusTcpClient(host, port=port, timeout=timeout, retries=retries)
         else:

@@ -18,6 +18,8 @@ from .frames import Request
 from .station import Reply, Script, Station
 
 UNIT = 1
+MOST_FAILURES = 3
+"""A driver that fails in so many plain reads in a row is not started again."""
 LONGEST_WAIT = 15
 """A call may take so many time-outs: whoever cannot tell late answers from prompt ones waits until none can come."""
 
@@ -85,7 +87,12 @@ class Client:
         self._opened = False
         self.failure = ""
         """What became of the latest plain read, if it did not give the right values."""
+        self._broken = 0
+        """How many plain reads in a row the driver has failed in."""
         self._timeout = timing.timeout
+        self._requests_before = 0
+        self.sent_before = 0
+        """How many pieces we had sent when the latest call began."""
         self.begin()
 
     @property
@@ -151,12 +158,15 @@ class Client:
 
     def health(self) -> Health:
         """Opens the client anew and reads: does it get the right values?"""
+        if self._broken >= MOST_FAILURES:
+            return "unreachable"
         log, self.exchanges = self.exchanges, []
         notes, self.notes = self.notes, []
         self.failure = ""
         try:
             self.open()
             outcome = self.read(right)
+            self._broken = 0
             if outcome.values == memory.registers(3, 0, 2):
                 return "answers"
             self.failure = outcome.says()
@@ -165,6 +175,7 @@ class Client:
             self.failure = str(absent)
             return "silent"
         except DriverFailure as failure:
+            self._broken += 1
             self.failure = str(failure)
             return "unreachable"
         finally:
@@ -183,9 +194,34 @@ class Client:
             Inapplicable: the driver says that the client cannot be set so.
             DriverFailure: it cannot be opened.
         """
+        outcome = self._opening(settings)
+        if outcome.error == "unsupported" and settings:
+            raise Inapplicable(f"the client cannot be opened with {', '.join(settings)}: {outcome.text}".rstrip(": "))
+        if outcome.error is not None:
+            raise DriverFailure(f"the driver could not open the client: {outcome.says()}")
+        return outcome
+
+    def attempt(self, script: Script = right, **settings: Any) -> Outcome:
+        """Opens the client and reads, where it may have to refuse: that it could not be opened is an outcome, too.
+
+        Raises:
+            Inapplicable: the driver says that the client cannot be set so.
+            DriverFailure: the driver died or talks nonsense.
+        """
+        self._requests_before = self.sent_before = 0
+        outcome = self._opening(settings)
+        if outcome.error == "unsupported":
+            raise Inapplicable(f"the client cannot be opened so: {outcome.text}".rstrip(": "))
+        if outcome.error is not None:
+            self.exchanges.append(Exchange(0, "note", outcome.ended, text=f"open: {outcome.says()}"))
+            return outcome
+        return self.read(script)
+
+    def _opening(self, settings: dict[str, Any]) -> Outcome:
+        """What the driver says when it is to open the client; `settings` keeps what only it understands."""
         if self._opened:
             self.end()
-        self.station.renew(self.exchanges, settings.pop("line", None))
+        self.station.renew(self.exchanges, settings.pop("line", None), settings.pop("stance", None))
         request = {
             "call": "open",
             "url": self.station.url,
@@ -200,14 +236,13 @@ class Client:
         except Hung as hung:
             self._discard()
             raise DriverFailure(str(hung)) from None
-        if outcome.error == "unsupported" and settings:
-            raise Inapplicable(f"the client cannot be opened with {', '.join(settings)}: {outcome.text}".rstrip(": "))
-        if outcome.error is not None:
-            raise DriverFailure(f"the driver could not open the client: {outcome.says()}")
-        self._opened = True
-        self._timeout = float(request["timeout"])
-        self.facts = dict(outcome.facts or {})
-        self.name = str(self.facts.get("name") or self.name)
+        finally:
+            self.station.look()
+        if outcome.error is None:
+            self._opened = True
+            self._timeout = float(request["timeout"])
+            self.facts = dict(outcome.facts or {})
+            self.name = str(self.facts.get("name") or self.name)
         return outcome
 
     def call(self, call: str, script: Script | None = right, **arguments: Any) -> Outcome:
@@ -228,7 +263,11 @@ class Client:
         try:
             outcome = self._ask({"call": call, "unit": UNIT, **arguments}, patience)
         except Hung as hung:
+            self.station.look()
+            sent = bool(self.requests)
             self._discard()
+            if not sent:
+                raise DriverFailure(f"{hung}, and nothing was sent: it, or the client, is stuck") from None
             raise Absent(str(hung)) from None
         finally:
             self.station.look()

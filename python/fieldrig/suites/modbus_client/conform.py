@@ -13,7 +13,7 @@ from fieldrig.suites.common.conform import Told, run_rows, say_coverage
 from . import report
 from .capabilities import Capabilities, load
 from .client import Client, Timing
-from .outcome import CARRIERS, requirements, sections
+from .outcome import FOREIGN, requirements, sections
 from .plugin import Conformance
 from .run import program, station
 
@@ -28,9 +28,9 @@ class Options:
     driver: str
     """The command line of the driver; `{url}` in it is the address of our server."""
     carrier: str = "tcp"
-    """tcp, rtu or ascii."""
+    """tcp, tls, rtu or ascii."""
     listen: str = "127.0.0.1:0"
-    """Where our server listens (TCP); port 0 is a free one."""
+    """Where our server listens (TCP, TLS); port 0 is a free one."""
     caps: Path | None = None
     """Capabilities file."""
     timeout: str = "500ms"
@@ -60,7 +60,7 @@ def run(options: Options, display: Display) -> int:
     folder = None if options.out is None else str(options.out)
     with (
         Rig(folder=folder, name="conform", trace="counts") as rig,
-        _station(options.carrier, host, port) as server,
+        _station(options.carrier, host, port, caps) as server,
     ):
         began = rig.now()
         start = program(options.driver, server)
@@ -81,9 +81,9 @@ def run(options: Options, display: Display) -> int:
 
 
 @contextlib.contextmanager
-def _station(carrier: str, host: str, port: int):  # type: ignore[no-untyped-def]
+def _station(carrier: str, host: str, port: int, caps: Capabilities):  # type: ignore[no-untyped-def]
     try:
-        opened = station(carrier, host, port)
+        opened = station(carrier, host, port, caps)
         with opened as server:
             yield server
     except OSError as error:
@@ -93,8 +93,8 @@ def _station(carrier: str, host: str, port: int):  # type: ignore[no-untyped-def
 def _checked(options: Options) -> tuple[str, int, Capabilities, Timing]:
     from fieldrig import duration
 
-    if options.carrier not in CARRIERS[:3]:
-        raise UsageError(f"--carrier is {options.carrier!r}; it is {', '.join(CARRIERS[:3])}")
+    if options.carrier not in FOREIGN:
+        raise UsageError(f"--carrier is {options.carrier!r}; it is {', '.join(FOREIGN)}")
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise UsageError(f"--listen is {options.listen!r}; it is HOST:PORT", hint="for example 127.0.0.1:5020")

@@ -5,6 +5,8 @@ to its standard output, one a line. README.md lists the calls and the outcomes. 
 
 - What a driver does wrong is never the client's fault: `DriverFailure` says that it died, or talks nonsense.
 - A call that does not end in time is `Hung`: the client, or its driver, is stuck. The driver is not used any further.
+- An outcome belongs to the request before it. Who says something unasked is not listened to any more: what it says next
+  could be held against the wrong call.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from fieldrig.errors import UsageError
 
 ERRORS = ("exception", "timeout", "malformed", "lost", "refused", "unsupported", "other")
 """What a driver can say instead of a value."""
+
+LONGEST_LINE = 1 << 20
+"""An outcome is no longer than this (bytes)."""
 
 DriverObject = Callable[[dict[str, Any]], Mapping[str, Any]]
 """A driver in Python: takes a request, gives an outcome."""
@@ -166,14 +171,15 @@ class ProgramDriver:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 bufsize=1,
                 start_new_session=True,
             )
         except OSError as error:
             raise DriverFailure(f"the driver cannot be started: {error}") from None
         self._name = os.path.basename(words[0])
-        self._lines: queue.Queue[tuple[float, str | None]] = queue.Queue()
+        self._lines: queue.Queue[tuple[float, str | None]] = queue.Queue(100)
         self._complaints: deque[str] = deque(maxlen=5)
         self._readers = [
             threading.Thread(target=self._read, name="outcomes of the driver", daemon=True),
@@ -184,6 +190,7 @@ class ProgramDriver:
 
     def ask(self, request: dict[str, Any], within: float) -> Outcome:
         assert self._process.stdin is not None
+        self._must_be_silent()
         began = time.monotonic()
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -201,6 +208,14 @@ class ProgramDriver:
             raise DriverFailure(f"the driver said {_shown(line)}, which is no JSON") from None
         return parse(said, began, ended)
 
+    def _must_be_silent(self) -> None:
+        """Raises `DriverFailure` if the driver said more than it was asked for."""
+        with contextlib.suppress(queue.Empty):
+            _, line = self._lines.get_nowait()
+            if line is not None:
+                raise DriverFailure(f"the driver said {_shown(line)} without being asked")
+            raise DriverFailure(self._death())
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
@@ -211,6 +226,9 @@ class ProgramDriver:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        with contextlib.suppress(queue.Empty):  # whoever says more than anybody reads is not kept from ending
+            while self._lines.get(timeout=1.0)[1] is not None:
+                pass
         for reader in self._readers:
             reader.join(1.0)
         for stream in (self._process.stdout, self._process.stderr):
@@ -220,7 +238,7 @@ class ProgramDriver:
     def _read(self) -> None:
         assert self._process.stdout is not None
         with contextlib.suppress(ValueError):
-            for line in self._process.stdout:
+            while line := self._process.stdout.readline(LONGEST_LINE):
                 if line.strip():
                     self._lines.put((time.monotonic(), line.strip()))
         self._lines.put((time.monotonic(), None))

@@ -51,7 +51,7 @@ class WireStation(Station):
     def play(self, script: Script) -> None:
         """The device answers as it does."""
 
-    def renew(self, log: list[Exchange], line: str | None = None) -> None:
+    def renew(self, log: list[Exchange], line: str | None = None, stance: object = None) -> None:
         self._shut()
         self._forget()
         self._log = log

@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import socket
+import ssl
 import struct
 import termios
 import threading
@@ -18,6 +19,8 @@ import tty
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from .naive_tls import Security
 
 READS = {"read_coils": 1, "read_discrete_inputs": 2, "read_holding": 3, "read_input": 4}
 MOST = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
@@ -110,12 +113,16 @@ class NaiveClient:
         retries: int = 0,
         echo: bool = False,
         first_transaction: int = 1,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
         **_: Any,
     ) -> None:
         parts = urlsplit(url)
         self._faults = faults
         self._url = parts
-        self.serial = parts.scheme != "tcp"
+        self.serial = parts.scheme not in ("tcp", "tls")
+        self._security = Security(faults, ca, cert, key) if parts.scheme == "tls" else None
         self._ascii = parts.scheme == "ascii"
         self._timeout = timeout * (1.4 if "slow time-out" in faults else 1.0)
         self._echo = echo and "echo stays" not in faults
@@ -137,7 +144,9 @@ class NaiveClient:
         if self._file is not None:
             return
         try:
-            if not self.serial:
+            if self._security is not None:
+                self._file = self._security.connect(self._url)
+            elif not self.serial:
                 connection = socket.create_connection((str(self._url.hostname), int(self._url.port or 502)), 2.0)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._file = connection
@@ -169,17 +178,31 @@ class NaiveClient:
     def _read(self, deadline: float) -> bytes:
         """What came; nothing if the time is up."""
         assert self._file is not None
-        ready, _, _ = select.select([self._file], [], [], max(deadline - time.monotonic(), 0.0))
-        if not ready:
+        if not self._ready(deadline - time.monotonic()):
             return b""
         try:
-            data = self._file.recv(4096) if isinstance(self._file, socket.socket) else os.read(self._file, 4096)
-        except OSError:
+            if isinstance(self._file, socket.socket):
+                self._file.settimeout(max(deadline - time.monotonic(), 0.001))  # not all that comes holds data
+                data = self._file.recv(4096)
+            else:
+                data = os.read(self._file, 4096)
+        except TimeoutError:
+            return b""
+        except OSError as error:
+            if isinstance(error, ssl.SSLError) and self._security is not None:
+                self._security.failed()
             data = b""
         if not data:
             self.close()
             raise Failure("timeout" if "lost as time-out" in self._faults else "lost", "the connection was closed")
         return data
+
+    def _ready(self, within: float) -> bool:
+        """Something has come, or comes in time."""
+        if isinstance(self._file, ssl.SSLSocket) and self._file.pending():
+            return True
+        assert self._file is not None
+        return bool(select.select([self._file], [], [], max(within, 0.0))[0])
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
@@ -263,7 +286,7 @@ class NaiveClient:
 
     def _drain(self) -> None:
         self._buffer = b""
-        while self._file is not None and select.select([self._file], [], [], 0)[0]:
+        while self._file is not None and self._ready(0):
             try:
                 self._read(0)
             except Failure:

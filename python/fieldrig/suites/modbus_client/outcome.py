@@ -10,8 +10,10 @@ from typing import Any
 
 from fieldrig.suites.common.outcome import Requirement, requirements_of, sections_of
 
-CARRIERS = ("tcp", "rtu", "ascii", "wire")
+CARRIERS = ("tcp", "tls", "rtu", "ascii", "wire")
 """What a client can be judged on."""
+FOREIGN = CARRIERS[:-1]
+"""What clients can be judged on that are not fieldrig's own."""
 
 
 @functools.cache

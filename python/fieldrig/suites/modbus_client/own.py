@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from fieldrig.errors import (
     ConnectionLost,
@@ -23,6 +24,7 @@ from fieldrig.errors import (
     PortLost,
     ProtocolError,
     Unanswered,
+    Untrusted,
     UsageError,
 )
 
@@ -37,6 +39,7 @@ KINDS: tuple[tuple[type[FieldrigError], str], ...] = (
     (ConnectionLost, "lost"),
     (PortLost, "lost"),
     (PortError, "refused"),
+    (Untrusted, "refused"),
     (UsageError, "refused"),
     (InconclusiveError, "malformed"),  # something came that is no answer, on a line that was never seen to work
 )
@@ -74,6 +77,9 @@ class OwnDriver:
         from fieldrig.modbus import Client
 
         settings.pop("retries")  # there are none unless one asks for them
+        files: dict[str, str] = {name: settings.pop(name) for name in ("ca", "cert", "key") if name in settings}
+        if files:
+            url = f"{url}?{urlencode(files, quote_via=quote, safe='/')}"
         options = {**self._options}
         if "first_transaction" in settings:
             options["transactions"] = f"sequential:{settings.pop('first_transaction')}"
@@ -83,7 +89,7 @@ class OwnDriver:
         if unknown:
             return {"error": "unsupported", "text": ", ".join(unknown)}
         self._close()
-        self._tcp = url.startswith("tcp:")
+        self._tcp = url.startswith(("tcp:", "tls:"))
         limit = f"{timeout * 1000:g}ms"
         self._client = Client(url, unit=unit, timeout=limit, rig=rig, belongs_to="dut", **options)
         return {"ok": True, "name": "fieldrig", "timeout": timeout, "retries": 0}

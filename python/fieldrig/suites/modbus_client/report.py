@@ -40,7 +40,7 @@ def _dissections(carrier: str, exchange: Exchange) -> list[str]:
 
     sender: Literal["client", "server"] = "server" if exchange.what == "sent" else "client"
     data = exchange.data
-    if carrier == "tcp":
+    if carrier in ("tcp", "tls"):
         return [modbus.dissect_tcp(data, sender).render()]
     if carrier == "ascii":
         return [modbus.dissect_ascii(data, sender).render()]

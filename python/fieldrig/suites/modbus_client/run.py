@@ -19,12 +19,26 @@ from .station import LineStation, Station, TcpStation
 
 
 @contextlib.contextmanager
-def station(carrier: str, host: str = "127.0.0.1", port: int = 0) -> Iterator[Station]:
-    """Our server on a carrier: tcp, rtu, ascii, or wire (see `exact.WireStation`)."""
+def station(
+    carrier: str, host: str = "127.0.0.1", port: int = 0, capabilities: Capabilities | None = None
+) -> Iterator[Station]:
+    """Our server on a carrier: tcp, tls, rtu, ascii, or wire (see `exact.WireStation`).
+
+    Raises:
+        UsageError: the folder with certificates holds something else.
+    """
     with contextlib.ExitStack() as stack:
         opened: Station
         if carrier == "tcp":
             opened = TcpStation(host, port)
+        elif carrier == "tls":
+            from .secure.station import TlsStation
+
+            declared = capabilities or Capabilities()
+            certificates = declared.certificates
+            if certificates is None:
+                certificates = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fieldrig-certificates-")))
+            opened = TlsStation(host, port, certificates, declared.client_ca, names=named(host))
         elif carrier == "wire":
             from .exact import WireStation
 
@@ -34,6 +48,11 @@ def station(carrier: str, host: str = "127.0.0.1", port: int = 0) -> Iterator[St
             opened = LineStation(carrier, Path(folder))
         stack.callback(opened.close)
         yield opened
+
+
+def named(host: str) -> tuple[str, ...]:
+    """The names of our server, if it listens on one address."""
+    return () if host in ("", "0.0.0.0", "::") else (host,)
 
 
 def program(command: str, server: Station) -> Starter:
@@ -58,13 +77,13 @@ def judge_all(
 
     Args:
         make: makes the driver: a callable that takes a request (a dict) and gives an outcome (a dict).
-        carrier: tcp, rtu, ascii, or wire.
+        carrier: tcp, tls, rtu, ascii, or wire.
 
     Returns:
         The judged rows by id.
     """
     functions = rows.tests(__package__)
-    with station(carrier) as server:
+    with station(carrier, capabilities=capabilities) as server:
         client = Client(server, python_object(make), timing or Timing(), capabilities)
         with contextlib.closing(client):
             chosen = [each for each in requirements().values() if each.id.startswith(tuple(only) or "")]

@@ -19,6 +19,8 @@ from .run import judge_all
 
 LOOPBACK = Timing(timeout=0.25, settle=0.02, hang=2.0)
 """How long to wait for a client in the same process."""
+SECURITY = "SEC"
+"""How the ids of rows about TLS begin."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ def _tcp(switch: str, *falls: str) -> Saboteur:
 
 def _rtu(switch: str, *falls: str) -> Saboteur:
     return Saboteur("rtu", switch, falls)
+
+
+def _tls(switch: str, *falls: str) -> Saboteur:
+    return Saboteur("tls", switch, falls)
 
 
 SABOTEURS: dict[str, Saboteur] = {
@@ -76,17 +82,30 @@ SABOTEURS: dict[str, Saboteur] = {
     "CLI-34": _rtu("strict gaps", "CLI-35"),
     "CLI-35": _rtu("first read"),
     "CLI-36": _tcp("wrap"),
+    "SEC-01": _tls("old versions", "SEC-11"),
+    "SEC-02": _tls("1.3 only"),
+    "SEC-05": _tls("any dates"),
+    "SEC-06": _tls("any certificate", "SEC-05"),
+    "SEC-07": _tls("no certificate"),
+    "SEC-08": _tls("session stays"),
+    "SEC-10": _tls("another suite"),
+    "SEC-11": _tls("weak suites"),
+    "SEC-13": _tls("null suites first"),
+    "SEC-14": _tls("leaf only"),
+    "SEC-15": _tls("compression"),
+    "SEC-16": _tls("no renegotiation"),
+    "SEC-28": _tls("block ciphers", "SEC-10"),
 }
 
 
 def run(carrier: str, *switches: str) -> dict[str, Row]:
-    """Judges the naive client with some switches by every row of a carrier."""
-    return judged(lambda: NaiveDriver(*switches), carrier)
+    """Judges the naive client with some switches by every row of a carrier; inside TLS by those about security."""
+    return judged(lambda: NaiveDriver(*switches), carrier, (SECURITY,) if switches and carrier == "tls" else ())
 
 
-def judged(make: Callable[[], DriverObject], carrier: str) -> dict[str, Row]:
+def judged(make: Callable[[], DriverObject], carrier: str, only: tuple[str, ...] = ()) -> dict[str, Row]:
     """Judges a client in this process by every row of a carrier; what this machine was too busy for, again."""
-    rows = judge_all(make, carrier, timing=LOOPBACK)
+    rows = judge_all(make, carrier, timing=LOOPBACK, only=only)
     for _ in range(3):
         undecided = tuple(name for name, row in rows.items() if row.verdict in ("inconclusive", "not tested"))
         if undecided:

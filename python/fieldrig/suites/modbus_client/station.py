@@ -85,7 +85,7 @@ class Station(ABC):
 
     def __init__(self, carrier: str) -> None:
         self.carrier = carrier
-        self.framing: Framing = FRAMINGS["rtu" if carrier == "wire" else carrier]
+        self.framing: Framing = FRAMINGS[{"wire": "rtu", "tls": "tcp"}.get(carrier, carrier)]
         self._lock = threading.RLock()
         self._turned = threading.Condition(self._lock)
         self._asked = self._looked = 0
@@ -122,12 +122,13 @@ class Station(ABC):
             heapq.heappush(self._plans, (at, next(self._order), connection, what))
         self._wake()
 
-    def renew(self, log: list[Exchange], line: str | None = None) -> None:
+    def renew(self, log: list[Exchange], line: str | None = None, stance: object = None) -> None:
         """Begins anew: ends every connection and forgets everything.
 
         Args:
             log: where everything that happens is kept.
             line: on serial lines the settings, `1200+8N1`, if not the usual ones.
+            stance: inside TLS what our server does in handshakes, a `secure.tunnel.Stance`.
         """
         with self._lock:
             self._plans.clear()
@@ -207,15 +208,21 @@ class Station(ABC):
 
     def _run(self) -> None:
         while self._running:
-            with self._lock:
-                asked = self._asked
-                wait = self._due() if asked == self._looked else 0.0
-            self._poll(wait)
-            with self._turned:
-                self._settle()
-                self._send_due()
-                self._looked = asked
-                self._turned.notify_all()
+            try:
+                self._turn()
+            except Exception as error:  # ours, told by the row
+                self.broken = error
+
+    def _turn(self) -> None:
+        with self._lock:
+            asked = self._asked
+            wait = self._due() if asked == self._looked else 0.0
+        self._poll(wait)
+        with self._turned:
+            self._settle()
+            self._send_due()
+            self._looked = asked
+            self._turned.notify_all()
 
     def _feel(self) -> None:
         """Feels for how long this process does not come to run."""
@@ -259,7 +266,7 @@ class Station(ABC):
 
     def _answer(self, request: Request) -> None:
         self.requests.append(request)
-        if request.unit == 0 and self.carrier != "tcp":
+        if request.unit == 0 and self.carrier not in ("tcp", "tls"):
             return  # a broadcast, which nobody answers (SL 2.1)
         try:
             self._script(request, Reply(self, request))
@@ -308,8 +315,8 @@ class Station(ABC):
 class TcpStation(Station):
     """A listening socket."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        super().__init__("tcp")
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, carrier: str = "tcp") -> None:
+        super().__init__(carrier)
         self._listener = socket.create_server((host, port), backlog=64)
         self._listener.setblocking(False)
         self._sockets: dict[int, socket.socket] = {}
