@@ -9,7 +9,7 @@
 //!   forgotten.
 
 use super::record::Cutter;
-use super::session::Sessions;
+use super::session::{Own, Sessions};
 use super::side::{ClientSide, Problem, Seen, ServerSide};
 use super::words::Refusal;
 use crate::clock::Clock;
@@ -53,8 +53,8 @@ pub(crate) struct TlsPort {
     below: Box<dyn Port>,
     session: Connection,
     seen: Arc<Seen>,
-    /// Those of this connection; only who listens has any.
-    sessions: Option<Arc<Sessions>>,
+    /// What is forgotten when the connection fails; without resumption there is nothing.
+    sessions: Option<Own>,
     tap: Option<Tap>,
     opening: bool,
     failed: bool,
@@ -88,9 +88,10 @@ impl TlsPort {
         tap: Option<Tap>,
     ) -> Result<TlsPort, Problem> {
         let name = side.name_for(address)?;
+        let sessions = side.sessions.as_ref().map(|store| Own::With(name.clone(), Arc::clone(store)));
         let session = ClientConnection::new(Arc::clone(&side.config), name);
         let session = session.map_err(|error| (error.to_string(), None))?;
-        Ok(TlsPort::new(below, session.into(), &side.seen, None, tap))
+        Ok(TlsPort::new(below, session.into(), &side.seen, sessions, tap))
     }
 
     /// A connection that somebody made to us.
@@ -104,14 +105,14 @@ impl TlsPort {
             config.session_storage = Arc::clone(sessions) as _;
         }
         let session = ServerConnection::new(Arc::new(config)).map_err(|error| (error.to_string(), None))?;
-        Ok(TlsPort::new(below, session.into(), &side.seen, sessions, tap))
+        Ok(TlsPort::new(below, session.into(), &side.seen, sessions.map(Own::Served), tap))
     }
 
     fn new(
         below: Box<dyn Port>,
         mut session: Connection,
         seen: &Arc<Seen>,
-        sessions: Option<Arc<Sessions>>,
+        sessions: Option<Own>,
         tap: Option<Tap>,
     ) -> TlsPort {
         // What it hands out is taken at once, so that it never refuses any.

@@ -1,10 +1,34 @@
 //! Sessions that can be resumed, and which of them must not be any more.
 //!
-//! A session whose connection ended with a fatal alert must not be resumed (RFC 5246 7.2.2). rustls does not tell a
-//! store on which connection a session is used, so each connection has a view of the store that remembers.
+//! A session whose connection ended with a fatal alert must not be resumed (RFC 5246 7.2.2), by neither side. rustls does
+//! not tell a store on which connection a session is used. So each connection of who listens has a view of the store that
+//! remembers; who connects forgets all it has for that server.
 
+use rustls::client::ClientSessionStore;
+use rustls::pki_types::ServerName;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The sessions that a connection has to forget when it fails.
+pub(super) enum Own {
+    /// Somebody connected to us: those of this connection.
+    Served(Arc<Sessions>),
+    /// We connected: those with this server.
+    With(ServerName<'static>, Arc<dyn ClientSessionStore>),
+}
+
+impl Own {
+    /// Forgets them.
+    pub(super) fn forget(&self) {
+        match self {
+            Own::Served(sessions) => sessions.forget(),
+            Own::With(server, store) => {
+                store.remove_tls12_session(server);
+                while store.take_tls13_ticket(server).is_some() {}
+            }
+        }
+    }
+}
 
 /// The store as one connection sees it.
 #[derive(Debug)]

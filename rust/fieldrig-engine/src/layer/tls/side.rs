@@ -8,7 +8,7 @@
 use super::settings::{TlsSettings, TlsVersion};
 use fieldrig_proto::certificate::Certificate;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
@@ -53,6 +53,7 @@ impl Seen {
 pub(crate) struct ClientSide {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) seen: Arc<Seen>,
+    pub(crate) sessions: Option<Arc<dyn ClientSessionStore>>,
     name: Option<ServerName<'static>>,
 }
 
@@ -87,13 +88,14 @@ impl ClientSide {
             Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
             None => builder.with_no_client_auth(),
         };
-        config.resumption =
-            if settings.resume { Resumption::in_memory_sessions(SESSIONS) } else { Resumption::disabled() };
+        let sessions: Option<Arc<dyn ClientSessionStore>> =
+            settings.resume.then(|| Arc::new(ClientSessionMemoryCache::new(SESSIONS)) as _);
+        config.resumption = sessions.clone().map_or_else(Resumption::disabled, Resumption::store);
         if let Some(keys) = keys {
             config.key_log = keys;
         }
         let name = settings.name.as_deref().filter(|name| *name != "*").map(server_name).transpose()?;
-        Ok(ClientSide { config: Arc::new(config), seen, name })
+        Ok(ClientSide { config: Arc::new(config), seen, sessions, name })
     }
 
     /// The name the server must have: the one that was set, or the host of its address.
