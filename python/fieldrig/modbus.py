@@ -1,4 +1,4 @@
-"""Modbus: client, emulated device, monitor, and ADUs as bytes. TCP, TLS, UDP, RTU and ASCII.
+"""Modbus: client, emulated device, monitor, stock counterparts, and ADUs as bytes. TCP, TLS, UDP, RTU and ASCII.
 
 ::
 
@@ -42,6 +42,7 @@ from fieldrig._core.modbus import (
     dissect_rtu,
     dissect_tcp,
 )
+from fieldrig._core.modbus_stock import StockClient, StockDialogue, StockServer
 from fieldrig.handling import NO_ANSWER, Refuse, Reply
 
 __all__ = [
@@ -62,6 +63,9 @@ __all__ = [
     "Reply",
     "Request",
     "Rule",
+    "StockClient",
+    "StockDialogue",
+    "StockServer",
     "adu_rtu",
     "adu_tcp",
     "crc16",

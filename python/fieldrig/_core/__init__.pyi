@@ -5,7 +5,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
 
-from fieldrig._core import bench, device, modbus, mqtt, stream
+from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, stream
 
 __all__ = [
     "Dissection",
@@ -25,6 +25,7 @@ __all__ = [
     "duration_ns",
     "export_trace",
     "modbus",
+    "modbus_stock",
     "mqtt",
     "ports",
     "stream",

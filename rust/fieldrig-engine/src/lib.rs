@@ -25,6 +25,7 @@ mod port;
 mod rig;
 pub mod secrets;
 mod sentinel;
+pub mod stock;
 mod sync;
 pub mod trace;
 

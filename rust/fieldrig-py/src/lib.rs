@@ -72,6 +72,20 @@ mod _core {
         }
     }
 
+    /// The stock Modbus client and server: tokio-modbus.
+    #[pymodule]
+    mod modbus_stock {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::modbus::{StockClient, StockDialogue, StockServer};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "modbus_stock")
+        }
+    }
+
     /// MQTT: client, watches, embedded broker.
     #[pymodule]
     mod mqtt {

@@ -332,9 +332,7 @@ impl Client {
         let place = url::parse(py, url, rig)?;
         let owner = Owner::parse(py, belongs_to)?;
         let wire = place.line.is_some();
-        // What follows the address of a URL with TLS are names of files.
-        let shown = url.split_once('?').map_or(url, |(place, _)| if url.starts_with("tls://") { place } else { url });
-        let name = name.unwrap_or_else(|| shown.to_owned());
+        let name = name.unwrap_or_else(|| url::shown(url).to_owned());
         let config = asking::configure(py, place.config(py)?, pace, transactions, late_answers, local_echo)?;
         let (retries, retry_writes) = (Some(retries), Some(retry_writes));
         let keywords = Keywords { mode: Some(mode), retries, retry_writes, patch: None, gap_before: None, split: None };

@@ -15,6 +15,7 @@ mod outcome;
 mod point;
 mod remark;
 pub(crate) mod rule;
+mod stock;
 mod url;
 
 pub(crate) use adu::{adu_rtu, adu_tcp, crc16, dissect_ascii, dissect_rtu, dissect_tcp};
@@ -28,6 +29,7 @@ pub(crate) use monitor::{Monitor, Observation};
 pub(crate) use point::{Reading, describe_points};
 pub(crate) use remark::{Attempt, ClientRemark};
 pub(crate) use rule::Rule;
+pub(crate) use stock::{StockClient, StockDialogue, StockServer};
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

@@ -91,6 +91,11 @@ pub(super) fn parse(py: Python<'_>, text: &str, rig: Option<&Bound<'_, Rig>>) ->
     Ok(Place { port, protocol: read.protocol, line, settings: read.settings, again: read.port })
 }
 
+/// A URL as texts show it: what follows the address of one with TLS are names of files.
+pub(super) fn shown(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(place, _)| if url.starts_with("tls://") { place } else { url })
+}
+
 /// The URL under which a client finds a device in this framing.
 pub(super) fn reached(protocol: &Protocol, port: &PortSpec, address: &str) -> String {
     url::shown(protocol, &place::reached(port, address))
