@@ -101,6 +101,38 @@ def test_a_write_that_is_done_too_late_is_no_change_by_itself() -> None:
     assert row.verdict == "fail" and "reads" in row.says
 
 
+class BusyAtTimes(Patch):
+    """Is busy with every third request; a write that it is too busy for is not done."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._seen = 0
+
+    def request(self, pdu: bytes) -> bytes | None:
+        self._seen += 1
+        return b"\x20" if self._seen % self._every == 0 else pdu
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return exception(pdu, 6) if self._seen % self._every == 0 else answer
+
+
+@pytest.mark.parametrize("name", ["MBAP-01", "PDU-02", "FC03-01", "FC16-01"])
+def test_a_server_that_is_busy_at_times_is_asked_again(name: str) -> None:
+    with emulated(patched(lambda: BusyAtTimes(3)), "memory") as server:
+        row = judged(server, name)
+    assert row.verdict == "pass", row.says
+    assert "requests were sent again because the server was busy" in row.says
+
+
+def test_a_server_that_is_always_busy_cannot_be_judged() -> None:
+    patch = BusyAtTimes(1000)
+    with emulated(patched(lambda: patch), "memory") as server:
+        patch._every = 1
+        row = judged(server, "FC03-01")
+    assert row.verdict == "inconclusive", row.says
+    assert "the server says it is busy" in row.says and "5 requests were sent again" in row.says
+
+
 def test_limits_stand_in_the_capabilities() -> None:
     holding = parse({"holding": {"max_read": 64, "max_write": 32}}).holding
     assert (holding.max_read, holding.max_write) == (64, 32)

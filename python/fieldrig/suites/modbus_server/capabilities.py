@@ -36,6 +36,8 @@ class Table:
     """First of two registers that the device always changes together, to equal values."""
     slow: int | None = None
     """Address of a register whose read takes long."""
+    busy: int | None = None
+    """Address of a register whose read finds the server busy at first."""
     refuses: tuple[int, int] | None = None
     """Address of a register, and a value that it does not accept."""
     max_read: int | None = None
@@ -170,7 +172,7 @@ _TOP = (
     *("unit_ids", "gateway", "max_connections", "max_transactions", "idle", "access", "functions"),
     *("writable", "allow", "max_writes", "files", "damaged", "fifo", "server_id", "security", *SERIAL, *TABLES),
 )
-_ADDRESSES = ("first", "last", "failing", "changing", "slow")
+_ADDRESSES = ("first", "last", "failing", "changing", "slow", "busy")
 _LIMITS = ("max_read", "max_write")
 _TABLE = (*_ADDRESSES, *_LIMITS, "known", "refuses")
 

@@ -4,6 +4,7 @@ The plainest exchange is a read on a connection of its own. A connection that ca
 server that is still there. Beside the common rules:
 - A row that writes, restarts or silences is `not run` without permission for it.
 - A row for a function that the server does not have is `not applicable` (by declaration) or `excluded by probe`.
+- A server that says that it is busy (exceptions 05, 06) is asked again, a few times and later each time.
 - What a row writes is restored, however the row ends; what could not be is said with its verdict.
 """
 
@@ -27,7 +28,12 @@ def judge(requirement: Requirement, test: RowTest, server: Server) -> Row:
     before = list(server.unrestored)
     row = common.judge(requirement, lambda subject: _run(requirement, test, subject), server)
     lost = [text for text in server.unrestored if text not in before]
-    return replace(row, says=f"{row.says}; NOT RESTORED: {'; '.join(lost)}") if lost else row
+    says = row.says
+    if server.busy:
+        says += f"; {server.busy} requests were sent again because the server was busy"
+    if lost:
+        says += f"; NOT RESTORED: {'; '.join(lost)}"
+    return replace(row, says=says)
 
 
 def _run(requirement: Requirement, test: RowTest, server: Server) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .frames import Adu, read_pdu
 from .outcome import Absent, Missed
 from .pdus import mask_write, packed, read_write, write_coil, write_coils, write_register, write_registers
-from .server import READS_THAT_PROVE, Server, Talk
+from .server import BUSY, BUSY_WAITS, READS_THAT_PROVE, Server, Talk
 from .tables import last_of, read_once
 from .writes import keep, spend
 
@@ -138,5 +138,11 @@ def sent(server: Server, talk: Talk, kind: Kind, transaction: int | None = None)
 def _sent_once(server: Server, talk: Talk, kind: Kind, request: bytes) -> tuple[Talk, Adu | None]:
     if kind.writes is not None:
         spend(server)
-    talk.send(request, note=kind.what)
-    return talk, talk.answer()
+    for wait in BUSY_WAITS:
+        talk.send(request, note=kind.what)
+        answer = talk.answer()
+        if answer is None or answer.exception not in BUSY:
+            break
+        server.busy += 1
+        server.clock.sleep(wait)
+    return talk, answer

@@ -39,6 +39,11 @@ READS_THAT_PROVE = 3
 LONGEST_FRAME = 513
 """Characters of the longest frame, that of ASCII."""
 
+BUSY = (5, 6)
+"""Exceptions by which a server asks for patience (AP 7)."""
+BUSY_WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""How long a server that is busy is left alone before it is asked again, each time (seconds)."""
+
 REAL = Clock(time.monotonic, time.sleep)
 
 
@@ -293,6 +298,8 @@ class Server:
         self._stalls_before = self._stalls()
         self.exchanges: list[Exchange] = []
         self.notes: list[str] = []
+        self.busy = 0
+        """How often a request of the row was sent again because the server was busy."""
         self._talks: list[Talk] = []
 
     def end(self) -> None:
@@ -397,7 +404,17 @@ class Server:
     # -- what rows ask ---------------------------------------------------------------------------------------------
 
     def ask(self, talk: Talk, request: bytes, what: str = "the request") -> Adu:
-        """Sends a request and gives its answer. Raises `Absent` if none comes."""
+        """Sends a request and gives its answer; a server that says that it is busy is asked again later (AP 7).
+
+        Raises `Absent` if none comes, `Undecided` if it stays busy.
+        """
+        for wait in BUSY_WAITS:
+            talk.send(request)
+            answer = self._came(talk, what)
+            if answer.exception not in BUSY:
+                return answer
+            self.busy += 1
+            self.clock.sleep(wait)
         talk.send(request)
         return self.expect(talk, what)
 
@@ -413,13 +430,17 @@ class Server:
         return talk, self.ask(talk, request, what)
 
     def expect(self, talk: Talk, what: str) -> Adu:
-        """Gives the next answer on a connection. Raises `Absent` if none comes."""
+        """Gives the next answer on a connection. Raises `Absent` if none comes, `Undecided` if the server is busy."""
+        answer = self._came(talk, what)
+        if answer.exception in BUSY:
+            raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
+        return answer
+
+    def _came(self, talk: Talk, what: str) -> Adu:
         answer = talk.answer()
         if answer is None:
             ending = f"the server ended the connection ({talk.ended})" if talk.ended else "nothing came"
             raise Absent(f"{what} was not answered: {ending}")
-        if answer.exception in (5, 6):
-            raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
         if answer.problem is not None:  # a line may be disturbed: it must happen again, on a line that works
             raise Absent(f"{what} got {answer.says()}")
         return answer
@@ -448,7 +469,7 @@ class Server:
             return f"closed ({talk.ended})" if talk.ended else "no answer"
         answer = next(iter(self.carrier.split(data, complete=True)), None)
         if answer is not None and exception and answer.function & 0x80:
-            if answer.exception in (5, 6):
+            if answer.exception in BUSY:
                 raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
             return answer.says()
         seen = answer.says() if answer else f"{len(data)} bytes: {data[:12].hex(' ')}"

@@ -18,6 +18,8 @@ RECORDS_AT_A_TIME = 100
 """How many records of a file are read or written by one request; an answer has room for 124 (AP 6.14)."""
 
 NAMES = {"holding": "holding register", "input": "input register", "coils": "coil", "discrete": "discrete input"}
+WRITING = (5, 6, 15, 16, 21, 22, 23)
+"""Functions that write."""
 BEYOND = (0xFFFF, 0xFFF0, 0xC000, 0x8000, 0x4000)
 """Addresses that few servers have."""
 
@@ -28,8 +30,10 @@ Group = tuple[int, int, int]
 
 def exchange(server: Server, pdu: bytes, what: str) -> Adu:
     """One request on a connection of its own."""
-    talk = server.connect()
+    talk, busy = server.connect(), server.busy
     answer = server.ask(talk, server.request(pdu), what)
+    if pdu[0] in WRITING:
+        server.written += server.busy - busy
     talk.close()
     return answer
 

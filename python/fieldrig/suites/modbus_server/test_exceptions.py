@@ -11,11 +11,11 @@ import statistics
 
 import pytest
 
-from .frames import is_normal, read_pdu
+from .frames import Adu, is_normal, read_pdu
 from .kinds import Kind, errors, sent
 from .outcome import Absent, Inapplicable, Missed, Undecided
 from .pdus import packed, write_coil, write_coils, write_registers
-from .server import Server, Talk
+from .server import BUSY, BUSY_WAITS, Server, Talk
 from .tables import exchange, read
 from .test_fc15_16 import must_hold
 from .writes import ask, run_of, set_up
@@ -103,7 +103,7 @@ def test_long_command_is_answered_once(server: Server) -> None:
         more = talk.anything(server.timing.answer)
         if more:
             raise Missed(f"a read of register {address} got {answer.says()} and then more: {more.hex(' ').upper()}")
-        if answer.exception not in (5, 6):
+        if answer.exception not in BUSY:
             break
         acknowledged += 1
         if server.clock.now() > deadline:
@@ -111,6 +111,38 @@ def test_long_command_is_answered_once(server: Server) -> None:
     if not is_normal(answer, 3, 1):
         raise Missed(f"a read of register {address}, which takes long, got {answer.says()}")
     server.note(f"exception 05 {acknowledged} times, then the answer" if acknowledged else "one normal answer")
+
+
+@pytest.mark.requirement("EXC-06")
+def test_busy_server_says_so_and_answers_a_later_try(server: Server) -> None:
+    address = server.capabilities.holding.busy
+    assert address is not None, "the row needs it"
+    what = f"a read of register {address}, which finds the server busy at first,"
+    said: list[int] = []
+    for wait in (*BUSY_WAITS, None):
+        talk, answer = sent_once(server, read_pdu(3, address, 1), what)
+        talk.close()
+        if answer.exception not in BUSY:
+            break
+        said.append(answer.exception or 0)
+        if wait is None:
+            raise Missed(f"{what} got {answer.says()} {len(said)} times in {sum(BUSY_WAITS):.1f} s")
+        server.clock.sleep(wait)
+    if not is_normal(answer, 3, 1):
+        raise Missed(f"{what} got {answer.says()}, neither exception 06 nor the answer")
+    if 6 not in said:
+        raise Inapplicable(f"{what} was answered at once")
+    server.note(f"exception 06 {said.count(6)} times, then the answer")
+
+
+def sent_once(server: Server, pdu: bytes, what: str) -> tuple[Talk, Adu]:
+    """A request on a connection of its own, and its answer, busy or not. Raises `Absent` if none comes."""
+    talk = server.connect()
+    talk.send(server.request(pdu), note=what)
+    answer = talk.answer()
+    if answer is None or answer.problem is not None:
+        raise Absent(f"{what} was not answered: {'nothing came' if answer is None else answer.says()}")
+    return talk, answer
 
 
 @pytest.mark.requirement("EXC-07")

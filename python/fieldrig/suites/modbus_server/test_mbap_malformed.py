@@ -151,6 +151,7 @@ def test_new_connection_works_after_a_malformed_adu(server: Server) -> None:
 def test_same_connection_works_after_a_malformed_adu(server: Server) -> None:
     read = server.read()
     for what, data in (
+        ("an exception (quantity 0)", server.request(server.read(0))),
         ("protocol id 1", server.request(read, protocol=1)),
         ("a PDU cut short", server.request(read[:3])),
         ("surplus bytes", server.request(read + struct.pack(">H", 0))),
@@ -164,5 +165,5 @@ def test_same_connection_works_after_a_malformed_adu(server: Server) -> None:
         try:
             server.expect_normal(talk, f"the valid request after {what}")
         except Missed as missed:
-            raise type(missed)(f"{missed}; the malformed ADU had the right length") from None
+            raise type(missed)(f"{missed}; the ADU before had the right length") from None
         talk.close()

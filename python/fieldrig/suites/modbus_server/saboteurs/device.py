@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LAST = 2599
 FAILING = 2410  # behind the last coil: the habit knows addresses, not tables
+BUSY = 2415
 CHANGING = 2420
 REFUSING = 2425  # a point: its values go up to 100
 MAX_CONNECTIONS = 8
@@ -55,7 +56,14 @@ CAPABILITIES = Capabilities(
     response_time=0.1,
     tables={
         "holding": Table(
-            first=0, last=LAST, known=(1, 0x1234), failing=FAILING, changing=CHANGING, slow=1, refuses=(REFUSING, 101)
+            first=0,
+            last=LAST,
+            known=(1, 0x1234),
+            failing=FAILING,
+            changing=CHANGING,
+            slow=1,
+            busy=BUSY,
+            refuses=(REFUSING, 101),
         ),
         "input": Table(first=0, last=LAST),
         "coils": Table(first=0, last=2399),
@@ -176,6 +184,7 @@ def emulated(saboteur: Saboteur = UNSABOTAGED, on: str = "tcp") -> Iterator[Serv
         for name, value in saboteur.habits:
             judged.habit(name, value)
         device.set("holding", CHANGING, [0, 0])
+        device.rule(when={"address": BUSY, "access": "read", "quantity": 1}, busy=2)
         server = _seen(judged.url, rig, device, saboteur, on)
         probe(server, judged.url)
         yield server

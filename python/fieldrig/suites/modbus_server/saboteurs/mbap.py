@@ -10,6 +10,13 @@ from .patch import Patch, is_exception
 UNIT = 6
 
 
+class ClosesBehindExceptions(Patch):
+    """Closes the connection behind every exception."""
+
+    def closes(self, answer: bytes) -> bool:
+        return is_exception(answer)
+
+
 def header(of: Callable[[bytes], bool], at: int, change: Callable[[int], int]) -> Saboteur:
     """Changes a byte of the header of answers with such a PDU."""
 
@@ -55,6 +62,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "MBAP-18": one("answer_truncated", True),
     "MBAP-19": one("deaf_to_next_connection", "length", "MBAP-15"),
     "MBAP-20": one("deaf_after_malformed", "truncated"),
+    "MBAP-20 behind exceptions": patched(ClosesBehindExceptions),
     "MBAP-21": one("greeting", "ready\r\n"),
     "MBAP-22": one("max_connections", 1, "MBAP-23"),
     "MBAP-23": one("beyond_maximum", "close_all"),

@@ -61,6 +61,10 @@ class Patch:
         """Bytes that the client gets instead of a whole frame of an answer; `request` is the frame of the request."""
         return frame
 
+    def closes(self, answer: bytes) -> bool:
+        """Whether the connection is closed behind an answer (its PDU)."""
+        return False
+
 
 def exception(pdu: bytes, code: int) -> bytes:
     """The PDU of an exception to a request."""

@@ -44,13 +44,17 @@ class PatchedWire:
         self._clock = clock
         self._give_up = give_up
         self._ready: list[Arrival] = []
-        self._pending = b""
+        self._closed = False
 
     @property
     def ended(self) -> Ending | None:
-        return None if self._ready else self._inner.ended
+        if self._ready:
+            return None
+        return "finished" if self._closed else self._inner.ended
 
     def send(self, parts: Sequence[tuple[float, bytes]]) -> float | None:
+        if self._closed:
+            return None
         if len(parts) > 1:
             pieces = self._patch.pieces(parts)
             if pieces is None:
@@ -71,14 +75,15 @@ class PatchedWire:
 
     def receive(self, enough: Callable[[bytes], bool], within: float) -> Arrival | None:
         if not self._ready:
-            return self._inner.receive(enough, within)
+            return None if self._closed else self._inner.receive(enough, within)
         arrivals, self._ready = self._ready, []
         first, last = arrivals[0], arrivals[-1]
         stamps = _joined(arrivals)
         return Arrival(b"".join(arrival.data for arrival in arrivals), first.first, last.last, len(arrivals), stamps)
 
     def close(self, how: Literal["fin", "rst", "half"]) -> None:
-        self._inner.close(how)
+        if not self._closed:
+            self._inner.close(how)
 
     def _pass_on(self, parts: Sequence[tuple[float, bytes]], data: bytes) -> float | None:
         instead = self._patch.request_frame(data)
@@ -88,6 +93,8 @@ class PatchedWire:
 
     def _serve(self, frame: bytes, unit: int, pdu: bytes) -> float | None:
         """One request: the patched one to the server, the patched answer to the client. Gives when it was sent."""
+        if self._closed:
+            return self._clock.now()
         self._patch.unit = unit
         self._patch.ask_unit = lambda other, own: self._asked(frame, other, own)
         self._patch.server = lambda own: self._asked(frame, unit, own)
@@ -114,6 +121,9 @@ class PatchedWire:
         raw = self._patch.answer_frame(frame, raw)
         if raw:
             self._ready.append(Arrival(raw, first, last, stamps=list(enumerate(stamps))))
+        if self._patch.closes(answer):
+            self._closed = True
+            self._inner.close("fin")
         return sent
 
     def _asked(self, frame: bytes, unit: int, pdu: bytes) -> bytes | None:
