@@ -6,8 +6,8 @@ import pytest
 
 from .capabilities import SerialSide
 from .frames import Adu, is_normal, read_pdu
-from .outcome import Absent, Inapplicable, Missed
-from .server import Server
+from .outcome import Absent, Inapplicable, Missed, Undecided
+from .server import BUSY, Server
 
 CLIENTS = 4
 ROUNDS = 5
@@ -89,6 +89,52 @@ def test_clients_at_the_same_time_get_their_own_answers(server: Server) -> None:
         for talk in talks:
             talk.close()
     server.note(f"{min(CLIENTS, most)} clients, {ROUNDS} times")
+
+
+@pytest.mark.requirement("GW-04")
+def test_requests_of_many_clients_do_not_meet_on_the_line(server: Server) -> None:
+    """The line is not seen from here. But what meets there is spoilt: clients that ask together are answered as one
+    that asks alone, if all their turns take much less than the gateway waits for a unit."""
+    unit, timeout = line_of(server).unit, line_of(server).timeout
+    assert unit is not None and timeout is not None, "the row needs it"
+    clients = min(CLIENTS, server.capabilities.max_connections or CLIENTS)
+    if not server.facts.parallel or clients < 2:
+        raise Inapplicable("it serves one connection at a time")
+    alone = max(read_of_unit(server, unit) for _ in range(CLIENTS * ROUNDS))
+    clients = min(clients, int(0.5 * timeout / max(alone, 1e-6)))
+    if clients < 2:
+        raise Inapplicable(f"a read takes up to {alone:.3f} s, the gateway waits for {timeout:.3f} s: no time for two")
+    spoilt: list[str] = []
+    for _ in range(ROUNDS):
+        talks = [server.connect() for _ in range(clients)]
+        for talk in talks:
+            talk.send(server.request(server.read(), unit=unit))
+        answers = [talk.answer(server.timing.answer + timeout) for talk in talks]
+        for talk in talks:
+            talk.close()
+        said = ["no answer" if answer is None else answer.says() for answer in answers if not _served(server, answer)]
+        if said:
+            spoilt.append(said[0])
+            read_of_unit(server, unit)  # it is still there
+    if len(spoilt) > 1:
+        raise Missed(
+            f"of {clients} reads of unit {unit} at the same time some failed, in {len(spoilt)} of {ROUNDS} rounds "
+            f"({spoilt[0]}); {CLIENTS * ROUNDS} reads one after the other did not: they meet on the line"
+        )
+    server.note(f"{clients} clients at the same time, {ROUNDS} times; alone a read takes up to {alone * 1000:.1f} ms")
+
+
+def read_of_unit(server: Server, unit: int) -> float:
+    """How long a plain read of a unit takes that nobody disturbs. Raises `Undecided` if it fails."""
+    answer, took = ask_unit(server, unit, server.read(), f"a read of unit {unit}")
+    if not is_normal(answer, server.facts.function, 1):
+        raise Undecided(f"a read of unit {unit}, alone, got {answer.says()}")
+    return took
+
+
+def _served(server: Server, answer: Adu | None) -> bool:
+    """The normal answer, or a refusal to do it now, which comes of the gateway itself."""
+    return answer is not None and (is_normal(answer, server.facts.function, 1) or answer.exception in BUSY)
 
 
 @pytest.mark.requirement("GW-05")
