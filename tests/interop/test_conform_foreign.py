@@ -51,7 +51,7 @@ def judged(name: str, folder: Path) -> Report:
     with running(COMMANDS[name](folder)) as port:
         command = [*CONFORM, f"tcp://127.0.0.1:{port}", "--unit", "1", "--caps", str(capabilities_of(name))]
         command += ["--timeout", "1s", "--silence", "200ms", "--format", "json", "--junitxml", str(junit)]
-        return Report(subprocess.run(command, capture_output=True, text=True, timeout=240), junit)
+        return Report(subprocess.run(command, capture_output=True, text=True, timeout=480), junit)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
