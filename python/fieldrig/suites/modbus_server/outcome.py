@@ -30,6 +30,7 @@ __all__ = [
     "FILES",
     "VERDICTS",
     "Absent",
+    "Busy",
     "Exchange",
     "Excluded",
     "Inapplicable",
@@ -45,6 +46,10 @@ __all__ = [
 
 FILES = ("mbap", "pdu", "functions", "rtu", "ascii", "gateway", "security", "robustness")
 """The files of the folder `requirements`, in the order in which rows run and are reported."""
+
+
+class Busy(Undecided):
+    """The server says that it is busy."""
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from fieldrig.suites.common.judge import Health as Health
 from .capabilities import Capabilities
 from .carriers import CARRIERS, Carrier
 from .frames import Adu, is_normal, read_pdu
-from .outcome import Absent, Exchange, Missed, Undecided
+from .outcome import Absent, Busy, Exchange, Missed, Undecided
 from .silences import Silences
 from .wire import AT_ONCE, Opener, Wire, WireError
 
@@ -433,7 +433,7 @@ class Server:
         """Gives the next answer on a connection. Raises `Absent` if none comes, `Undecided` if the server is busy."""
         answer = self._came(talk, what)
         if answer.exception in BUSY:
-            raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
+            raise Busy(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
         return answer
 
     def _came(self, talk: Talk, what: str) -> Adu:
@@ -470,7 +470,7 @@ class Server:
         answer = next(iter(self.carrier.split(data, complete=True)), None)
         if answer is not None and exception and answer.function & 0x80:
             if answer.exception in BUSY:
-                raise Undecided(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
+                raise Busy(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
             return answer.says()
         seen = answer.says() if answer else f"{len(data)} bytes: {data[:12].hex(' ')}"
         raise Missed(f"{what} must not be answered, but got {seen}")

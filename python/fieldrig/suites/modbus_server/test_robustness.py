@@ -134,11 +134,12 @@ def _gone(server: Server) -> Health | None:
 
 def _lost_for_good(server: Server, state: Health, told: str) -> Missed:
     """A server whose machine still makes connections, or refuses them, is gone by its own fault: it answered before,
-    and the network works. On a line, over UDP, or if nothing comes from there at all, a cable may be to blame."""
-    bare = server.carrier.line or server.carrier.name == "udp"
-    if state == "silent" and not bare:
+    and the network works. On a line, which may be behind a connection, over UDP, or if nothing comes from there at all,
+    a cable may be to blame."""
+    own = server.carrier.name in ("tcp", "tls")
+    if state == "silent" and own:
         return Missed(f"{told} was not answered any more: connections are made, requests not answered")
-    if state == "refused" and not bare:
+    if state == "refused" and own:
         return Missed(f"{told} was not answered any more: connections are refused")
     return Absent(f"{told} was not answered any more")
 
