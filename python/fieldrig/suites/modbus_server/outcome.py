@@ -44,7 +44,7 @@ __all__ = [
     "sections",
 ]
 
-FILES = ("mbap", "pdu", "functions", "rtu", "ascii", "gateway", "security", "robustness")
+FILES = ("mbap", "pdu", "functions", "rtu", "ascii", "gateway", "security", "robustness", "interop")
 """The files of the folder `requirements`, in the order in which rows run and are reported."""
 
 

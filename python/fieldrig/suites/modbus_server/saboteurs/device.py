@@ -112,11 +112,11 @@ PLACES = {
 """Where a device can run: URL, the unit id it answers to, carrier. Those with TLS are those of `shielded`."""
 
 ONLY = {
-    "pty": ("RTU", "PDU", "ROB"),
+    "pty": ("RTU", "PDU", "ROB", "INT"),
     "gateway": ("GW", "PDU"),
     "udp": ("MBAP", "PDU", "FC01", "FC03", "FC16"),
-    "rtu+tcp": ("RTU", "PDU", "FC03", "FC16"),
-    "tls": ("SEC", "PDU"),
+    "rtu+tcp": ("RTU", "PDU", "FC03", "FC16", "INT"),
+    "tls": ("SEC", "PDU", "INT"),
     "tls rsa": ("SEC",),
     "front": ("SEC",),
     "front rsa": ("SEC",),
@@ -146,6 +146,7 @@ RELATED: dict[str, tuple[str, ...]] = {
     "ROB": (),
     "GW": (),
     "SEC": (),
+    "INT": (),
 }
 """Besides its own section, by which a saboteur is judged, too: rows that may look at the same thing. Sections of
 functions are related to PDU and EXC."""
