@@ -422,7 +422,8 @@ class NaiveClient:
         address = int(arguments.get("address", 0))
         if call in READS:
             self._range(READS[call], address, arguments["count"])
-            return struct.pack(">BHH", READS[call], address & 0xFFFF, arguments["count"] & 0xFFFF)
+            function = 3 if call == "read_input" and "one table" in self._faults else READS[call]
+            return struct.pack(">BHH", function, address & 0xFFFF, arguments["count"] & 0xFFFF)
         if call == "write_coil":
             return struct.pack(">BHH", 5, address, 0xFF00 if arguments["value"] else 0)
         if call == "write_register":
@@ -436,6 +437,7 @@ class NaiveClient:
         if call == "write_registers":
             values = arguments["values"]
             self._range(16, address, len(values))
+            values = values[::-1] if "last first" in self._faults else values
             return struct.pack(f">BHHB{len(values)}H", 16, address, len(values), 2 * len(values) & 0xFF, *values)
         if call == "mask_write":
             return struct.pack(">BHHH", 22, address, arguments["and_mask"], arguments["or_mask"])
@@ -477,6 +479,8 @@ class NaiveClient:
             raise Failure("malformed", f"an exception of function {answer[0] & 0x7F}")
         if "unknown exceptions" in self._faults and answer[1] > 0x0B:
             raise Failure("malformed", "no such exception")
+        if "no address" in self._faults and answer[1] == 2:
+            raise Failure("malformed", "there is no such address")
         raise Failure("exception", f"exception {answer[1]}", answer[1])
 
     def _values(self, pdu: bytes, answer: bytes) -> list[int]:

@@ -95,6 +95,9 @@ SABOTEURS: dict[str, Saboteur] = {
     "SEC-15": _tls("compression"),
     "SEC-16": _tls("no renegotiation"),
     "SEC-28": _tls("block ciphers", "SEC-10"),
+    "INT-11": _tcp("one table"),
+    "INT-12": _tcp("last first"),
+    "INT-13": _tcp("no address", "CLI-15"),
 }
 
 
