@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -270,6 +271,24 @@ def test_many_clients_at_once_and_a_request_that_makes_the_stock_server_panic() 
                 other.raw_pdu(bytes.fromhex("0f 0000 0064 01 00"))
             assert one.read_holding(0, 3).values == (1, 2, 3)
             assert other.read_holding(2).values == (3,), "on a new connection"
+
+
+def test_ctrl_c_ends_a_request_and_the_next_one_works() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with modbus.Device(holding={0: [7]}) as device, modbus.StockClient(device.url, timeout="60s") as client:
+            device.habit("no_answer", True)
+            with pytest.raises(KeyboardInterrupt):  # it may come before the request
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                client.read_holding(0)
+            device.habit("no_answer", "default")
+            assert client.read_holding(0).values == (7,)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_nothing_is_left_of_either() -> None:

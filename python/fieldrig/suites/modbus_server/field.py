@@ -9,7 +9,8 @@ that it cannot use makes the row not applicable.
 
 from __future__ import annotations
 
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 from fieldrig.errors import UsageError
 from fieldrig.modbus import StockDialogue
@@ -23,17 +24,28 @@ Made = tuple[Literal["answer"], tuple[int, ...]] | tuple[Literal["exception"], i
 
 
 class FieldClient:
-    """tokio-modbus on a connection of its own; one request at a time."""
+    """tokio-modbus on a connection of its own; one request at a time.
+
+    A server may have room for one connection only: what the suite asks itself comes before or after.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connect()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._talk.close()
+
     def _connect(self) -> None:
         self._talk = self._server.connect()
         self._stock = StockDialogue("tcp" if self._server.carrier.name in ("tcp", "tls") else "rtu")
-        self._asked = b""
-        self._sent = b""
+        self._asked = self._sent = b""
+        self._served = False
 
     def send(self, pdu: bytes) -> None:
         """Lets it ask. Raises `Inapplicable` if it has no such request."""
@@ -47,6 +59,7 @@ class FieldClient:
     def receive(self, what: str) -> Made:
         """What it makes of the answer. Raises `Absent`, `Missed` if there is none that it can use."""
         answer = self._server.expect(self._talk, what)
+        self._served = True
         made = self._stock.take(answer.raw)
         if made is not None and (made[0] == "answer" or made[0] == "exception"):
             return made
@@ -56,16 +69,21 @@ class FieldClient:
         raise Missed(f"{what} got {answer.says()}; tokio-modbus says of it: {says}")
 
     def ask(self, pdu: bytes, what: str) -> Made:
-        """A request, and what it makes of the answer; on another connection if the server has ended this, as it may."""
+        """A request, and what it makes of the answer; once more if the server has ended a connection that it served."""
         self.send(pdu)
         try:
             return self.receive(what)
         except Absent:
-            if not self._talk.ended:
+            if not (self._talk.ended and self._served):
                 raise
+        self._talk.close()
         self._connect()
         self.send(pdu)
         return self.receive(what)
+
+    def is_left(self) -> bool:
+        """Whether the server ends the connection, as it may."""
+        return self._talk.ends(self._server.timing.settle)
 
     def _is_proper(self, answer: Adu) -> bool:
         """By the suite's own reading: header, unit and PDU are those of an answer to the request."""
