@@ -48,6 +48,7 @@ test-python: $(STAMPS)/build ## The Python tests: unit, emulated, interop, meta
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(STAMPS)/build ## The benchmark table (BENCH_ROUNDS=3 for a quick look)
+	$(CARGO) build --locked --quiet --release -p fieldrig-engine --example modbus_client
 	$(BIN)/python -m tests.bench
 
 lint: lint-python lint-rust ## rustfmt, clippy, ruff, mypy --strict, stubtest; warnings are errors

@@ -29,7 +29,7 @@ def main() -> int:
         missing.append("placement two_cpus: this machine gives us one CPU")
     machine = f"{platform.machine()} · Linux {platform.release()} · Python {platform.python_version()}"
     print(f"{rounds} interleaved rounds · {machine}")
-    print("ratio: the baseline's time / its time, median over rounds; CPU: us per operation")
+    print("ratio: the baseline's time (or CPU, where that is compared) / its own, median over rounds; us per operation")
     with tempfile.TemporaryDirectory() as traces:
         os.environ["TMPDIR"] = traces  # where our own entrants write their traces
         for comparison in rows:
@@ -47,26 +47,29 @@ def run(comparison: Comparison, cpus: tuple[int, int], rounds: int) -> list[list
     pairs: list[Pair] = []
     try:
         pairs.extend(Pair(entrant.server, entrant.client, cpus) for entrant in comparison.entrants)
-        results = [warm_up(pair, comparison.count // 4) for pair in pairs]
+        results: list[list[Result] | Stalled] = [[] for _ in pairs]
+        for index, pair in enumerate(pairs):  # a round that does not count
+            take(results, index, pair, comparison.count // 4)
+        results = [[] if isinstance(result, list) else result for result in results]
         for number in range(rounds):
             for offset in range(len(pairs)):
                 index = (number + offset) % len(pairs)
-                result = results[index]
-                if not isinstance(result, Stalled):
-                    result.append(pairs[index].round(comparison.count))
+                take(results, index, pairs[index], comparison.count)
         return results
     finally:
         for pair in pairs:
             pair.stop()
 
 
-def warm_up(pair: Pair, count: int) -> list[Result] | Stalled:
-    """A round that does not count."""
+def take(results: list[list[Result] | Stalled], index: int, pair: Pair, count: int) -> None:
+    """One round of one entrant; one that stalled is not asked again."""
+    result = results[index]
+    if isinstance(result, Stalled):
+        return
     try:
-        pair.round(count)
+        result.append(pair.round(count))
     except Stalled as stalled:
-        return stalled
-    return []
+        results[index] = stalled
 
 
 def show(comparison: Comparison, results: list[list[Result] | Stalled]) -> None:
@@ -91,14 +94,15 @@ def figures(comparison: Comparison, entrant: Entrant, base: list[float], results
     server = statistics.median(result.server_cpu_ns / result.operations for result in results) / 1000
     target = "" if entrant.target is None else f"{entrant.target:.2f}"
     quartiles = f"{low:.2f} .. {high:.2f}"
-    return (
-        f"{middle:>7.2f}{quartiles:>15}{target:>8}{statistics.median(own) / 1000:>10.1f}{client:>12.1f}{server:>12.1f}"
-    )
+    by_the_clock = statistics.median(result.elapsed_ns / result.operations for result in results)
+    shown = (by_the_clock if comparison.metric == "server_cpu_ns" else statistics.median(own)) / 1000
+    return f"{middle:>7.2f}{quartiles:>15}{target:>8}{shown:>10.1f}{client:>12.1f}{server:>12.1f}"
 
 
 def time_of(comparison: Comparison, result: Result) -> float:
-    """Nanoseconds for one operation: the median at depth 1, the mean of the round where throughput counts."""
-    return result.p50_ns if comparison.metric == "p50_ns" else result.elapsed_ns / result.operations
+    """Nanoseconds for one operation: the median at depth 1, the mean of the round where throughput or CPU counts."""
+    total: int = getattr(result, comparison.metric)
+    return total if comparison.metric == "p50_ns" else total / result.operations
 
 
 if __name__ == "__main__":

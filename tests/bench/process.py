@@ -37,7 +37,7 @@ class Result:
 
 
 class Stalled(Exception):
-    """A server left requests unanswered; the text says which."""
+    """An entrant cannot do the work: a server left requests unanswered, a program ended. The text says which."""
 
 
 class Process:
@@ -50,11 +50,11 @@ class Process:
         self._name = " ".join(str(word) for word in command)
 
     def line(self) -> str:
-        """The next line it prints; RuntimeError if it ended instead."""
+        """The next line it prints; Stalled if it ended instead."""
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
-            raise RuntimeError(f"`{self._name}` ended with status {self._child.wait()}; it said why in {ERRORS}")
+            raise Stalled(f"`{self._name}` ended with status {self._child.wait()}; it said why in {ERRORS}")
         return line.strip()
 
     def tell(self, text: str) -> None:

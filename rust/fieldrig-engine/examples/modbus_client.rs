@@ -1,9 +1,10 @@
 //! The Modbus client as a program to measure: the same questions and the same report as `tests/bench/anchors/raw_client.c`.
 //!
-//! usage: modbus_client PORT DEPTH
+//! usage: modbus_client PORT DEPTH full|counts     (the trace level; files go into a new folder among the temporary ones)
 //! For each line `COUNT` on stdin it makes at least COUNT reads of 10 registers, DEPTH of them in flight, and prints one line:
 //! {"operations": n, "elapsed_ns": total, "p50_ns": median time of one batch of DEPTH}
 
+use fieldrig_engine::trace::Level;
 use fieldrig_engine::{Binding, PortSpec, Rig, RigOptions};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus;
@@ -16,10 +17,18 @@ use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: modbus_client PORT DEPTH";
+    let usage = "usage: modbus_client PORT DEPTH full|counts";
     let port = arguments.next().ok_or(usage)?;
     let depth: usize = arguments.next().ok_or(usage)?.parse()?;
-    let rig = Rig::start(RigOptions::default())?;
+    let options = match arguments.next().as_deref() {
+        Some("full") => {
+            let folder = std::env::temp_dir().join(format!("fieldrig-bench-{}", std::process::id()));
+            RigOptions { folder: Some(folder), level: Level::Full, ..RigOptions::default() }
+        }
+        Some("counts") => RigOptions { level: Level::Counts, ..RigOptions::default() },
+        _ => return Err(usage.into()),
+    };
+    let rig = Rig::start(options)?;
     let port = PortSpec::parse(&format!("tcp://127.0.0.1:{port}"))?;
     let binding = Binding { via: "modbus".into(), port, protocol: Some(&modbus::TCP), we_are: Sender::Client };
     let node = rig.open("client", Client::new(Config { in_flight: depth, ..Config::tcp() }), vec![binding])?;

@@ -235,7 +235,7 @@ impl Rig {
         E: Endpoint + Send + 'static,
         E::Event: Clone + Send,
     {
-        self.open_node(thread, name, endpoint, bindings, &mut || true)
+        self.open_on_with(thread, name, endpoint, bindings, &mut || true)
     }
 
     /// [`Rig::open`] that can be interrupted: `go_on` is asked at least every 20 ms while a connection is under way.
@@ -253,10 +253,14 @@ impl Rig {
         E: Endpoint + Send + 'static,
         E::Event: Clone + Send,
     {
-        self.open_node(Thread::Reactor, name, endpoint, bindings, go_on)
+        self.open_on_with(Thread::Reactor, name, endpoint, bindings, go_on)
     }
 
-    fn open_node<E>(
+    /// [`Rig::open_on`] that can be interrupted, as [`Rig::open_with`].
+    ///
+    /// # Errors
+    /// Those of [`Rig::open_with`].
+    pub fn open_on_with<E>(
         &self,
         thread: Thread,
         name: &str,

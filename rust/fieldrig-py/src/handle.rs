@@ -5,7 +5,7 @@ use crate::life::{Alive, Shared, detached};
 use crate::rig::{Rig, shared_or_private};
 use crate::time::{Span, Stamp};
 use crate::wait::blocking;
-use fieldrig_engine::{Binding, Called, Node, Sent};
+use fieldrig_engine::{Binding, Called, Node, Sent, Thread};
 use fieldrig_proto::endpoint::Endpoint;
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::prelude::*;
@@ -41,10 +41,26 @@ where
         bindings: Vec<Binding>,
         owner: Owner,
     ) -> PyResult<Handle<E>> {
+        Handle::open_on(py, rig, Thread::Reactor, name, endpoint, bindings, owner)
+    }
+
+    /// The same, driven by this thread.
+    ///
+    /// # Errors
+    /// Those of [`Handle::open`].
+    pub(crate) fn open_on(
+        py: Python<'_>,
+        rig: Option<&Bound<'_, Rig>>,
+        thread: Thread,
+        name: &str,
+        endpoint: E,
+        bindings: Vec<Binding>,
+        owner: Owner,
+    ) -> PyResult<Handle<E>> {
         let private = rig.is_none();
         let shared = shared_or_private(py, rig)?;
         let rig = shared.rig(py)?.clone();
-        let node = blocking(py, owner, move |go_on| rig.open_with(name, endpoint, bindings, go_on))?;
+        let node = blocking(py, owner, move |go_on| rig.open_on_with(thread, name, endpoint, bindings, go_on))?;
         Ok(Handle { node: Alive::new(node), shared, private, owner })
     }
 

@@ -8,16 +8,29 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fieldrig import modbus
+
+VALUES = [0] * 100
 
 
-def fieldrig(trace: str) -> Callable[[], None]:
+def answer(request: modbus.Request) -> modbus.Reply:
+    """What a handler has to do at least: look at the request and give the values it asks for."""
+    if request.function != 3 or request.address is None or request.count is None:
+        return None
+    return VALUES[request.address : request.address + request.count]
+
+
+def fieldrig(trace: str, handler: Callable[[modbus.Request], modbus.Reply] | None = None) -> Callable[[], None]:
     """Our emulated device, with a trace level."""
 
     def serve() -> None:
         from fieldrig import Rig, modbus
 
-        rig = Rig(folder=tempfile.mkdtemp(prefix="fieldrig-bench-"), trace=trace, name="bench")
-        device = modbus.Device("tcp://127.0.0.1:0", unit=1, holding={0: [0] * 100}, rig=rig)
+        rig = Rig(folder=tempfile.mkdtemp(prefix="fieldrig-bench-"), trace=trace, name="bench")  # type: ignore[arg-type]
+        device = modbus.Device("tcp://127.0.0.1:0", unit=1, holding={0: VALUES}, handler=handler, rig=rig)
         print(device.url.rpartition(":")[2], flush=True)
         sys.stdin.read()
 
@@ -27,6 +40,8 @@ def fieldrig(trace: str) -> Callable[[], None]:
 SERVERS: dict[str, Callable[[], None]] = {
     "fieldrig-full": fieldrig("full"),
     "fieldrig-counts": fieldrig("counts"),
+    "fieldrig-handler-full": fieldrig("full", answer),
+    "fieldrig-handler-counts": fieldrig("counts", answer),
 }
 
 

@@ -10,6 +10,7 @@ use crate::place;
 use crate::rig::Rig;
 use crate::time::Stamp;
 use crate::value::from_python;
+use fieldrig_engine::Thread;
 use fieldrig_engine::bench::load_series;
 use fieldrig_proto::device::{self, NoModel, PointStore};
 use fieldrig_proto::dissect::Sender;
@@ -142,7 +143,9 @@ impl Device {
         if let (Some(face), Some(wrapped)) = (device.face_as::<ServerFace>(FACE), &handler) {
             face.set_handler(Some(handler::handler(wrapped)?));
         }
-        let handle = Handle::open(py, rig, url, device, vec![binding], Owner::Bench)?;
+        // Python is not called on a thread that others share, or that spins for the sake of deadlines.
+        let thread = if handler.is_some() { Thread::Models } else { Thread::Reactor };
+        let handle = Handle::open_on(py, rig, thread, url, device, vec![binding], Owner::Bench)?;
         let url = url::reached(place.protocol, &shown, &handle.address(py, FACE)?);
         if let Some(handler) = &handler {
             handler.setattr("device", &url)?;
