@@ -1,5 +1,6 @@
-/* A libmodbus TCP server for many clients, after the pattern of its own bandwidth-server-many-up.c: 300 registers and
- * 2400 coils from address 0. Prints its port, ends when stdin closes. Build: cc libmodbus_server.c -lmodbus */
+/* A libmodbus server: 300 registers and 2400 coils from address 0. Without an argument it serves many TCP clients, after
+ * the pattern of its own bandwidth-server-many-up.c, and prints its port; with the path of a serial line it is unit 1 on it
+ * and prints "ready". Ends when stdin closes. Build: cc libmodbus_server.c -lmodbus */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <modbus.h>
@@ -23,18 +24,22 @@ static int listen_anywhere(modbus_t *ctx)
     return listener;
 }
 
-int main(void)
+static modbus_mapping_t *filled(void)
+{
+    modbus_mapping_t *map = modbus_mapping_new(COILS, COILS, REGISTERS, REGISTERS);
+    for (int i = 0; map && i < REGISTERS; i++)
+        map->tab_registers[i] = map->tab_input_registers[i] = (uint16_t)(i * 257);
+    for (int i = 0; map && i < COILS; i++)
+        map->tab_bits[i] = map->tab_input_bits[i] = i % 3 == 0;
+    return map;
+}
+
+static int serve_connections(modbus_t *ctx, modbus_mapping_t *map)
 {
     uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
-    modbus_t *ctx = modbus_new_tcp("127.0.0.1", 0);
-    modbus_mapping_t *map = modbus_mapping_new(COILS, COILS, REGISTERS, REGISTERS);
-    int listener = ctx && map ? listen_anywhere(ctx) : -1;
+    int listener = listen_anywhere(ctx);
     if (listener < 0)
         return 1;
-    for (int i = 0; i < REGISTERS; i++)
-        map->tab_registers[i] = map->tab_input_registers[i] = (uint16_t)(i * 257);
-    for (int i = 0; i < COILS; i++)
-        map->tab_bits[i] = map->tab_input_bits[i] = i % 3 == 0;
     fd_set open, ready;
     FD_ZERO(&open);
     FD_SET(STDIN_FILENO, &open);
@@ -64,4 +69,38 @@ int main(void)
             }
         }
     }
+}
+
+/* Like its tests/unit-test-server.c; what it cannot read it throws away, as MODBUS_ERROR_RECOVERY_PROTOCOL has it. */
+static int serve_line(modbus_t *ctx, modbus_mapping_t *map)
+{
+    uint8_t query[MODBUS_RTU_MAX_ADU_LENGTH];
+    if (modbus_set_slave(ctx, 1) < 0 || modbus_connect(ctx) < 0)
+        return 1;
+    modbus_set_error_recovery(ctx, MODBUS_ERROR_RECOVERY_PROTOCOL);
+    puts("ready");
+    fflush(stdout);
+    int line = modbus_get_socket(ctx);
+    for (;;) {
+        fd_set ready;
+        FD_ZERO(&ready);
+        FD_SET(STDIN_FILENO, &ready);
+        FD_SET(line, &ready);
+        if (select(line + 1, &ready, NULL, NULL, NULL) < 0)
+            return 1;
+        if (FD_ISSET(STDIN_FILENO, &ready))
+            return 0;
+        int size = modbus_receive(ctx, query);
+        if (size > 0)
+            modbus_reply(ctx, query, size, map);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    modbus_mapping_t *map = filled();
+    modbus_t *ctx = argc > 1 ? modbus_new_rtu(argv[1], 19200, 'N', 8, 1) : modbus_new_tcp("127.0.0.1", 0);
+    if (!ctx || !map)
+        return 1;
+    return argc > 1 ? serve_line(ctx, map) : serve_connections(ctx, map);
 }
