@@ -63,7 +63,7 @@ def running(start: list[str], transport: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def probed(url: str, resolution: float | None = None) -> Iterator[Server]:
+def probed(url: str, resolution: float | None = None, declared: Path = CAPABILITIES) -> Iterator[Server]:
     """The server at a URL, as rows see it."""
     place = places.parse(url, resolution=resolution)
     timing = place.timing(QUICK)
@@ -71,7 +71,7 @@ def probed(url: str, resolution: float | None = None) -> Iterator[Server]:
         server = Server(
             place.opener(rig, timing),
             1,
-            capabilities.load(CAPABILITIES),
+            capabilities.load(declared),
             timing,
             carrier=place.carrier,
             clock=clock_of(rig),

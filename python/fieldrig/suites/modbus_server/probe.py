@@ -115,7 +115,8 @@ def _ask(server: Server, address: str, function: int, first: int, quantity: int)
     server.begin()
     try:
         talk = _connected(server, address)
-        talk.send(server.request(read_pdu(function, first, quantity)))
+        request = server.request(read_pdu(function, first, quantity))
+        talk.send(request)
         answer = talk.answer(2 * server.timing.answer)
         took = max(talk.arrived_at - talk.sent_at, 0.0)
         rest = b"" if answer else talk.anything(0.0)
@@ -128,8 +129,11 @@ def _ask(server: Server, address: str, function: int, first: int, quantity: int)
         raise ProbeFailure("bench", f"{address} went away while it was probed", hint)
     if answer is None and not said:
         raise _silent(server, address, ended)
+    came = said or (b"" if answer is None else answer.raw)
+    if server.carrier.line and came.startswith(request):
+        raise _echoed(address)
     if answer is None or answer.problem or answer.protocol > 0x00FF or answer.function & 0x7F != function:
-        raise _foreign(server, address, said or (answer.raw if answer else b""))
+        raise _foreign(server, address, came)
     return answer, took
 
 
@@ -147,6 +151,11 @@ def _silent(server: Server, address: str, ended: str | None) -> ProbeFailure:
         f"{address} accepts connections but {seen} {asked}",
         f"is --unit right, and is this port a server of {_CALLED[server.carrier.name]} and of nothing else?",
     )
+
+
+def _echoed(address: str) -> ProbeFailure:
+    hint = "adapters for two wires have a switch for it, RE tied to DE; nothing that is sent may come back"
+    return ProbeFailure("bench", f"{address} echoes: what comes begins with the request itself", hint)
 
 
 def _foreign(server: Server, address: str, said: bytes) -> ProbeFailure:
