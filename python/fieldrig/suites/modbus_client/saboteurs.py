@@ -46,7 +46,7 @@ def _tls(switch: str, *falls: str) -> Saboteur:
 
 
 SABOTEURS: dict[str, Saboteur] = {
-    "CLI-01": _tcp("length of request"),
+    "CLI-01": _tcp("length of request", "INT-11", "INT-12", "INT-13"),
     "CLI-02": _tcp("same ids", "CLI-04"),
     "CLI-03": _tcp("any transaction", "CLI-05"),
     "CLI-04": _tcp("answers in order"),
