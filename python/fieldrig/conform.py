@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fieldrig import own_pytest
 from fieldrig.errors import FieldrigError, InconclusiveError, PortError, UsageError
+from fieldrig.suites.common.conform import Told, run_rows, say_coverage
 from fieldrig.suites.modbus_server import capabilities, places, report
-from fieldrig.suites.modbus_server.outcome import VERDICTS, Row, requirements
+from fieldrig.suites.modbus_server.outcome import Row, requirements
 from fieldrig.suites.modbus_server.plugin import Conformance
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
 from fieldrig.suites.modbus_server.secure.place import secured
@@ -56,7 +56,7 @@ class Options:
     """What `fieldrig conform modbus-server` is asked to do."""
 
     url: str
-    """`tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=19200+8E1`, `ascii://..`, `rtu+tcp://..`, `tls://HOST:802?..`."""
+    """`tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=19200+8E1`, `ascii+rfc2217://..`, `rtu+tcp://..`, `tls://HOST:802?..`."""
     unit: int = 1
     caps: Path | None = None
     """Capabilities file."""
@@ -137,7 +137,8 @@ def run(options: Options, display: Display) -> int:
             if server.owed:
                 restore(server)
             _say_writes(server, display)
-    _say_coverage(rows, display, options)
+    files = {"junit": options.junit, "trace": options.out}
+    say_coverage(rows, report.coverage(rows), report.coverage_table(rows), files, display)
     return report.exit_code(rows)
 
 
@@ -173,23 +174,12 @@ def _checked(options: Options) -> tuple[places.Place, capabilities.Capabilities,
 
 
 def _judge_all(server: Server, options: Options, display: Display, rig: Rig) -> list[Row]:
-    rows: list[Row] = []
-
-    def listen(row: Row) -> None:
-        rows.append(row)
-        rig.log("conform.row", requirement=row.requirement.id, verdict=row.verdict, says=row.says)
-        for line in report.lines(row):
-            display.say(line)
-        display.record("row", **report.record(row))
-        display.progress(f"{len(rows)} of {len(requirements())} rows")
-
     from fieldrig.suites import modbus_server
 
-    settings = ["--assert=plain", "-o", "junit_logging=system-out", "-o", "junit_suite_name=modbus-server"]
-    settings += [f"--junitxml={options.junit.absolute()}"] if options.junit else []
+    told = Told(display, rig, report.lines, report.record, len(requirements()))
     suite = Path(modbus_server.__file__).parent
-    own_pytest.run(suite, settings, [Conformance(server, listen, options.only)])
-    return rows
+    run_rows(suite, "modbus-server", Conformance(server, told, options.only), options.junit)
+    return told.rows
 
 
 @contextlib.contextmanager
@@ -247,22 +237,3 @@ def _say_facts(server: Server, address: str, display: Display) -> None:
 
 def _served(parallel: bool) -> str:
     return "served" if parallel else "not served while one is open"
-
-
-def _say_coverage(rows: Sequence[Row], display: Display, options: Options) -> None:
-    display.say()
-    display.table(report.coverage_table(rows), ["section", "", *VERDICTS])
-    for verdict in ("fail", "advice", "inconclusive"):
-        ids = [row.requirement.id for row in rows if row.verdict == verdict]
-        if ids:
-            display.say(f"{verdict}: {', '.join(ids)}")
-    files = {"junit": options.junit, "trace": options.out}
-    for name, path in files.items():
-        if path is not None:
-            display.say(f"{name}: {path}")
-    display.record(
-        "coverage",
-        sections=report.coverage(rows),
-        exit=report.exit_code(rows),
-        files={name: str(path) for name, path in files.items() if path is not None},
-    )

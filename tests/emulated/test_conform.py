@@ -215,9 +215,10 @@ def test_a_server_without_anything_to_read_is_not_judged(capfd: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["127.0.0.1:502"], "is no address of a server"),
-        (["tcp://127.0.0.1"], "is no address of a server"),
-        (["tcp://127.0.0.1:70000"], "is no address of a server"),
+        (["127.0.0.1:502"], "is no place for Modbus"),
+        (["tcp://127.0.0.1"], "is no place for Modbus"),
+        (["tcp://127.0.0.1:70000"], "is no place for Modbus"),
+        (["tcp-listen://127.0.0.1:0"], "is no address of a server that could be judged"),
         (["tcp://127.0.0.1:1", "--unit", "256"], "--unit is 256"),
         (["tcp://127.0.0.1:1", "--only", "FC99"], "no requirement begins with 'FC99'"),
         (["tcp://127.0.0.1:1", "--timeout", "3"], "unit"),

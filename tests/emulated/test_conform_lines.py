@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +30,15 @@ def rows(text: str) -> dict[str, dict[str, Any]]:
         ("pty://?line=19200+8E1", ("RTU-01", "RTU-08", "RTU-11", "RTU-16", "RTU-17"), {"RTU-16", "RTU-17"}),
         ("ascii+pty://?line=9600+7E1", ("ASC-01", "ASC-02", "ASC-12"), set()),
         ("rtu+tcp://127.0.0.1:0", ("RTU-01", "RTU-28"), set()),
+        ("rtu+rfc2217://127.0.0.1:0?line=19200+8E1", ("RTU-01", "RTU-02", "RTU-17"), {"RTU-17"}),
+        ("ascii+rfc2217://127.0.0.1:0?line=9600+7E1", ("ASC-01",), set()),
+        ("rtu+unix://{folder}/device", ("RTU-01", "RTU-28"), set()),
     ],
 )
 def test_our_device_passes_on_lines(
-    url: str, only: tuple[str, ...], not_run: set[str], capfd: pytest.CaptureFixture[str]
+    url: str, only: tuple[str, ...], not_run: set[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with modbus.Device(url, holding={0: list(range(200))}) as device:
+    with modbus.Device(url.format(folder=tmp_path), holding={0: list(range(200))}) as device:
         chosen = [word for name in only for word in ("--only", name)]
         code = conform(device.url, *QUICK, *chosen, "--format", "json")
     said = capfd.readouterr()
@@ -74,8 +78,8 @@ def test_a_row_that_fails_shows_stimulus_and_answer_byte_by_byte(capfd: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("rtu:///dev/ttyUSB0",), "does not say how the line is set"),
-        (("rtuu:///dev/ttyUSB0?line=9600+8E1",), "did you mean rtu://?"),
+        (("rtu:///dev/ttyUSB0?line=often",), "write it like"),
+        (("rtuu:///dev/ttyUSB0?line=9600+8E1",), "there is no scheme `rtuu`"),
         (("tcp://127.0.0.1:502", "--load", "0"), "--load is 0; it is a number above 0"),
         (("rtu:///dev/none?line=9600+8E1", "--resolution", "5"), "the unit is missing"),
     ],

@@ -119,6 +119,10 @@ def test_a_line_that_is_none_is_refused(line: str) -> None:
         ("ascii:///dev/ttyUSB0?line=9600+7E1", "ascii", "serial:///dev/ttyUSB0?line=9600+7E1", 0.02),
         ("rtu:///dev/ttyUSB0?baud=9600&parity=none&stop=2", "rtu", "serial:///dev/ttyUSB0?line=9600+8N2", 0.02),
         ("ascii:///dev/ttyUSB0?parity=even&dtr=on", "ascii", "serial:///dev/ttyUSB0?line=19200+7E1&dtr=on", 0.02),
+        ("rtu:///dev/ttyUSB0", "rtu", "serial:///dev/ttyUSB0?line=19200+8E1", 0.02),
+        ("rtu+rfc2217://192.0.2.7:4001?line=9600+8E1", "rtu", "rfc2217://192.0.2.7:4001?line=9600+8E1", 0.1),
+        ("ascii+rfc2217://192.0.2.7:4001?baud=9600", "ascii", "rfc2217://192.0.2.7:4001?line=9600+7E1", 0.1),
+        ("rtu+unix:///run/device.sock", "rtu+tcp", "unix:///run/device.sock", 0.0),
         ("rtu+tcp://[::1]:4001", "rtu+tcp", "tcp://[::1]:4001", 0.0),
         ("udp://192.0.2.7:502", "udp", "udp://192.0.2.7:502", 0.0),
     ],
@@ -126,19 +130,20 @@ def test_a_line_that_is_none_is_refused(line: str) -> None:
 def test_addresses_of_servers_are_read(url: str, carrier: str, stream: str, resolution: float) -> None:
     place = places.parse(url)
     assert (place.carrier.name, place.stream, place.resolution) == (carrier, stream, resolution)
-    assert (place.silences is not None) == url.startswith(("rtu:", "ascii:"))
+    assert (place.silences is not None) == ("rfc2217" in url or url.startswith(("rtu:", "ascii:")))
 
 
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
-        ("192.0.2.7:502", "write it like tcp://"),
-        ("tpc://192.0.2.7:502", "did you mean tcp://?"),
-        ("tcp://192.0.2.7", "tcp://HOST:PORT"),
-        ("rtu+tcp://:4001", "tcp://HOST:PORT"),
-        ("rtu:///dev/ttyUSB0", "write it like rtu:///dev/ttyUSB0?line=19200+8E1"),
-        ("rtu:///dev/ttyUSB0?line=often", "write it like 19200+8E1"),
-        ("rtu:///dev/ttyUSB0?baud=fast", "write it like 19200+8E1"),
+        ("192.0.2.7:502", "for Modbus/TCP write tcp://192.0.2.7:502"),
+        ("tpc://192.0.2.7:502", "write it like one of tcp://"),
+        ("tcp://192.0.2.7", "write it like tcp://192.168.1.5:502"),
+        ("rtu+tcp://:4001", "write it like rtu+tcp://"),
+        ("rtu:///dev/ttyUSB0?line=often", "write it like rtu:///dev/ttyUSB0?"),
+        ("rtu:///dev/ttyUSB0?baud=fast", "write it like rtu:///dev/ttyUSB0?"),
+        ("pty://?line=9600+8E1", "write it like tcp://"),
+        ("tls://192.0.2.7:0", "tls://192.0.2.7:802?cert=client.pem"),
         ("rtu://192.0.2.7:4001", "for frames inside a TCP connection write rtu+tcp://192.0.2.7:4001"),
     ],
 )

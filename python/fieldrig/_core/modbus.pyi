@@ -33,6 +33,7 @@ __all__ = [
     "dissect_ascii",
     "dissect_rtu",
     "dissect_tcp",
+    "read_url",
 ]
 
 GATEWAY_HABITS: Final[tuple[tuple[str, str], ...]]
@@ -821,6 +822,13 @@ def describe_points(points: Mapping[str, Mapping[str, object]] | str | PathLike[
 
 def crc16(data: bytes, /) -> int:
     """The CRC of Modbus RTU; on the wire its low byte comes first."""
+
+def read_url(url: str, /) -> tuple[str, str, str | None]:
+    """What a URL of Modbus says: the name of the protocol (`modbus-rtu`), the URL of the port, which opens a raw stream
+    of bytes there, and speed and format of its line, if it has them (`9600 8E1`).
+
+    Raises `UsageError`: it is no place for Modbus; the hint says what to write instead.
+    """
 
 def dissect_tcp(adu: bytes, /, sender: Literal["client", "server"] = "client") -> Dissection:
     """Takes an ADU of Modbus/TCP apart; any bytes will do, what is wrong becomes a note."""

@@ -62,7 +62,7 @@ mod _core {
         #[pymodule_export]
         use crate::modbus::{
             Answer, Answers, Attempt, Client, ClientRemark, Device, Gateway, Monitor, Observation, Reading, Request,
-            Rule, adu_rtu, adu_tcp, crc16, describe_points, dissect_ascii, dissect_rtu, dissect_tcp,
+            Rule, adu_rtu, adu_tcp, crc16, describe_points, dissect_ascii, dissect_rtu, dissect_tcp, read_url,
         };
 
         #[pymodule_init]

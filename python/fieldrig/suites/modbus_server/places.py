@@ -1,15 +1,13 @@
 """Where a server is and what carries its PDUs, as users write it: `tcp://HOST:PORT`, `rtu:///dev/ttyUSB0?line=9600+8E1`.
 
-The schemes are those of `fieldrig.modbus.Client`.
+URLs are those of `fieldrig.modbus.Client`, and read by the same parser. Only `tls://` is read by `secure/place.py`: its
+certificates are those of rows.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 from fieldrig.errors import UsageError
 
@@ -24,26 +22,18 @@ from .wire import Opener
 if TYPE_CHECKING:
     from fieldrig import Rig
 
-UNCALIBRATED = 0.020
-"""How fine the instants of a port are that nobody calibrated: USB adapters deliver in lumps of 16 ms (seconds)."""
+UNCALIBRATED = {"serial": 0.020, "rfc2217": 0.100}
+"""How fine the instants of a port are that nobody calibrated: USB adapters deliver in lumps of 16 ms, serial servers
+over a network (seconds)."""
 
-SCHEMES: dict[str, tuple[str, str]] = {
-    "tcp": ("tcp", "tcp"),
-    "tls": ("tls", "tls"),
-    "udp": ("udp", "udp"),
-    "rtu": ("rtu", "serial"),
-    "serial": ("rtu", "serial"),
-    "ascii": ("ascii", "serial"),
-    "rtu+tcp": ("rtu+tcp", "tcp"),
-    "ascii+tcp": ("ascii+tcp", "tcp"),
-    "memory": ("tcp", "memory"),
-    "wire": ("rtu", "wire"),
-    "ascii+wire": ("ascii", "wire"),
-}
-"""Scheme: carrier, scheme of the raw byte stream."""
+LINES = ("serial", "wire", "rfc2217")
+"""Ports that are one wire."""
+STREAMS = ("tcp", "unix", "memory")
+"""Ports that are connections."""
 
 EXAMPLES = (
-    "tcp://192.0.2.7:502, rtu:///dev/ttyUSB0?line=19200+8E1, ascii:///dev/ttyUSB0?line=9600+7E1, rtu+tcp://HOST:PORT"
+    "tcp://192.0.2.7:502, rtu:///dev/ttyUSB0?line=19200+8E1, ascii:///dev/ttyUSB0?line=9600+7E1, rtu+tcp://HOST:PORT, "
+    "rtu+rfc2217://HOST:PORT?line=9600+8E1"
 )
 
 
@@ -80,27 +70,25 @@ def parse(url: str, line: str | None = None, resolution: float | None = None) ->
 
     Raises `UsageError`.
     """
-    scheme, found, rest = url.partition("://")
-    if not found or scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, 1)
-        hint = f"did you mean {near[0]}://?" if near and found else f"write it like {EXAMPLES}"
-        raise UsageError(f"{url!r} is no address of a server", hint=hint)
-    name, bytes_of = SCHEMES[scheme]
-    if bytes_of in ("tcp", "udp"):
-        _check_address(url, rest)
-    if bytes_of == "tls":
+    from fieldrig._core.modbus import read_url
+
+    if url.startswith("tls://"):
         address(url), identity_of(url)
-    if bytes_of == "serial":
-        line = _line(url, rest, name)
-        rest = _with_line(rest, line)
-    fine = UNCALIBRATED if bytes_of == "serial" else 0.0
-    return Place(
-        url,
-        CARRIERS[name],
-        f"{bytes_of}://{rest}",
-        _silences(name, line),
-        fine if resolution is None else resolution,
-    )
+        return Place(url, CARRIERS["tls"], url)
+    protocol, stream, settings = read_url(url)
+    port = stream.partition("://")[0]
+    name = _carrier(protocol.removeprefix("modbus-"), port)
+    if name is None:
+        raise UsageError(f"{url!r} is no address of a server that could be judged", hint=f"write it like {EXAMPLES}")
+    fine = UNCALIBRATED.get(port, 0.0) if resolution is None else resolution
+    return Place(url, CARRIERS[name], stream, _silences(name, settings if line is None else line), fine)
+
+
+def _carrier(framing: str, port: str) -> str | None:
+    """What carries PDUs, by framing and port; `None` if no row knows it."""
+    if framing in ("rtu", "ascii"):
+        return framing if port in LINES else f"{framing}+tcp" if port in STREAMS else None
+    return framing if (framing, port) == ("udp", "udp") or (framing == "tcp" and port in STREAMS) else None
 
 
 def _silences(carrier: str, line: str | None) -> Silences | None:
@@ -109,51 +97,3 @@ def _silences(carrier: str, line: str | None) -> Silences | None:
         return None
     times = silences(line)
     return replace(times, inside=1.0, between=0.0) if carrier == "ascii" else times
-
-
-def _check_address(url: str, rest: str) -> None:
-    parts = urlsplit(f"tcp://{rest}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if not parts.hostname or port is None or parts.path not in ("", "/"):
-        raise UsageError(f"{url!r} is no address of a server", hint="tcp://HOST:PORT, e.g. tcp://192.0.2.7:502")
-
-
-def _line(url: str, rest: str, carrier: str) -> str:
-    """Speed and format of a serial port, as its URL has them: `line=9600+8E1`, or one word for each."""
-    path, _, query = rest.partition("?")
-    fields = {key: values[0] for key, values in parse_qs(query).items()}
-    if not path.startswith(("/", "usb:")):
-        what = "is an address, not a serial port" if ":" in path else "is no serial port"
-        hint = f"for frames inside a TCP connection write {url.partition(':')[0]}+tcp://{path}" if ":" in path else ""
-        raise UsageError(f"{url!r}: `{path}` {what}", hint=hint or "write it like rtu:///dev/ttyUSB0?line=19200+8E1")
-    line = fields.get("line", _line_of_keys(fields, carrier))
-    if "line" not in fields and not set(fields) & set(_LINE_KEYS):
-        raise UsageError(
-            f"{url!r} does not say how the line is set", hint="write it like rtu:///dev/ttyUSB0?line=19200+8E1"
-        )
-    try:
-        silences(line)
-    except ValueError:
-        raise UsageError(f"{url!r}: {line!r} is no setting of a line", hint="write it like 19200+8E1") from None
-    return line
-
-
-_LINE_KEYS = ("baud", "data", "parity", "stop")
-"""Other words for `line`."""
-
-
-def _line_of_keys(fields: Mapping[str, str], carrier: str) -> str:
-    """What is not given is as the standard has it (SL 2.5.1, 2.5.2)."""
-    data = fields.get("data", "7" if carrier == "ascii" else "8")
-    parity = fields.get("parity", "even")[:1].upper()
-    return f"{fields.get('baud', '19200')} {data}{parity}{fields.get('stop', '1')}"
-
-
-def _with_line(rest: str, line: str) -> str:
-    """The rest of the URL, in which `line` says speed and format."""
-    path, _, query = rest.partition("?")
-    others = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in ("line", *_LINE_KEYS)]
-    return f"{path}?" + "&".join(["line=" + line.replace(" ", "+"), *others])

@@ -30,6 +30,7 @@ pub(crate) use point::{Reading, describe_points};
 pub(crate) use remark::{Attempt, ClientRemark};
 pub(crate) use rule::Rule;
 pub(crate) use stock::{StockClient, StockDialogue, StockServer};
+pub(crate) use url::read_url;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

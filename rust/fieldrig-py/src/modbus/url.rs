@@ -96,6 +96,15 @@ pub(super) fn shown(url: &str) -> &str {
     url.split_once('?').map_or(url, |(place, _)| if url.starts_with("tls://") { place } else { url })
 }
 
+/// What a URL of Modbus says: the name of the protocol, the URL of the port, and speed and format of the line if it
+/// has them.
+#[pyfunction]
+#[pyo3(signature = (url, /))]
+pub(crate) fn read_url(py: Python<'_>, url: &str) -> PyResult<(&'static str, String, Option<String>)> {
+    let place = parse(py, url, None)?;
+    Ok((place.protocol.name, place.again, place.line.map(|line| line.to_string())))
+}
+
 /// The URL under which a client finds a device in this framing.
 pub(super) fn reached(protocol: &Protocol, port: &PortSpec, address: &str) -> String {
     url::shown(protocol, &place::reached(port, address))
