@@ -20,19 +20,27 @@ class Unavailable(Exception):
     """There is no cargo, or its crates cannot be had; the text says which."""
 
 
+class Broken(Exception):
+    """It cannot be compiled; the text is cargo's."""
+
+
 @functools.cache
 def program() -> Path:
-    """Builds it. Raises `Unavailable`, or `CalledProcessError` if it cannot be compiled."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
+    """Builds it, if that is necessary. Raises `Unavailable`, `Broken`."""
+    found = shutil.which("cargo")
+    if found is None:
         raise Unavailable("no cargo is here to build tests/peers/rust_stacks with")
-    manifest = ["--locked", "--manifest-path", str(PROJECT / "Cargo.toml")]
-    fetched = subprocess.run([cargo, "fetch", *manifest], capture_output=True, text=True, timeout=600)
+    done = cargo(found, "build", "--release", "--target-dir", str(TARGET))
+    if done.returncode == 0:
+        return TARGET / "release/rust_stacks"
+    fetched = cargo(found, "fetch")
     if fetched.returncode != 0 and "lock file" not in fetched.stderr:
         said = (fetched.stderr.strip().splitlines() or ["nothing"])[-1].strip()
         raise Unavailable(f"the crates of tests/peers/rust_stacks cannot be had; cargo says: {said}")
-    build = [cargo, "build", "--release", *manifest, "--target-dir", str(TARGET)]
-    done = subprocess.run(build, capture_output=True, text=True, timeout=900)
-    if done.returncode != 0:
-        raise subprocess.CalledProcessError(done.returncode, build, done.stdout, done.stderr)
-    return TARGET / "release/rust_stacks"
+    raise Broken(done.stderr[-4000:])
+
+
+def cargo(program: str, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Has cargo do something with the project."""
+    arguments = [program, command, "--locked", "--manifest-path", str(PROJECT / "Cargo.toml"), *options]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=900)
