@@ -1,7 +1,7 @@
 """The kill matrix: every row of the suite for Modbus clients can fail, and fails for its own reason.
 
 The suite judges a naive client, which must pass every row on every carrier, fieldrig's own client, which must, too, and
-one saboteur for each row: a switch of the naive client that breaks that requirement. The row must fail (a `should` row
+saboteurs for each row: a switch of the naive client that breaks that requirement. The row must fail (a `should` row
 must be missed), and with it exactly the rows that the saboteur declares.
 """
 
@@ -21,10 +21,11 @@ from fieldrig.suites.modbus_client.outcome import CARRIERS, requirements
 from fieldrig.suites.modbus_client.own import OwnDriver
 from fieldrig.suites.modbus_client.report import lines
 from fieldrig.suites.modbus_client.run import judge_all
-from fieldrig.suites.modbus_client.saboteurs import SABOTEURS
+from fieldrig.suites.modbus_client.saboteurs import SABOTEURS, row_of
+
+from .kills import must_fall, must_have_saboteurs, shown
 
 AT_A_TIME = 5
-MISSED = ("fail", "advice")
 LINES = ("rtu", "ascii")
 NOT_DECIDED_ON_A_PTY = ("CLI-28", "CLI-30")
 NAIVE = ("tcp", "tls", *LINES)
@@ -42,10 +43,6 @@ def matrix() -> Iterator[Results]:
         yield running
 
 
-def shown(judged: dict[str, Row], ids: set[str]) -> str:
-    return "\n".join(line for name in sorted(ids) for line in lines(judged[name]))
-
-
 def not_passed(judged: dict[str, Row], carrier: str) -> set[str]:
     """The rows of a carrier that were not passed; on a pty nobody can pass two of them."""
     assert list(judged) == list(requirements())
@@ -61,28 +58,20 @@ def not_passed(judged: dict[str, Row], carrier: str) -> set[str]:
 def test_a_naive_client_without_a_fault_passes_every_row(carrier: str, matrix: Results) -> None:
     judged = matrix[f"naive {carrier}"].result()
     wrong = not_passed(judged, carrier)
-    assert not wrong, shown(judged, wrong)
+    assert not wrong, shown(judged, wrong, lines)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_our_client_passes_every_row(carrier: str, matrix: Results) -> None:
     judged = matrix[f"own {carrier}"].result()
     wrong = not_passed(judged, carrier)
-    assert not wrong, shown(judged, wrong)
+    assert not wrong, shown(judged, wrong, lines)
 
 
 @pytest.mark.parametrize("name", SABOTEURS)
 def test_saboteur_is_found(name: str, matrix: Results) -> None:
     saboteur = SABOTEURS[name]
-    judged = matrix[name].result()
-    missed = {row for row, result in judged.items() if result.verdict in MISSED}
-    assert name in missed, f"the saboteur survives: {saboteur.switch}\n{shown(judged, {name})}"
-    expected = {name, *saboteur.falls}
-    surplus = missed - expected
-    assert not surplus, f"undeclared rows fail, too:\n{shown(judged, surplus)}"
-    assert expected <= missed, f"declared rows do not fail:\n{shown(judged, expected - missed)}"
-    undecided = {row for row, result in judged.items() if result.verdict in ("inconclusive", "not tested")}
-    assert not undecided, shown(judged, undecided)
+    must_fall(row_of(name), saboteur.falls, matrix[name].result(), saboteur, lines)
 
 
 class WithoutChoice(OwnDriver):
@@ -96,7 +85,7 @@ def test_our_client_goes_on_behind_the_last_transaction_id(matrix: Results) -> N
     for running in matrix.values():
         running.result()
     judged = judge_all(WithoutChoice, "tcp", capabilities=Capabilities(many_calls=True), only=("CLI-36",))
-    assert judged["CLI-36"].verdict == "pass", shown(judged, {"CLI-36"})
+    assert judged["CLI-36"].verdict == "pass", shown(judged, {"CLI-36"}, lines)
 
 
 def test_saboteurs_inside_tls_are_judged_by_all_rows_about_security() -> None:
@@ -105,12 +94,9 @@ def test_saboteurs_inside_tls_are_judged_by_all_rows_about_security() -> None:
 
 
 def test_every_row_is_tested_with_a_saboteur_or_says_why_not() -> None:
-    tested = rows.tests("fieldrig.suites.modbus_client")
-    for name, requirement in requirements().items():
-        if requirement.kind == "tested":
-            assert name in tested and name in SABOTEURS, name
-            assert SABOTEURS[name].carrier in requirement.carriers
-            assert requirement.reason is None, f"{name} has a saboteur and a reason for having none"
-        else:
-            assert name not in tested and requirement.reason, f"{name} is not judged and does not say why"
-    assert set(tested) | set(SABOTEURS) <= set(requirements())
+    judged = {name for name, requirement in requirements().items() if requirement.kind == "tested"}
+    must_have_saboteurs(
+        requirements(), rows.tests("fieldrig.suites.modbus_client"), set(map(row_of, SABOTEURS)), judged
+    )
+    for name, saboteur in SABOTEURS.items():
+        assert saboteur.carrier in requirements()[row_of(name)].carriers

@@ -19,6 +19,8 @@ from fieldrig.suites.modbus_server.saboteurs import SABOTEURS
 from fieldrig.suites.modbus_server.saboteurs.base import UNSABOTAGED, row_of
 from fieldrig.suites.modbus_server.saboteurs.device import PLACES, home, judged_rows, rows_at, rows_for, run
 
+from .kills import must_fall, must_have_saboteurs, shown
+
 AT_A_TIME = 8
 TOLERATED = {"pty": "not run"}
 """A pty is no line: it has no silences that could be told."""
@@ -31,8 +33,6 @@ NOT_THERE = {
 }
 """On the line in memory two that send at a time spoil each other; the pty has the row. A server has a key of one kind;
 ours does not negotiate max_fragment_length, OpenSSL in front of it does."""
-MISSED = ("fail", "advice")
-
 Results = dict[str, Future[dict[str, Row]]]
 
 
@@ -48,39 +48,20 @@ def matrix() -> Iterator[Results]:
         yield runs
 
 
-def shown(judged: dict[str, Row], ids: set[str]) -> str:
-    return "\n".join(line for name in ids for line in lines(judged[name]))
-
-
 @pytest.mark.parametrize("on", PLACES)
 def test_our_device_passes_every_row(on: str, matrix: Results) -> None:
     judged = matrix[on].result()
     fine = ("pass", "reported", TOLERATED.get(on, "pass"))
     wrong = {name for name, row in judged.items() if row.verdict not in fine} - NOT_THERE.get(on, set())
     assert list(judged) == rows_at(on)
-    assert not wrong, shown(judged, wrong)
+    assert not wrong, shown(judged, wrong, lines)
 
 
 @pytest.mark.parametrize("name", SABOTEURS)
 def test_saboteur_is_found(name: str, matrix: Results) -> None:
-    saboteur, broken = SABOTEURS[name], row_of(name)
-    judged = matrix[name].result()
-    missed = {row for row, result in judged.items() if result.verdict in MISSED}
-    assert broken in missed, f"the saboteur survives: {saboteur}\n{shown(judged, {broken})}"
-    expected = {broken, *saboteur.falls}
-    surplus = missed - expected
-    assert not surplus, f"undeclared rows fail, too:\n{shown(judged, surplus)}"
-    assert expected <= missed, f"declared rows do not fail:\n{shown(judged, expected - missed)}"
-    undecided = {row for row, result in judged.items() if result.verdict in ("inconclusive", "not tested")}
-    assert not undecided, shown(judged, undecided)
+    saboteur = SABOTEURS[name]
+    must_fall(row_of(name), saboteur.falls, matrix[name].result(), saboteur, lines)
 
 
 def test_every_row_is_tested_with_a_saboteur_or_says_why_not() -> None:
-    assert set(rows.tests()) == set(judged_rows()), "every requirement has one test, every test a requirement"
-    for name, requirement in requirements().items():
-        if requirement.kind == "tested":
-            assert name in SABOTEURS, f"{name} has no saboteur"
-            assert requirement.reason is None, f"{name} has a saboteur and a reason for having none"
-        else:
-            assert requirement.reason, f"{name} is not judged and does not say why"
-    assert {row_of(name) for name in SABOTEURS} <= set(requirements())
+    must_have_saboteurs(requirements(), rows.tests(), set(map(row_of, SABOTEURS)), judged_rows())

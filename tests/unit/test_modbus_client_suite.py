@@ -3,7 +3,10 @@ wrongly."""
 
 from __future__ import annotations
 
+import shlex
 import socket
+import sys
+import threading
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +17,10 @@ from fieldrig.suites.common.judge import judge
 from fieldrig.suites.common.outcome import Absent, Requirement
 from fieldrig.suites.modbus_client import memory
 from fieldrig.suites.modbus_client.client import Client, Timing, right, silent
-from fieldrig.suites.modbus_client.driver import DriverFailure, Hung, ObjectDriver, parse
+from fieldrig.suites.modbus_client.driver import DriverFailure, Hung, ObjectDriver, ProgramDriver, parse
 from fieldrig.suites.modbus_client.frames import FRAMINGS, Request, crc
 from fieldrig.suites.modbus_client.naive import NaiveDriver
-from fieldrig.suites.modbus_client.run import python_object, station
+from fieldrig.suites.modbus_client.run import judge_all, python_object, station
 from fieldrig.suites.modbus_client.station import Reply
 
 MUST = Requirement("X-01", "must", "tested", "AP 1", "a statement", carriers=("tcp",))
@@ -93,6 +96,74 @@ def test_a_call_that_does_not_end_is_hung() -> None:
     with pytest.raises(Hung, match="open did not end within"):
         driver.ask({"call": "open"}, 0.01)
     driver.close()
+
+
+def program(code: str) -> ProgramDriver:
+    return ProgramDriver(shlex.join([sys.executable, "-u", "-c", code]), "tcp://127.0.0.1:1")
+
+
+def test_what_a_driver_says_unasked_is_not_taken_for_an_outcome() -> None:
+    driver = program('import sys\nprint(\'{"ok": true}\\n{"values": [1]}\'); sys.stdin.read()')
+    assert driver.ask({"call": "open"}, 10.0).done
+    deadline = time.monotonic() + 10.0
+    while driver.unasked == 0 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    with pytest.raises(DriverFailure, match="without being asked"):
+        driver.ask({"call": "read_holding"}, 10.0)
+    driver.close()
+
+
+@pytest.mark.parametrize("noise", ["bytes(range(128, 256)) * 9 + b'\\n'", "b'x' * (3 << 20)"])
+def test_what_is_no_text_or_never_ends_is_no_outcome(noise: str) -> None:
+    driver = program(f"import sys\ninput()\nsys.stdout.buffer.write({noise}); sys.stdout.flush(); sys.stdin.read()")
+    with pytest.raises(DriverFailure, match="which is no JSON"):
+        driver.ask({"call": "open"}, 10.0)
+    driver.close()
+
+
+def test_a_call_that_hangs_before_anything_is_sent_accuses_nobody() -> None:
+    naive, hung = NaiveDriver(), threading.Event()
+
+    def driver(request: dict[str, Any]) -> Any:
+        if request["call"] == "write_coil":
+            hung.wait(20.0)
+        return naive(request)
+
+    with station("tcp") as server:
+        client = Client(server, python_object(lambda: driver), Timing(timeout=0.05, settle=0.01, hang=0.2))
+        row = judge(MUST, lambda each: each.call("write_coil", address=0, value=True), client)
+        hung.set()
+        client.close()
+    assert row.verdict == "inconclusive"
+    assert "nothing was sent" in row.says
+
+
+def test_a_driver_that_never_works_again_is_not_waited_for_in_every_row() -> None:
+    asked = 0
+
+    def driver(request: dict[str, Any]) -> Any:
+        nonlocal asked
+        asked += 1
+        raise RuntimeError("broken for good")
+
+    with station("tcp") as server:
+        client = Client(server, python_object(lambda: driver), TIMING)
+        verdicts = [judge(MUST, lambda each: None, client).verdict for _ in range(5)]
+        client.close()
+    assert verdicts == ["not tested"] * 5
+    assert asked == 3
+
+
+def test_a_slow_driver_does_not_make_the_client_slow() -> None:
+    naive = NaiveDriver()
+
+    def driver(request: dict[str, Any]) -> Any:
+        said = {name: value for name, value in naive(request).items() if name != "took"}
+        time.sleep(0.05 if request["call"] == "read_holding" else 0.0)  # a driver that takes its time
+        return said
+
+    rows = judge_all(lambda: driver, "tcp", timing=Timing(timeout=0.1, settle=0.01, hang=2.0), only=("CLI-17",))
+    assert rows["CLI-17"].verdict in ("pass", "inconclusive"), rows["CLI-17"].says
 
 
 def test_a_driver_that_fails_in_a_row_makes_it_inconclusive() -> None:

@@ -268,7 +268,7 @@ class Client:
             self._discard()
             if not sent:
                 raise DriverFailure(f"{hung}, and nothing was sent: it, or the client, is stuck") from None
-            raise Absent(str(hung)) from None
+            raise self.absent(str(hung)) from None
         finally:
             self.station.look()
             if self.station.broken is not None:

@@ -208,6 +208,11 @@ class ProgramDriver:
             raise DriverFailure(f"the driver said {_shown(line)}, which is no JSON") from None
         return parse(said, began, ended)
 
+    @property
+    def unasked(self) -> int:
+        """How many lines it has said that nobody has read."""
+        return self._lines.qsize()
+
     def _must_be_silent(self) -> None:
         """Raises `DriverFailure` if the driver said more than it was asked for."""
         with contextlib.suppress(queue.Empty):

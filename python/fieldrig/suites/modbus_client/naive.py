@@ -337,11 +337,14 @@ class NaiveClient:
         loose = "any transaction" in self._faults
         late = "late" in self._faults and found in self._unanswered
         copied = "second copy" in self._faults and found in self._answered
-        if found != transaction and not (loose or late or copied):
+        exception = "believes exceptions" in self._faults and len(frame) == 9 and frame[7] & 0x80
+        low = "low byte" in self._faults and found % 256 == transaction % 256
+        if found != transaction and not (loose or late or copied or exception or low):
             raise Wrong
         if protocol != 0 and "any protocol" not in self._faults:
             raise Failure("malformed", f"protocol id {protocol}")
-        if frame[6] != unit and "any unit" not in self._faults:
+        anybody = "any unit" in self._faults or ("unit 0 is any" in self._faults and frame[6] == 0)
+        if frame[6] != unit and not anybody:
             raise Failure("malformed", f"an answer of unit {frame[6]}")
         return frame[7:]
 
@@ -360,6 +363,8 @@ class NaiveClient:
                 return data[:stated]
             if data and not fresh and "whole segments" in self._faults:
                 raise Failure("malformed", "half an answer")
+            if "patient with bytes" in self._faults:
+                deadline = time.monotonic() + self._timeout
             more = self._read(deadline)
             fresh = False
             if not more:
@@ -373,11 +378,12 @@ class NaiveClient:
             body, found = body[:-1], body[0]
         else:
             body, found, good = frame[:-2], frame[0], _crc(frame[:-2]) == frame[-2:]
-        if not good and "any check" not in self._faults:
+        exception = "believes exceptions" in self._faults and len(body) == 3 and body[1] & 0x80
+        if not good and "any check" not in self._faults and not exception:
             raise Failure("malformed", "the check is wrong")
         if found != unit and "unit ends" in self._faults:
             raise Failure("malformed", f"an answer of unit {found}")
-        if found != unit:
+        if found != unit and not exception and not ("unit 0 is any" in self._faults and found == 0):
             raise Wrong
         return body[1:]
 
@@ -438,7 +444,9 @@ class NaiveClient:
             values = arguments["values"]
             self._range(16, address, len(values))
             values = values[::-1] if "last first" in self._faults else values
-            return struct.pack(f">BHHB{len(values)}H", 16, address, len(values), 2 * len(values) & 0xFF, *values)
+            order = "<" if "low byte first" in self._faults else ">"
+            data = struct.pack(f"{order}{len(values)}H", *values)
+            return struct.pack(">BHHB", 16, address, len(values), len(data) & 0xFF) + data
         if call == "mask_write":
             return struct.pack(">BHHH", 22, address, arguments["and_mask"], arguments["or_mask"])
         if call == "read_write_registers":
@@ -456,7 +464,8 @@ class NaiveClient:
             raise Failure("refused", f"{count} from {address}")
 
     def _outcome(self, call: str, pdu: bytes, answer: bytes) -> dict[str, Any]:
-        if not answer:
+        deaf = "deaf writes" in self._faults and call.startswith(("write", "mask"))
+        if not answer or (deaf and answer[0] & 0x80):
             return {"ok": True}
         if answer[0] & 0x80 and len(answer) == 2:
             self._exception(pdu, answer)
@@ -486,6 +495,10 @@ class NaiveClient:
     def _values(self, pdu: bytes, answer: bytes) -> list[int]:
         data, stated = answer[2:], answer[1] if len(answer) > 1 else 0
         wanted = int.from_bytes(pdu[3:5], "big")
+        if "careful with 3" in self._faults and pdu[0] in (4, 23):
+            return list(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2]))
+        if pdu[0] in (1, 2) and "highest bit first" in self._faults:
+            data = bytes(int(f"{byte:08b}"[::-1], 2) for byte in data)
         if pdu[0] in (1, 2):
             if stated != len(data) or ("any count" not in self._faults and stated != (wanted + 7) // 8):
                 raise Failure("malformed", "another byte count")
@@ -514,7 +527,10 @@ class NaiveClient:
         objects: dict[str, str] = {}
         following = object
         while True:
-            answer = self._exchange(unit, bytes([43, 14, code, following]))
+            pdu = bytes([43, 14, code, following])
+            answer = self._exchange(unit, pdu)
+            if answer[0] & 0x80 and len(answer) == 2:
+                self._exception(pdu, answer)
             if answer[0] != 43 or len(answer) < 7:
                 raise Failure("malformed", "no identification")
             place = 7

@@ -1,4 +1,4 @@
-"""Saboteurs: for each requirement a client that breaks it. A row that its saboteur does not fail proves nothing.
+"""Saboteurs: for each requirement a client, or several, that break it. What a saboteur does not fail proves nothing.
 
 The client is `naive.NaiveClient`, which passes every row; a saboteur is one of its switches.
 `tests/meta/test_client_kill_matrix.py` judges each of them by all rows of its carrier and demands that the row fails (a
@@ -47,31 +47,42 @@ def _tls(switch: str, *falls: str) -> Saboteur:
 
 SABOTEURS: dict[str, Saboteur] = {
     "CLI-01": _tcp("length of request", "INT-11", "INT-12", "INT-13"),
+    "CLI-01 values": _tcp("low byte first", "CLI-20", "INT-12"),
     "CLI-02": _tcp("same ids", "CLI-04"),
     "CLI-03": _tcp("any transaction", "CLI-05"),
+    "CLI-03 low byte": _tcp("low byte"),
+    "CLI-03 exceptions": _tcp("believes exceptions", "CLI-05"),
     "CLI-04": _tcp("answers in order"),
     "CLI-05": _tcp("late"),
     "CLI-06": _tcp("second copy", "CLI-14"),
     "CLI-07": _tcp("any protocol"),
     "CLI-08": _tcp("any unit"),
+    "CLI-08 unit 0": _tcp("unit 0 is any"),
     "CLI-09": _tcp("any function"),
     "CLI-10": _tcp("any exception"),
     "CLI-11": _tcp("any byte count", "CLI-14"),
+    "CLI-11 other functions": _tcp("careful with 3", "CLI-12", "CLI-13"),
     "CLI-12": _tcp("any count"),
+    "CLI-12 bits": _tcp("highest bit first", "INT-11"),
     "CLI-13": _tcp("odd counts"),
     "CLI-14": _tcp("any length"),
     "CLI-15": _tcp("unknown exceptions"),
+    "CLI-15 writes": _tcp("deaf writes", "CLI-10"),
     "CLI-16": _tcp("whole segments"),
     "CLI-17": _tcp("slow time-out"),
+    "CLI-17 bytes": _tcp("patient with bytes"),
     "CLI-18": _tcp("lost as time-out"),
     "CLI-19": _tcp("new connection"),
     "CLI-20": _tcp("any echo"),
+    "CLI-20 values": _rtu("low byte first", "INT-12"),
     "CLI-21": _tcp("illegal quantities"),
     "CLI-22": _tcp("busy again"),
     "CLI-23": _tcp("circles"),
     "CLI-24": _tcp("any fifo"),
     "CLI-25": _rtu("any check"),
     "CLI-26": _rtu("unit ends"),
+    "CLI-26 unit 0": _rtu("unit 0 is any"),
+    "CLI-26 exceptions": _rtu("believes exceptions", "CLI-25"),
     "CLI-27": _rtu("no drain"),
     "CLI-28": _rtu("no turnaround"),
     "CLI-29": _rtu("broadcast reads"),
@@ -95,10 +106,15 @@ SABOTEURS: dict[str, Saboteur] = {
     "SEC-15": _tls("compression"),
     "SEC-16": _tls("no renegotiation"),
     "SEC-28": _tls("block ciphers", "SEC-10"),
-    "INT-11": _tcp("one table"),
-    "INT-12": _tcp("last first"),
+    "INT-11": _tcp("one table", "CLI-09", "CLI-12"),
+    "INT-12": _tcp("last first", "CLI-01", "CLI-20"),
     "INT-13": _tcp("no address", "CLI-15"),
 }
+
+
+def row_of(name: str) -> str:
+    """The requirement that a saboteur breaks: the first word of its name, for a requirement may have several."""
+    return name.partition(" ")[0]
 
 
 def run(carrier: str, *switches: str) -> dict[str, Row]:

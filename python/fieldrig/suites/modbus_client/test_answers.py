@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any
 
@@ -10,16 +11,32 @@ import pytest
 from fieldrig.suites.common.outcome import Absent, Inapplicable, Missed, Undecided
 
 from . import memory
+from .calls import EVERY_CALL, READS
 from .client import Client, right, silent, wrong
 from .driver import Outcome
 from .frames import Request
-from .station import Reply
-from .test_transactions import POISON, poison
+from .station import Reply, Script
+from .test_transactions import POISON, must_be_asked, poison
 
 CODES = (1, 2, 3, 4, 5, 6, 7, 8, 0x0A, 0x0B, 0x63)
 TRIES = 3
 LOOPS = 25
 """After so many requests a read of the identification does not end by itself."""
+
+
+OTHERS: tuple[tuple[str, int, bytes], ...] = (
+    ("read_input", 4, memory.registers_pdu(3, POISON[:1])),
+    ("read_coils", 1, memory.bits_pdu(2, (True,) * 19)),
+    ("write_register", 6, bytes.fromhex("05 0006 1234")),
+)
+"""Calls, their functions, and what would be the right answer if its function were the right one."""
+
+
+def tried(client: Client, call: str, script: Script) -> Outcome | None:
+    """A call with its usual arguments (`EVERY_CALL`) by a client that is opened anew; `None` if it has none such."""
+    client.open()
+    outcome = client.call(call, script, **EVERY_CALL[call])
+    return None if outcome.error == "unsupported" else outcome
 
 
 @pytest.mark.requirement("CLI-09")
@@ -28,6 +45,10 @@ def test_answer_of_another_function_is_rejected(client: Client) -> None:
         client.open()
         outcome = client.read(wrong(poison(function)))
         client.must_reject(outcome, f"an answer with function {function:02X} for 03")
+    for call, function, answer in OTHERS:
+        found = tried(client, call, wrong(answer))
+        if found is not None:
+            client.must_reject(found, f"an answer with function {answer[0]:02X} for {function:02X}")
 
 
 @pytest.mark.requirement("CLI-10")
@@ -39,6 +60,13 @@ def test_exception_of_another_function_is_malformed(client: Client) -> None:
         client.must_reject(outcome, what)
         if outcome.error == "exception":
             raise Missed(f"{what} is reported as {outcome.says()} of this call")
+    for call, function in (("write_register", 0x10), ("read_coils", 0x02)):
+        what = f"an exception of function {function:02X} for a {call}"
+        found = tried(client, call, wrong(bytes([function | 0x80, 2])))
+        if found is not None:
+            client.must_reject(found, what)
+        if found is not None and found.error == "exception":
+            raise Missed(f"{what} is reported as {found.says()} of this call")
 
 
 @pytest.mark.requirement("CLI-11")
@@ -48,6 +76,15 @@ def test_byte_count_that_lies_is_rejected(client: Client) -> None:
         client.open()
         outcome = client.read(wrong(bytes([3, count]) + data[:present]))
         client.must_reject(outcome, f"byte count {count} with {present} bytes")
+    for call, pdu in (
+        ("read_input", bytes.fromhex("04 01 dead")),
+        ("read_coils", bytes.fromhex("01 02 ffffff")),
+        ("read_discrete_inputs", bytes([2, 249]) + bytes(250)),
+        ("read_write_registers", bytes([23, 10]) + bytes(12)),
+    ):
+        found = tried(client, call, wrong(pdu))
+        if found is not None:
+            client.must_reject(found, f"{call}: byte count {pdu[1]} with {len(pdu) - 2} bytes")
 
 
 @pytest.mark.requirement("CLI-12")
@@ -62,6 +99,29 @@ def test_other_quantity_than_asked_is_rejected(client: Client) -> None:
         outcome = client.call("read_coils", wrong(answer), address=0, count=10)
         if outcome.error != "unsupported":
             client.must_reject(outcome, f"{count} bytes of coils instead of 2")
+    for call, pdu in (
+        ("read_input", memory.registers_pdu(4, POISON)),
+        ("read_discrete_inputs", memory.bits_pdu(2, (True,) * 1992)),
+        ("read_write_registers", memory.registers_pdu(23, POISON)),
+    ):
+        found = tried(client, call, wrong(pdu))
+        if found is not None:
+            client.must_reject(found, f"{call}: {len(pdu) - 2} bytes, another quantity than asked")
+    right_answers_give_what_was_asked(client)
+
+
+def right_answers_give_what_was_asked(client: Client) -> None:
+    """Raises `Missed`, `Absent`."""
+    for call in ("read_coils", "read_discrete_inputs", "read_holding", "read_input", "read_write_registers"):
+        outcome = tried(client, call, right)
+        if outcome is None:
+            continue
+        arguments = EVERY_CALL[call]
+        address, count = arguments["read_address" if "read_address" in arguments else "address"], arguments["count"]
+        bits = call in ("read_coils", "read_discrete_inputs")
+        of = memory.bits if bits else memory.registers
+        function = {**READS, "read_write_registers": 3}[call]
+        client.must_give(outcome, of(function, address, count), f"{call}, {count} from {address}")
 
 
 @pytest.mark.requirement("CLI-13")
@@ -71,6 +131,14 @@ def test_odd_byte_count_is_rejected(client: Client) -> None:
         client.open()
         outcome = client.read(wrong(bytes([3, count]) + data[:count]))
         client.must_reject(outcome, f"byte count {count}, as many bytes")
+    found = tried(client, "read_input", wrong(bytes.fromhex("04 03 deadbe")))
+    if found is not None:
+        client.must_reject(found, "byte count 3 for an input register")
+
+
+def refusing(request: Request, reply: Reply) -> None:
+    """The script of a server that has no such address (AP 7)."""
+    reply.send(bytes([request.function | 0x80, 2]))
 
 
 @pytest.mark.requirement("CLI-15")
@@ -87,6 +155,14 @@ def test_exceptions_are_reported_with_their_code(client: Client) -> None:
             raise client.absent(f"{what} is reported as {outcome.says()}")
         if outcome.error != "exception" or outcome.code != code:
             raise Missed(f"{what} is reported as {outcome.says()}")
+    for call in EVERY_CALL:
+        found = tried(client, call, refusing)
+        if found is None or not client.requests:
+            continue
+        if found.error == "timeout":
+            raise client.absent(f"{call}: exception 02 is reported as {found.says()}")
+        if found.error != "exception" or found.code != 2:
+            raise Missed(f"{call}: exception 02 is reported as {found.says()}")
     client.note(", ".join(f"{code:02X}" for code in CODES))
 
 
@@ -113,10 +189,43 @@ def test_time_out_is_kept(client: Client) -> None:
     if any(high < 0.9 * expected for _, high in spans):
         raise Missed(f"the time-out is {expected * 1000:.0f} ms; calls ended after {shown} ms")
     if any(low >= 0.9 * expected and high <= 1.1 * expected for low, high in spans):
+        nothing_prolongs_it(client, timeout, slow)
         return
     if all(low > 1.1 * expected for low, _ in spans) and not client.stalled:
         raise client.absent(f"the time-out is {expected * 1000:.0f} ms; calls ended after {shown} ms")
     raise Undecided(f"the time-out is {expected * 1000:.0f} ms; calls ended after {shown} ms: not known well enough")
+
+
+def nothing_prolongs_it(client: Client, timeout: float, slow: float) -> None:
+    """Answers to others are none. Bytes of a frame that is never whole may be the beginning of one: that is told."""
+    for what, script, judged in (
+        ("answers to others, again and again", babble, True),
+        ("an answer that comes in bytes and is never whole", trickle, False),
+    ):
+        client.open(timeout=timeout)
+        client.must_read("a read before")
+        stated = float(client.facts.get("timeout") or timeout)
+        outcome = client.read(functools.partial(script, timeout=stated), count=100)
+        if not client.requests:
+            raise client.absent(f"the client sent nothing ({outcome.says()})")
+        low, high = duration(outcome, client.requests[0], slow)
+        if judged and low > 1.1 * stated * (1 + client.retries):
+            text = f"{what}, and a time-out of {stated * 1000:.0f} ms: the call took {low * 1000:.0f} ms or more"
+            raise client.absent(text)
+        client.note(f"{what}: {outcome.says()} after {high * 1000:.0f} ms")  # what is taken, others judge
+
+
+def trickle(request: Request, reply: Reply, timeout: float) -> None:
+    """Bytes of an answer, so far apart that all but the last come in time only for who waits for each anew."""
+    data = reply.framing.answer(request, memory.good(request))
+    reply.pieces([data[at : at + 1] for at in range(5)], 0.4 * timeout)
+
+
+def babble(request: Request, reply: Reply, timeout: float) -> None:
+    """Answers of another unit with another transaction id, as often."""
+    for index in range(5):
+        other = (request.transaction + 100 + index) % 0x10000
+        reply.raw(reply.framing.answer(request, poison(), unit=2, transaction=other), after=0.4 * timeout * index)
 
 
 def overhead(client: Client) -> float:
@@ -155,7 +264,7 @@ WRITES: tuple[tuple[str, dict[str, Any], tuple[tuple[str, int, int], ...]], ...]
 
 @pytest.mark.requirement("CLI-20")
 def test_echo_that_differs_is_rejected(client: Client) -> None:
-    tried = 0
+    seen = 0
     for call, arguments, fields in WRITES:
         for name, place, value in fields:
             client.open()
@@ -167,9 +276,15 @@ def test_echo_that_differs_is_rejected(client: Client) -> None:
             if outcome.error == "unsupported":
                 break
             client.must_reject(outcome, f"{call}: another {name} in the answer")
-            tried += 1
-    if not tried:
+            seen += 1
+    if not seen:
         raise Inapplicable("the client does not write")
+    for call, arguments, _ in WRITES:
+        client.open()
+        outcome = client.call(call, right, **arguments)
+        if outcome.error is not None and outcome.error != "unsupported":
+            raise client.absent(f"{call}: the right answer, and the call ended with {outcome.says()}")
+        must_be_asked(client, call, arguments)
 
 
 ILLEGAL: tuple[tuple[str, str, dict[str, Any]], ...] = (

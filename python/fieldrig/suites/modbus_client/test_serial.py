@@ -31,18 +31,24 @@ def test_bad_check_is_rejected(client: Client) -> None:
         if len(client.requests) > 1 + client.retries:
             raise Missed(f"asked {len(client.requests)} times; {client.retries} retries were set")
         client.must_read("the call behind an answer with a wrong check", address=600)
+    client.open()
+    outcome = client.read(wrong(b"\x83\x02", check=0x01))
+    client.must_reject(outcome, "an exception whose check is wrong")
+    if outcome.error == "exception":
+        raise Missed(f"an exception whose check is wrong is reported as {outcome.says()}")
 
 
 @pytest.mark.requirement("CLI-26")
 def test_answer_of_another_unit_does_not_end_the_wait(client: Client) -> None:
-    for unit in (2, 247):
+    for unit, pdu in ((2, poison()), (247, poison()), (0, poison()), (2, b"\x83\x02")):
         client.open()
 
-        def script(request: Request, reply: Reply, unit: int = unit) -> None:
-            reply.send(poison(), unit=unit)
+        def script(request: Request, reply: Reply, unit: int = unit, pdu: bytes = pdu) -> None:
+            reply.send(pdu, unit=unit)
             reply.send(memory.good(request), after=client.timing.timeout / 4)
 
-        client.must_read(f"an answer of unit {unit}, then that of unit 1", script=script)
+        what = "exception" if pdu[0] & 0x80 else "answer"
+        client.must_read(f"an {what} of unit {unit}, then the answer of unit 1", script=script)
     client.note("each call waited for its own answer")
 
 

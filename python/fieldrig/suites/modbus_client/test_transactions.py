@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from fieldrig.suites.common.outcome import Inapplicable, Missed, Undecided
 
 from . import memory
-from .calls import EVERY_CALL
+from .calls import EVERY_CALL, asked
 from .client import Client, right, silent, wrong
 from .driver import Outcome
 from .frames import HEADER, LONGEST_PDU, Request, predicted
@@ -36,9 +37,26 @@ def test_headers_of_requests_are_right(client: Client) -> None:
         for request in client.requests:
             header_must_be_right(request, call)
             seen += 1
+        must_be_asked(client, call, arguments)
     if not seen:
         raise client.absent("no request came")
     client.note(f"{seen} requests")
+
+
+def must_be_asked(client: Client, call: str, arguments: dict[str, Any]) -> None:
+    """The request says what the call said, if it is one, of the function by that name. Raises `Missed`."""
+    wanted, requests = asked(call, **arguments), client.requests
+    if wanted is None or len(requests) != 1 or requests[0].pdu[:1] != wanted[:1]:
+        return
+    for request in requests:
+        if request.pdu != wanted:
+            place = next(
+                (at for at, (one, other) in enumerate(zip(request.pdu, wanted, strict=False)) if one != other), 0
+            )
+            shown = (
+                f"{request.pdu[place : place + 8].hex(' ')} at offset {place}, not {wanted[place : place + 8].hex(' ')}"
+            )
+            raise Missed(f"the request of {call} has {shown}")
 
 
 def header_must_be_right(request: Request, call: str) -> None:
@@ -86,13 +104,25 @@ def nobody_gave_up(client: Client, outcomes: Sequence[Outcome]) -> None:
         raise Undecided("calls at the same time took too long (this machine was busy)")
 
 
+FOREIGN: tuple[tuple[str, Callable[[int], int], bytes], ...] = (
+    ("the next transaction id", lambda own: own + 1, poison()),
+    ("the transaction id before", lambda own: own - 1, poison()),
+    ("a far transaction id", lambda own: own + 0x5A5A, poison()),
+    ("a transaction id whose low byte is right", lambda own: own ^ 0x0100, poison()),
+    ("transaction id 0", lambda own: 0, poison()),
+    ("the next transaction id, an exception", lambda own: own + 1, b"\x83\x02"),
+)
+"""Answers to nobody: in words, the transaction id for the right one, the PDU."""
+
+
 @pytest.mark.requirement("CLI-03")
 def test_answer_to_nobody_is_discarded(client: Client) -> None:
-    for what, offset in (("the next transaction id", 1), ("the transaction id before", -1), ("a far one", 0x5A5A)):
+    for what, other, pdu in FOREIGN:
         client.open()
 
-        def script(request: Request, reply: Reply, offset: int = offset) -> None:
-            reply.send(poison(), transaction=(request.transaction + offset) % 0x10000)
+        def script(request: Request, reply: Reply, other: Callable[[int], int] = other, pdu: bytes = pdu) -> None:
+            if other(request.transaction) % 0x10000 != request.transaction:
+                reply.send(pdu, transaction=other(request.transaction) % 0x10000)
             reply.send(memory.good(request), after=client.timing.timeout / 6)
 
         client.must_read(f"an answer with {what}, then the right one", script=script)
@@ -150,12 +180,13 @@ class Held:
 
 @pytest.mark.requirement("CLI-05")
 def test_late_answer_is_not_taken_for_the_next_one(client: Client) -> None:
-    late_then(client, "before the next call")
-    late_then(client, "after the next request")
+    for exception in (None, b"\x83\x02"):
+        late_then(client, "before the next call", exception)
+        late_then(client, "after the next request", exception)
 
 
-def late_then(client: Client, when: str) -> None:
-    """One call times out; its answer comes late; the next call must get its own."""
+def late_then(client: Client, when: str, exception: bytes | None) -> None:
+    """One call times out; its answer, or an exception, comes late; the next call must get its own."""
     client.open()
     first = client.read(silent, 0)
     if first.error is None:
@@ -163,9 +194,10 @@ def late_then(client: Client, when: str) -> None:
     if not client.requests:
         raise client.absent("the client sent nothing")
     late = Reply(client.station, client.requests[-1])
-    answer = memory.good(late.request)
+    answer = exception or memory.good(late.request)
+    what = f"a late {'exception' if exception else 'answer'} {when}"
     if not client.station.is_open(late.request.connection):
-        client.note(f"{when}: the client had closed the connection")
+        client.note(f"{what}: the client had closed the connection")
 
     def script(request: Request, reply: Reply) -> None:
         if when == "after the next request":
@@ -175,8 +207,8 @@ def late_then(client: Client, when: str) -> None:
     if when == "before the next call":
         late.send(answer)
         client.wait(client.timing.settle)
-    client.must_read(f"a late answer {when}", address=500, script=script)
-    client.note(f"{when}: discarded")
+    client.must_read(what, address=500, script=script)
+    client.note(f"{what}: discarded")
 
 
 @pytest.mark.requirement("CLI-06")
@@ -207,7 +239,7 @@ def test_foreign_protocol_id_is_rejected(client: Client) -> None:
 
 @pytest.mark.requirement("CLI-08")
 def test_answer_of_another_unit_is_rejected(client: Client) -> None:
-    for unit in (2, 255):
+    for unit in (2, 255, 0):
         client.open()
         client.must_reject(client.read(wrong(poison(), unit=unit)), f"an answer of unit {unit} instead of 1")
 
