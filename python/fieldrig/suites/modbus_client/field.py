@@ -57,6 +57,10 @@ class FieldServer:
             link = self._links[request.connection] = _Link(self._address)
         link.ask(request.raw, reply)
 
+    def answers(self, within: float) -> bool:
+        """Whether it has answered the latest request, or does so in this time (seconds)."""
+        return any(link.answered.wait(within) for link in list(self._links.values())[-1:])
+
     def holds(self, table: str, address: int, count: int) -> tuple[int, ...]:
         """What stands there now."""
         return self._stock.get(table, address, count)
@@ -70,11 +74,13 @@ class _Link:
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reply: Reply | None = None
+        self.answered = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tokio-modbus of the suite", daemon=True)
         self._thread.start()
 
     def ask(self, request: bytes, reply: Reply) -> None:
         self._reply = reply
+        self.answered.clear()
         with contextlib.suppress(OSError):  # it has ended the connection, and so has the client's end
             self._socket.sendall(request)
 
@@ -94,6 +100,7 @@ class _Link:
             reply = self._reply
             if reply is not None and data:
                 reply.raw(data)
+                self.answered.set()
             elif reply is not None:
                 reply.end()
             if not data:
