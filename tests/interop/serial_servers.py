@@ -21,7 +21,9 @@ from fieldrig.suites.modbus_server import capabilities, places, rows
 from fieldrig.suites.modbus_server.judge import judge
 from fieldrig.suites.modbus_server.outcome import Row, requirements
 from fieldrig.suites.modbus_server.probe import probe
+from fieldrig.suites.modbus_server.saboteurs import Patch
 from fieldrig.suites.modbus_server.saboteurs.device import judged_rows
+from fieldrig.suites.modbus_server.saboteurs.wire import patched
 from fieldrig.suites.modbus_server.server import Server, Timing
 from fieldrig.suites.modbus_server.stream_wire import clock_of
 
@@ -63,18 +65,25 @@ def running(start: list[str], transport: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def probed(url: str, resolution: float | None = None, declared: Path = CAPABILITIES) -> Iterator[Server]:
-    """The server at a URL, as rows see it."""
+def probed(
+    url: str,
+    resolution: float | None = None,
+    declared: Path = CAPABILITIES,
+    patch: Patch | None = None,
+    give_up: float = 0.0,
+) -> Iterator[Server]:
+    """The server at a URL, as rows see it; behind a patch, which believes after `give_up` that no answer comes."""
     place = places.parse(url, resolution=resolution)
     timing = place.timing(QUICK)
     with Rig(trace="counts") as rig:
+        clock, opener = clock_of(rig), place.opener(rig, timing)
         server = Server(
-            place.opener(rig, timing),
+            opener if patch is None else patched(opener, place.carrier, patch, clock, give_up),
             1,
             capabilities.load(declared),
             timing,
             carrier=place.carrier,
-            clock=clock_of(rig),
+            clock=clock,
             silences=place.silences,
             resolution=place.resolution,
         )

@@ -28,13 +28,13 @@ CAPABILITIES = Path(__file__).parent / "capabilities_awkward.toml"
 COARSE = 0.08
 """As --resolution: silences between frames become long, for a device that goes by the clock of a busy machine."""
 DEVICES = {
-    "late": ("rtu", "19200+8N1", ["delay=0.06"], ("RTU", "EXC-01")),
+    "late": ("rtu", "19200+8N1", ["delay=0.06"], ("RTU-01", "RTU-04", "RTU-06", "RTU-08", "RTU-1", "RTU-2")),
     "in lumps": ("rtu", "19200+8N2", ["lump=3"], ("RTU", "PDU-0", "FC03", "FC16", "ROB-07")),
-    "deaf": ("rtu", "19200+8N1", ["deaf=0.005"], ("RTU", "FC06", "ROB-04")),
+    "deaf": ("rtu", "19200+8N1", ["deaf=0.005"], ("RTU-0", "RTU-1", "RTU-22", "FC06")),
     "ascii in lumps": ("ascii", "19200+8N1", ["lump=6", "delay=0.02"], ("ASC", "PDU-0", "FC03")),
 }
 """Transport, line, words of the program, and the rows that judge it."""
-PIECES = 3
+PIECES = 4
 """How many processes share the rows of a device."""
 
 Judged = dict[str, "list[Future[list[Row]]]"]
