@@ -202,10 +202,7 @@ fn response(request: &Request, values: &[i64]) -> Result<Response, String> {
 fn shown(reply: &Reply) -> String {
     match reply {
         Reply::Usual | Reply::Failed { .. } => String::new(),
-        Reply::Values(values) => {
-            let values: Vec<String> = values.iter().map(i64::to_string).collect();
-            format!("values [{}]", values.join(", "))
-        }
+        Reply::Values(values) => format!("values {values:?}"),
         Reply::Done => "done".to_owned(),
         Reply::Exception(code) => format!("exception {code:02x}"),
         Reply::Pdu(bytes) => format!("answer {}", hex(bytes)),
