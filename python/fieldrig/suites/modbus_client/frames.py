@@ -7,8 +7,8 @@ Where the end of a request cannot be told from its bytes, silence tells it: `cut
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 HEADER = 7
 LONGEST_PDU = 253
@@ -61,11 +61,28 @@ def predicted(pdu: bytes) -> int | None:
     return FIXED.get(function)
 
 
-class Framing(Protocol):
+@dataclass(frozen=True)
+class Fields:
+    """What stands around the PDU of an answer, right or wrong; a carrier takes what it has."""
+
+    unit: int
+    transaction: int
+    protocol: int
+    length: int
+    check: int
+    """By how much the CRC or LRC is wrong."""
+
+
+class Framing(ABC):
     """How PDUs travel on one carrier."""
 
     def cut(self, data: bytes, quiet: bool) -> tuple[list[Request], bytes]:
         """Takes requests from the beginning of a stream, and gives what is left. `quiet`: no more came for a while."""
+        requests = []
+        while (found := self._first(data, quiet)) is not None:
+            requests.append(found)
+            data = data[len(found.raw) :]
+        return requests, data
 
     def answer(
         self,
@@ -79,106 +96,69 @@ class Framing(Protocol):
         check: int = 0,
     ) -> bytes:
         """An answer; what is not given is right. `check` is by how much the CRC or LRC is wrong."""
+        unit = request.unit if unit is None else unit
+        transaction = request.transaction if transaction is None else transaction
+        length = 1 + len(pdu) if length is None else length
+        return self._frame(pdu, Fields(unit, transaction, protocol, length, check))
+
+    @abstractmethod
+    def _first(self, data: bytes, quiet: bool) -> Request | None:
+        """The request that a stream begins with; `None` while, or because, there is none."""
+
+    @abstractmethod
+    def _frame(self, pdu: bytes, fields: Fields) -> bytes:
+        """A PDU in its frame."""
 
 
-class Tcp:
+class Tcp(Framing):
     """MBAP header and PDU (MG 3.1.3)."""
 
-    def cut(self, data: bytes, quiet: bool) -> tuple[list[Request], bytes]:
-        requests = []
-        while len(data) > HEADER:
-            stated = 6 + int.from_bytes(data[4:6], "big")
-            length = predicted(data[HEADER:])
-            extent = stated if length is None else HEADER + length
-            if extent != stated:  # the two disagree: everything that came is one request, and wrong
-                extent = len(data) if quiet else len(data) + 1
-            if len(data) < extent or extent <= HEADER:
-                if not quiet:
-                    break
-                extent = len(data)
-            requests.append(self._request(data[:extent]))
-            data = data[extent:]
-        return requests, data
+    def _first(self, data: bytes, quiet: bool) -> Request | None:
+        if len(data) <= HEADER:
+            return None
+        stated = 6 + int.from_bytes(data[4:6], "big")
+        length = predicted(data[HEADER:])
+        extent = stated if length is None else HEADER + length
+        whole = HEADER < extent <= len(data) and extent == stated
+        if not whole and not quiet:
+            return None
+        raw = data[:extent] if whole else data  # the two disagree: everything that came is one request, and wrong
+        return Request(raw, raw[6], raw[HEADER:], *struct.unpack(">HHH", raw[:6]))
 
-    @staticmethod
-    def _request(raw: bytes) -> Request:
-        transaction, protocol, length = struct.unpack(">HHH", raw[:6])
-        return Request(raw, raw[6], raw[HEADER:], transaction, protocol, length)
-
-    def answer(
-        self,
-        request: Request,
-        pdu: bytes,
-        *,
-        unit: int | None = None,
-        transaction: int | None = None,
-        protocol: int = 0,
-        length: int | None = None,
-        check: int = 0,
-    ) -> bytes:
-        chosen = request.transaction if transaction is None else transaction
-        stated = 1 + len(pdu) if length is None else length
-        return struct.pack(">HHHB", chosen, protocol, stated, request.unit if unit is None else unit) + pdu
+    def _frame(self, pdu: bytes, fields: Fields) -> bytes:
+        return struct.pack(">HHHB", fields.transaction, fields.protocol, fields.length, fields.unit) + pdu
 
 
-class Rtu:
+class Rtu(Framing):
     """Unit, PDU, CRC, low byte first (SL 2.5.1)."""
 
-    def cut(self, data: bytes, quiet: bool) -> tuple[list[Request], bytes]:
-        requests = []
-        while len(data) > 3:
-            length = predicted(data[1:])
-            extent = 3 + length if length is not None else len(data) if quiet else None
-            if extent is None or extent > len(data):
-                break
-            if crc(data[: extent - 2]) != int.from_bytes(data[extent - 2 : extent], "little"):
-                break
-            requests.append(Request(data[:extent], data[0], data[1 : extent - 2]))
-            data = data[extent:]
-        return requests, data
+    def _first(self, data: bytes, quiet: bool) -> Request | None:
+        length = predicted(data[1:])
+        extent = 3 + length if length is not None else len(data) if quiet else None
+        if extent is None or not 3 < extent <= len(data):
+            return None
+        if crc(data[: extent - 2]) != int.from_bytes(data[extent - 2 : extent], "little"):
+            return None
+        return Request(data[:extent], data[0], data[1 : extent - 2])
 
-    def answer(
-        self,
-        request: Request,
-        pdu: bytes,
-        *,
-        unit: int | None = None,
-        transaction: int | None = None,
-        protocol: int = 0,
-        length: int | None = None,
-        check: int = 0,
-    ) -> bytes:
-        body = bytes([request.unit if unit is None else unit]) + pdu
-        return body + struct.pack("<H", crc(body) ^ check)
+    def _frame(self, pdu: bytes, fields: Fields) -> bytes:
+        body = bytes([fields.unit]) + pdu
+        return body + struct.pack("<H", crc(body) ^ fields.check)
 
 
-class Ascii:
+class Ascii(Framing):
     """Colon, unit, PDU and LRC as hexadecimal digits, CR LF (SL 2.5.2)."""
 
-    def cut(self, data: bytes, quiet: bool) -> tuple[list[Request], bytes]:
-        requests = []
-        while (end := data.find(b"\r\n")) >= 0:
-            line = data[:end]
-            body = _hex(line[line.rfind(b":") + 1 :]) if b":" in line else b""
-            if len(body) < 3 or sum(body) % 256:
-                break
-            requests.append(Request(data[: end + 2], body[0], body[1:-1]))
-            data = data[end + 2 :]
-        return requests, data
+    def _first(self, data: bytes, quiet: bool) -> Request | None:
+        line, end, _ = data.partition(b"\r\n")
+        body = _hex(line[line.rfind(b":") + 1 :]) if end and b":" in line else b""
+        if len(body) < 3 or sum(body) % 256:
+            return None
+        return Request(line + end, body[0], body[1:-1])
 
-    def answer(
-        self,
-        request: Request,
-        pdu: bytes,
-        *,
-        unit: int | None = None,
-        transaction: int | None = None,
-        protocol: int = 0,
-        length: int | None = None,
-        check: int = 0,
-    ) -> bytes:
-        body = bytes([request.unit if unit is None else unit]) + pdu
-        body += bytes([(-sum(body) & 0xFF) ^ (check & 0xFF)])
+    def _frame(self, pdu: bytes, fields: Fields) -> bytes:
+        body = bytes([fields.unit]) + pdu
+        body += bytes([(-sum(body) & 0xFF) ^ (fields.check & 0xFF)])
         return b":" + body.hex().upper().encode("ascii") + b"\r\n"
 
 

@@ -75,6 +75,8 @@ def must_refuse(client: Client, stance: Stance, what: str) -> None:
         raise Missed(f"{what}: the client completed the handshake ({_last(tunnels)}) and sent {sent}")
     if outcome.error is None:
         raise Missed(f"{what}: nothing was asked, and the call gave {outcome.says()}")
+    if client.disturbed and not stance.mute and not tunnels[-1].failure:
+        raise Undecided(f"{what}: {_last(tunnels)} (this machine was busy)")
     client.note(f"{what}: {_last(tunnels)}")
 
 
