@@ -241,6 +241,33 @@ fn a_late_answer_comes_behind_others_or_before_the_next() {
 }
 
 #[test]
+fn an_answer_that_is_kept_leaves_with_its_shape_its_copies_and_its_end() {
+    let once = [("late", Value::from("next")), ("count", Value::Int(1))];
+    for route in ROUTES {
+        let twice: Entries<'_> = &[once[0].clone(), once[1].clone(), ("duplicate", Value::Int(1))];
+        let mut scene = Scene::new(route, &[twice]);
+        assert_eq!(scene.bytes(&read(0, 1)), []);
+        let [kept, own] = [scene.frame(1, &[3, 2, 0, 100]), scene.frame(2, &[3, 2, 0, 101])];
+        assert_eq!(scene.bytes(&read(1, 1)), [&kept[..], &kept, &own].concat());
+
+        let ends: Entries<'_> = &[once[0].clone(), once[1].clone(), ("close", "middle".into())];
+        let mut scene = Scene::new(route, &[ends]);
+        assert_eq!(scene.bytes(&read(0, 1)), []);
+        let half = &kept[..kept.len() / 2];
+        let write = [6, 0, 1, 0, 7];
+        if route == Route::Tcp {
+            assert_eq!(scene.bytes(&write), half);
+            scene.peer.expect_closed(&Why::Finished);
+            scene.peer.connect(&scene.device, "modbus");
+            assert_eq!(scene.pdu(&read(1, 1)), [3, 2, 0, 101], "the request behind the end is not looked at");
+        } else {
+            let answer = scene.frame(2, &write);
+            assert_eq!(scene.bytes(&write), [half, &answer].concat(), "a wire has no end");
+        }
+    }
+}
+
+#[test]
 fn what_is_dropped_was_done_or_was_not() {
     for route in ROUTES {
         for (what, done) in [(Value::Bool(true), true), ("answer".into(), true), ("request".into(), false)] {
@@ -516,6 +543,46 @@ fn windows_count_from_power_on() {
     scene.world.run_for(ms(10));
     scene.peer.connect(&scene.device, "modbus");
     assert_eq!(asks(&mut scene), [4, 4, 4, 4, 4, 2, 4]);
+}
+
+/// A server with unit 1 (holding 0 and 1; point `own` at 5) and unit 2 (holding 7; point `far` at 1).
+fn two_units(rule: Entries<'_>) -> Result<(), (String, String)> {
+    let point = |name: &str, address| (name.to_owned(), table(&[("table", "holding".into()), ("address", address)]));
+    let map = |name: &str, address| Value::Table(vec![point(name, Value::Int(address))]);
+    let at_7 = Value::Table(vec![("7".to_owned(), ints(&[0]))]);
+    let further = table(&[("holding", at_7), ("map", map("far", 1))]);
+    let settings = [
+        ("unit", Value::Int(1)),
+        ("holding", ints(&[0, 0])),
+        ("map", map("own", 5)),
+        ("units", Value::Table(vec![("2".to_owned(), further)])),
+        ("rule", Value::List(vec![table(rule)])),
+    ];
+    let settings: Vec<(String, Value)> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let built = (TCP.constructor(Role::Device).expect("Modbus has devices").build)("modbus", &settings);
+    built.map(|_| ()).map_err(|error| (error.key, error.problem))
+}
+
+#[test]
+fn a_rule_is_held_against_the_tables_of_the_unit_that_it_is_for() {
+    let value = |unit: Option<i64>, address| {
+        let mut conditions = vec![("table", "holding".into()), ("address", Value::Int(address))];
+        conditions.extend(unit.map(|unit| ("unit", Value::Int(unit))));
+        two_units(&[when(&conditions), ("value", Value::Int(9))])
+    };
+    let missing = |text: &str| Err(("rule.0.value".to_owned(), text.to_owned()));
+    assert_eq!(value(None, 1), Ok(()));
+    assert_eq!(value(Some(1), 1), Ok(()));
+    assert_eq!(value(Some(2), 7), Ok(()));
+    let there_is_none = "there is no raw value at address 7 of this table to change";
+    assert_eq!(value(Some(1), 7), missing(there_is_none));
+    let of_the_point = "unit 2: address 1 belongs to the point `far`; write when = { point = \"far\" }";
+    assert_eq!(value(Some(2), 1), missing(of_the_point));
+    assert_eq!(value(Some(3), 1), missing("the device has no unit that this is for"));
+    for (unit, point, right) in [(1, "own", true), (1, "far", false), (2, "far", true), (2, "own", false)] {
+        let rule = [when(&[("unit", Value::Int(unit)), ("point", point.into())]), ("delay", "1s".into())];
+        assert_eq!(two_units(&rule).is_ok(), right, "point {point} of unit {unit}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod rule;
 mod schedule;
 mod when;
 
+pub(super) use apply::Held;
 pub(super) use effect::{Derived, Fields, Patched};
 
 use super::bank::Bank;
@@ -58,6 +59,24 @@ pub struct RuleState {
     pub what: String,
 }
 
+/// The tables of every unit of a server; `own`: `None` is every unit that is no other.
+#[derive(Clone, Debug)]
+pub(super) struct Banks<'a> {
+    pub(super) own: (Option<u8>, &'a Bank),
+    pub(super) others: Vec<(u8, &'a Bank)>,
+}
+
+impl<'a> Banks<'a> {
+    /// Those of the units that `has` has, each with its unit if it is a further one; the device's own come first.
+    fn of(&self, has: impl Fn(u8) -> bool) -> Vec<(Option<u8>, &'a Bank)> {
+        let mut rest = (0..=u8::MAX).filter(|unit| self.others.iter().all(|(other, _)| other != unit));
+        // What is sent to all units (0) is for the device's own, too.
+        let own = self.own.0.map_or_else(|| rest.any(&has), |own| has(own) || has(0)).then_some((None, self.own.1));
+        let others = self.others.iter().filter(|(unit, _)| has(*unit));
+        own.into_iter().chain(others.map(|(unit, bank)| (Some(*unit), *bank))).collect()
+    }
+}
+
 impl Rules {
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -76,7 +95,7 @@ impl Rules {
         &mut self,
         key: &str,
         rule: &Value,
-        bank: &Bank,
+        banks: &Banks<'_>,
         derived: Derived,
     ) -> Result<String, SettingError> {
         let mut number = self.all.len() + 1;
@@ -86,7 +105,7 @@ impl Rules {
             name = format!("rule {number}");
         }
         let field = Field { key: key.to_owned(), value: rule };
-        let rule = Rule::read(field, &name, self.seed, bank, derived)?;
+        let rule = Rule::read(field, &name, self.seed, banks, derived)?;
         if self.position(&rule.name).is_some() {
             let problem = format!("there is a rule `{}` already", rule.name);
             return Err(SettingError { key: format!("{key}.name"), problem, hint: None });

@@ -1,6 +1,7 @@
 //! One connection of a server, and the habits that concern how its bytes become ADUs.
 
 use super::Transport;
+use super::behaviour::Held;
 use super::habits::{AfterMalformed, Habits};
 use crate::endpoint::Conn;
 use crate::modbus::pdu::{Length, request_length};
@@ -27,7 +28,7 @@ pub(super) struct Connection {
     /// Which one it is since power-on, from 1.
     pub(super) number: u32,
     /// An answer that a rule keeps until the next request is answered.
-    pub(super) held: Option<Vec<u8>>,
+    pub(super) held: Option<Held>,
     /// The last answer leaves at this instant: later ones do not overtake it.
     pub(super) busy_until: Time,
 }

@@ -5,7 +5,7 @@
 //! - Power-off forgets connections, waiting answers and counts; raw tables keep their values, habits stay.
 //! - What is discarded is a record with the reason and the first bytes.
 
-use super::behaviour::{Derived, RuleState, Rules};
+use super::behaviour::{Banks, Derived, RuleState, Rules};
 use super::connection::{Connection, Malformed};
 use super::diagnostics::Diagnosis;
 use super::execute::Core;
@@ -141,7 +141,9 @@ impl ServerFace {
             Transport::Tcp => Derived::Header,
             Transport::Rtu(_) | Transport::Ascii(_) => Derived::Checksum,
         };
-        self.rules.add(key, rule, &self.core.bank, derived)
+        let others = self.others.iter().map(|other| (other.unit, &other.core.bank)).collect();
+        let banks = Banks { own: (self.unit, &self.core.bank), others };
+        self.rules.add(key, rule, &banks, derived)
     }
 
     /// The rules so far are those of the device itself: [`ServerFace::reset_rules`] goes back to them.

@@ -179,7 +179,19 @@ fn read_rule(key: &str, entries: &[(String, Value)]) -> Result<Rule, SettingErro
             return Err(error(key, format!("unknown key `{name}`"), &hint));
         }
     }
-    Ok(rule)
+    let tableless = |function: &&u8| matches!(touched(&[**function]), Touched::Nothing);
+    let lost = rule.functions.iter().flatten().find(tableless).filter(|_| rule.ranges.is_some());
+    match lost {
+        None => Ok(rule),
+        Some(function) => {
+            let what =
+                format!("function {function} touches none of the tables, so addresses in the same rule forbid it");
+            let hint = format!(
+                "name it in a rule of its own: [{{ functions = [3], holding = [0] }}, {{ functions = [{function}] }}]"
+            );
+            Err(error(format!("{key}.functions"), what, &hint))
+        }
+    }
 }
 
 fn read_functions(key: &str, value: &Value) -> Result<Vec<u8>, SettingError> {
@@ -228,7 +240,7 @@ mod tests {
 
     fn rules() -> Roles {
         let operator = table(&[
-            ("functions", list(&[3, 6, 16, 23, 7])),
+            ("functions", list(&[3, 6, 16, 23])),
             ("holding", Value::List(vec![list(&[0, 99]), Value::Int(200)])),
         ]);
         let value = table(&[
@@ -286,6 +298,7 @@ mod tests {
             (table(&[("x", table(&[("holding", list(&[70_000]))]))]), "roles.x.holding"),
             (table(&[("x", table(&[("coils", Value::List(vec![list(&[5, 4])]))]))]), "roles.x.coils"),
             (table(&[("x", table(&[("functions", list(&[128]))]))]), "roles.x.functions"),
+            (table(&[("x", table(&[("functions", list(&[3, 43])), ("holding", "all".into())]))]), "roles.x.functions"),
         ] {
             assert_eq!(Roles::read(&value).map_err(|error| error.key), Err(key.to_owned()));
         }

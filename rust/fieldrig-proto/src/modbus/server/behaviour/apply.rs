@@ -4,11 +4,13 @@
 //! - Answers of one connection leave in the order of their requests, whatever their delays, but for those that are late.
 //! - Between the pieces of an answer a wire is silent for exactly the gap; on a connection they leave that far apart.
 //! - On a wire there is no connection to end: `close` and `reset` only keep back what is left of the answer.
+//! - An answer that is kept until the next request leaves with everything that rules said about it: its shape, its copies,
+//!   and the end behind it, before which the next request is not even looked at.
 //! - What ends behind bytes ends one nanosecond after them, so that they leave first.
 
 use super::super::answer::{Ask, Service};
 use super::super::face::{Delayed, Due, ServerFace};
-use super::effect::{At, Effects, End, Ending, Said, Shape, Timing};
+use super::effect::{At, Effects, Ending, Said, Shape, Timing};
 use super::generator::Generator;
 use super::rule::{Destination, Source};
 use super::when::Asked;
@@ -19,6 +21,15 @@ use crate::fault::Chance;
 use crate::modbus::pdu::Exception;
 use crate::record::{Record, Value};
 use crate::time::{Duration, Stamp, Time};
+
+/// An answer as rules left it.
+#[derive(Clone, Debug)]
+pub(in crate::modbus::server) struct Held {
+    adu: Vec<u8>,
+    copies: u32,
+    shape: Option<Shape>,
+    ends: Option<Ending>,
+}
 
 const NEXT: Duration = Duration::from_nanos(1);
 
@@ -33,8 +44,10 @@ impl ServerFace {
     ) -> bool {
         let Some(connection) = self.connection(ask.conn) else { return false };
         let (wire, number) = (connection.wire, connection.number);
-        if let Some(held) = connection.held.take() {
-            self.put(now, now, ask.conn, Due::Bytes { bytes: held, gap: self.gap() });
+        if let Some(held) = connection.held.take()
+            && self.release(now, ask.conn, wire, &held)
+        {
+            return false;
         }
         let effects = self.judge(now, ask, number, store);
         let before = effects.end.is_some_and(|end| end.at == At::Before);
@@ -146,23 +159,40 @@ impl ServerFace {
             _ => length,
         });
         adu.truncate(cut.unwrap_or(length));
+        let copies = if effects.end.is_some() { 0 } else { effects.copies.unwrap_or_default() };
+        let ends = effects.end.map(|end| end.what);
+        let held = Held { adu, copies, shape: effects.shape.clone(), ends };
         if effects.time == Some(Timing::LateNext) {
             if let Some(connection) = self.connection(ask.conn) {
-                connection.held = Some(adu);
+                connection.held = Some(held);
             }
             return;
         }
-        let copies = if effects.end.is_some() { 0 } else { effects.copies.unwrap_or_default() };
-        let mut at = due;
-        for _ in 0..=copies {
-            at = self.put_shaped(now, at, ask.conn, wire, &adu, effects.shape.as_ref());
-        }
+        let at = self.put_held(now, due, ask.conn, wire, &held);
         if !late && let Some(connection) = self.connection(ask.conn) {
             connection.busy_until = at;
         }
-        if let Some(End { what, .. }) = effects.end {
-            self.end(now, at + NEXT, ask.conn, wire, what);
+    }
+
+    /// Sends an answer that was kept; says whether the connection, or the power, ends with it.
+    fn release(&mut self, now: Time, conn: Conn, wire: bool, held: &Held) -> bool {
+        let busy_until = self.connection(conn).map_or(Time::ZERO, |connection| connection.busy_until);
+        let at = self.put_held(now, busy_until.max(now), conn, wire, held);
+        if let Some(connection) = self.connection(conn) {
+            connection.busy_until = at;
         }
+        held.ends.is_some_and(|what| !wire || matches!(what, Ending::Power(_)))
+    }
+
+    /// Sends an ADU with its copies from `at` on, and ends what is to end behind it; gives when the last piece leaves.
+    fn put_held(&mut self, now: Time, mut at: Time, conn: Conn, wire: bool, held: &Held) -> Time {
+        for _ in 0..=held.copies {
+            at = self.put_shaped(now, at, conn, wire, &held.adu, held.shape.as_ref());
+        }
+        if let Some(what) = held.ends {
+            self.end(now, at + NEXT, conn, wire, what);
+        }
+        at
     }
 
     /// Sends an ADU in its shape from `at` on; gives when its last piece leaves, on a wire when it has left.

@@ -1,6 +1,7 @@
 //! A rule: when, schedule, what.
 
 use super::super::bank::{Bank, Table as BankTable};
+use super::Banks;
 use super::effect::{Derived, Effects, Said};
 use super::generator::Generator;
 use super::keys::RULE;
@@ -57,7 +58,7 @@ pub(super) struct Struck<'a> {
 
 impl Rule {
     /// Reads a rule. `name` and `seed` are those it gets if it says none.
-    pub(super) fn read(field: Field<'_>, name: &str, seed: u64, bank: &Bank, derived: Derived) -> Outcome<Rule> {
+    pub(super) fn read(field: Field<'_>, name: &str, seed: u64, banks: &Banks<'_>, derived: Derived) -> Outcome<Rule> {
         let value = field.value;
         let table = Table::read(field, RULE)?;
         let name = table.get("name", |field| field.text())?.unwrap_or(name).to_owned();
@@ -66,9 +67,9 @@ impl Rule {
         }
         let seed =
             table.get("seed", |field| field.integer(0..=i64::MAX))?.map_or(mixed(seed, &name), |seed| seed as u64);
-        let mut when = table.get("when", |field| When::read(field, bank))?.unwrap_or_default();
+        let mut when = table.get("when", |field| When::read(field, banks))?.unwrap_or_default();
         let effects = Effects::read(&table, derived)?;
-        let source = read_source(&table, &when, bank)?;
+        let source = read_source(&table, &when, banks)?;
         if source.is_some() {
             when.prefer_reads();
         }
@@ -135,7 +136,7 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-fn read_source(table: &Table<'_>, when: &When, bank: &Bank) -> Outcome<Option<Source>> {
+fn read_source(table: &Table<'_>, when: &When, banks: &Banks<'_>) -> Outcome<Option<Source>> {
     let Some(value) = table.field("value") else {
         let alone = ["type", "words", "registers"].into_iter().find(|key| table.field(key).is_some());
         return match alone {
@@ -159,8 +160,16 @@ fn read_source(table: &Table<'_>, when: &When, bank: &Bank) -> Outcome<Option<So
         return Err(value.error(needs));
     }
     let encoding = read_encoding(table, target)?;
-    let addresses = addresses(when, encoding.registers, values.len(), bank, target);
-    let addresses = addresses.map_err(|problem| value.error(problem))?;
+    // A rule for every unit takes the addresses of the device's own; units that lack them stay as they are.
+    let mut units = when.banks(banks).into_iter().take(if when.names_units() { usize::MAX } else { 1 });
+    let mut addresses = None;
+    units.try_for_each(|(unit, bank)| {
+        let found = addresses_in(bank, when, encoding.registers, values.len(), target);
+        let of = unit.map_or_else(String::new, |unit| format!("unit {unit}: "));
+        addresses.get_or_insert(found.map_err(|problem| value.error(format!("{of}{problem}")))?);
+        Ok(())
+    })?;
+    let addresses = addresses.ok_or_else(|| value.error("the device has no unit that this is for"))?;
     Ok(Some(Source { to: Destination::Raw { table: target, addresses, encoding }, values }))
 }
 
@@ -175,7 +184,7 @@ fn read_encoding(table: &Table<'_>, target: BankTable) -> Outcome<Encoding> {
 }
 
 /// Where values go: several to successive addresses from the first on, one to every address.
-fn addresses(when: &When, width: usize, count: usize, bank: &Bank, table: BankTable) -> Result<Vec<u16>, String> {
+fn addresses_in(bank: &Bank, when: &When, width: usize, count: usize, table: BankTable) -> Result<Vec<u16>, String> {
     let all = when.address.ranges().iter().flat_map(|(low, high)| (*low..=*high).step_by(width));
     let addresses: Vec<u32> = match (count, when.address.ranges().first()) {
         (1, _) | (_, None) => all.collect(),

@@ -6,6 +6,7 @@
 //! - Requests without a range (diagnostics, files, unknown functions) match conditions on function, unit and connection only.
 
 use super::super::bank::{Bank, Table};
+use super::Banks;
 use super::keys::WHEN;
 use super::reader::{self, Field, did_you_mean};
 use crate::modbus::pdu::{function as f, word};
@@ -82,8 +83,8 @@ pub(super) struct Asked<'a> {
 }
 
 impl When {
-    /// Reads `when`; points are looked up in the map of `bank`.
-    pub(super) fn read(field: Field<'_>, bank: &Bank) -> Outcome<When> {
+    /// Reads `when`; points are looked up in the maps of the units that it is for.
+    pub(super) fn read(field: Field<'_>, banks: &Banks<'_>) -> Outcome<When> {
         let table = reader::Table::read(field, WHEN)?;
         let numbers = |name: &str, low, high| {
             table.get(name, |field| Numbers::read(&field, low, high)).map(Option::unwrap_or_default)
@@ -102,19 +103,35 @@ impl When {
             if table.field("table").is_some() || table.field("address").is_some() {
                 return Err(point.error("`point` stands for `table` and `address`: they exclude each other"));
             }
-            when.look_up(&point, bank)?;
+            when.look_up(&point, banks)?;
         }
         Ok(when)
     }
 
-    fn look_up(&mut self, point: &Field<'_>, bank: &Bank) -> Outcome<()> {
+    /// The tables of the units that it is for.
+    pub(super) fn banks<'a>(&self, banks: &Banks<'a>) -> Vec<(Option<u8>, &'a Bank)> {
+        banks.of(|unit| self.unit.has(u32::from(unit)))
+    }
+
+    /// It is not for every unit.
+    pub(super) fn names_units(&self) -> bool {
+        !self.unit.is_any()
+    }
+
+    fn look_up(&mut self, point: &Field<'_>, banks: &Banks<'_>) -> Outcome<()> {
         let name = point.text()?;
-        let Some(mapping) = bank.mappings().find(|mapping| mapping.point == name) else {
+        let units = self.banks(banks);
+        let all = || units.iter().flat_map(|(unit, bank)| bank.mappings().map(move |mapping| (*unit, mapping)));
+        let Some((unit, mapping)) = all().find(|(_, mapping)| mapping.point == name) else {
             let mut error = point.error(format!("the map has no point `{name}`"));
-            let known: Vec<&str> = bank.mappings().map(|mapping| mapping.point.as_str()).collect();
+            let known: Vec<&str> = all().map(|(_, mapping)| mapping.point.as_str()).collect();
             error.hint = did_you_mean(name, known.iter().copied());
             return Err(error);
         };
+        if let Some(unit) = unit {
+            // Another unit may have something else at its address.
+            self.unit = Numbers(Some(vec![(u32::from(unit), u32::from(unit))]));
+        }
         let width = mapping.width().max(1);
         let first = u32::from(mapping.address);
         self.point = Some(name.to_owned());
@@ -217,7 +234,8 @@ mod tests {
         let mapping = Mapping::new("energy", Table::InputRegisters, 20, encoding);
         bank.map(mapping).expect("room");
         let value = Value::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect());
-        let read = When::read(Field { key: "rule.0.when".to_owned(), value: &value }, &bank);
+        let banks = Banks { own: (None, &bank), others: Vec::new() };
+        let read = When::read(Field { key: "rule.0.when".to_owned(), value: &value }, &banks);
         read.map_err(|error| (error.key, error.problem, error.hint))
     }
 
