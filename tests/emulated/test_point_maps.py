@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,6 +176,27 @@ def test_a_map_file_is_wrong_at_a_place(tmp_path: Path) -> None:
     path.write_text("name,table,address\nvoltage,input,ten\n")
     with pytest.raises(BenchFileError, match=r"meter.csv:2:15: `ten` is not a number"):
         modbus.describe_points(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("m.toml", "[point.v]\ntable = 'input'\n", r"1:2: there is no `point` in .*\n.*did you mean `points`"),
+        ("m.toml", "[points.v]\ntable = 'input'\naddress = 70000\n", r"3:11: `points.v.address`: .*65535, not 70000"),
+        ("m.csv", "name,table,address\nv,input,1\nw,inptu,2\n", r"3:3: `points.w.table`: .*, not \"inptu\""),
+        ("m.csv", "name,table,address,type\nv,holding,1,u32\nw,holding,2,u16\n", r"3:11: .*taken already by point `v`"),
+        ("m.csv", "name,table,address,range,initial\nv,holding,1,0..9,10\n", r"2:18: `initial` .* 0 to 9, not 10"),
+    ],
+)
+def test_what_is_wrong_inside_a_map_file_has_a_place(name: str, text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    told = f"{re.escape(name)}:{told}"
+    with pytest.raises(BenchFileError, match=told):
+        modbus.Device("memory://map", map=path)
+    if "initial" not in text:
+        with pytest.raises(BenchFileError, match=told):
+            modbus.describe_points(path)
 
 
 def test_a_model_takes_its_points_from_a_map_file(tmp_path: Path) -> None:

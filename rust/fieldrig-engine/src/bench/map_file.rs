@@ -19,8 +19,10 @@
 //!   the map: kind, unit, range, access and initial value.
 
 use super::csv::{self, Cell};
-use super::place::{Outcome, Place, did_you_mean};
+use super::place::{BenchFileError, Outcome, Place, did_you_mean};
 use super::tree::{self, Data, Entry, Environment, Node};
+use fieldrig_proto::device::PointDefinition;
+use fieldrig_proto::protocol::SettingError;
 use fieldrig_proto::record::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,12 +33,71 @@ const TEXTS: [&str; 11] =
 /// Columns whose cells are numbers, or pairs or lists of them.
 const OTHERS: [&str; 9] = ["address", "registers", "bit", "bits", "scale", "offset", "labels", "range", "initial"];
 
-/// Reads a map file: a table with `points` and whatever else a TOML file has.
+/// A map file that was read: a table with `points` and whatever else a TOML file has.
+#[derive(Clone, Debug)]
+pub struct MapFile(Node);
+
+/// Reads a map file; `known` are the tables and values that it may have beside `points`.
 ///
 /// # Errors
-/// What cannot be read, with its place.
-pub fn load_map(path: &Path, environment: Environment<'_>) -> Outcome<Value> {
-    read(path, environment).map(|node| node.value())
+/// What cannot be read, and what nobody would read, with its place.
+pub fn load_map(path: &Path, environment: Environment<'_>, known: &[&str]) -> Outcome<MapFile> {
+    let node = read(path, environment)?;
+    let Data::Table(entries) = &node.data else { return Err(node.place.error("it is no table")) };
+    let names = || std::iter::once("points").chain(known.iter().copied());
+    match entries.iter().find(|entry| !names().any(|name| name == entry.key)) {
+        None => Ok(MapFile(node)),
+        Some(unknown) => {
+            let message = format!("there is no `{}` in a map file", unknown.key);
+            Err(unknown.place.error(message).maybe_hint(did_you_mean(&unknown.key, names())))
+        }
+    }
+}
+
+impl MapFile {
+    /// Its points; an empty table if it has none.
+    #[must_use]
+    pub fn points(&self) -> Value {
+        self.0.entry("points").map_or_else(|| Value::Table(Vec::new()), |points| points.node.value())
+    }
+
+    /// What else it has.
+    #[must_use]
+    pub fn further(&self) -> Vec<(String, Value)> {
+        let Data::Table(entries) = &self.0.data else { return Vec::new() };
+        let further = entries.iter().filter(|entry| entry.key != "points");
+        further.map(|entry| (entry.key.clone(), entry.node.value())).collect()
+    }
+
+    /// The points as declarations of a store: kind, unit, range, access and initial value.
+    ///
+    /// # Errors
+    /// What does not fit together: an initial value outside the range, or of another kind.
+    pub fn declared(&self) -> Outcome<Vec<PointDefinition>> {
+        self.0.entry("points").map_or_else(|| Ok(Vec::new()), |points| super::model::declared(&points.node))
+    }
+
+    /// What a protocol refused, with the place of it: keys count from `map`, which is `points` here. `None` if it is
+    /// about nothing in this file.
+    #[must_use]
+    pub fn refused(&self, problem: &SettingError) -> Option<BenchFileError> {
+        let inside = match problem.key.strip_prefix("map") {
+            Some(inside) => format!("points{inside}"),
+            None => problem.key.clone(),
+        };
+        let node = found(&self.0, &inside)?;
+        let error = node.place.error(format!("`{inside}`: {}", problem.problem));
+        Some(error.maybe_hint(problem.hint.clone()))
+    }
+}
+
+/// What stands under a key with dots between levels, or the last level of it that is there. Names may have dots, too.
+fn found<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    let Data::Table(entries) = &node.data else { return None };
+    entries.iter().find_map(|entry| match key.strip_prefix(entry.key.as_str())? {
+        "" => Some(&entry.node),
+        rest => rest.strip_prefix('.').map(|rest| found(&entry.node, rest).unwrap_or(&entry.node)),
+    })
 }
 
 pub(super) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
@@ -161,6 +222,7 @@ fn number(cell: &Cell, text: &str) -> Outcome<Data> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::tests::Folder;
 
     fn parsed(text: &str) -> Outcome<Value> {
         let name: Arc<str> = Arc::from("m.csv");
@@ -181,6 +243,34 @@ mod tests {
         assert_eq!(of("m", "scale"), None);
         let semicolons = parsed("name;table;address\nv;input;3").unwrap();
         assert_eq!(semicolons.entry("v").and_then(|v| v.entry("address")), Some(&Value::Int(3)));
+    }
+
+    #[test]
+    fn what_a_protocol_refuses_is_told_with_its_place() {
+        let folder = Folder::new("map-places");
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let load = |name: &str, text: &str| {
+            let path = folder.0.join(name);
+            std::fs::write(&path, text).unwrap();
+            load_map(&path, &|_| None, &["holding", "device"])
+        };
+        let told = |error: BenchFileError| error.to_string().replace(&format!("{}/", folder.0.display()), "");
+        let toml =
+            load("m.toml", "[points.\"a.b\"]\ntable = 'input'\naddress = 70000\n[points.a]\ntable = 'x'\n").unwrap();
+        let csv = load("m.csv", "name,table,address\nv,input,1\nw,input,70000\n").unwrap();
+        for (file, key, place) in [
+            (&toml, "map.a.b.address", "m.toml:3:11: `points.a.b.address`: no"),
+            (&toml, "map.a.table", "m.toml:5:9: `points.a.table`: no"),
+            (&toml, "map.a.address", "m.toml:4:1: `points.a.address`: no"),
+            (&csv, "map.w.address", "m.csv:3:9: `points.w.address`: no"),
+        ] {
+            let problem = SettingError { key: key.to_owned(), problem: "no".to_owned(), hint: None };
+            assert_eq!(file.refused(&problem).map(told).as_deref(), Some(place));
+        }
+        let elsewhere = SettingError { key: "unit".to_owned(), problem: "no".to_owned(), hint: None };
+        assert_eq!(toml.refused(&elsewhere), None);
+        let misspelt = load("p.toml", "[point.v]\ntable = 'input'\n").map(|_| ()).map_err(told);
+        assert_eq!(misspelt, Err("p.toml:1:2: there is no `point` in a map file; did you mean `points`?".to_owned()));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use code::{LinkSide, LoadedModel, MakeModel, ModelLoader, ModelProblem, Surr
 pub use file::{LinkRole, Owner, Profile, UseRole};
 pub use joints::{ControlError, Controls};
 pub use life::Life;
-pub use map_file::load_map;
+pub use map_file::{MapFile, load_map};
 pub use model::{Model, declared_points};
 pub use place::{BenchFileError, Place, did_you_mean};
 pub use plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan, load};

@@ -219,7 +219,13 @@ fn take_files(tree: &mut Node, path: &Path, environment: Environment<'_>) -> Out
         let mut content = map_file::read(&folder.join(name), environment)?;
         let Data::Table(sections) = &mut content.data else { continue };
         let points = sections.iter().position(|entry| entry.key == "points").map(|index| sections.remove(index).node);
-        map.node = points.ok_or_else(|| content.place.error("there is no [points.NAME] in this map file"))?;
+        map.node = points.ok_or_else(|| {
+            let near =
+                sections.iter().find(|entry| did_you_mean(&entry.key, ["points"]).is_some_and(|it| it.ends_with('?')));
+            let place = near.map_or(&content.place, |entry| &entry.place);
+            let error = place.error("there is no [points.NAME] in this map file");
+            error.maybe_hint(near.map(|entry| format!("`{}` is `points`?", entry.key)))
+        })?;
         found.push(map.node.clone());
         let Data::Table(further) = content.data else { continue };
         let further = further.into_iter().filter(|entry| entry.key != "device");
@@ -290,10 +296,14 @@ fn point(entry: &Entry) -> Outcome<PointDefinition> {
 /// What does not fit together: an initial value outside the range, or of another kind. `name` stands for the file.
 pub fn declared_points(name: &str, map: &Value) -> Result<Vec<PointDefinition>, BenchFileError> {
     let place = Place::file(&name.into());
-    let map = Node::from_value(&place, map);
+    declared(&Node::from_value(&place, map))
+}
+
+/// The points of a map, as declarations.
+pub(super) fn declared(map: &Node) -> Outcome<Vec<PointDefinition>> {
     let mut entries = Vec::new();
-    declare(&mut entries, &map);
-    let tree = Node { place, data: Data::Table(entries) };
+    declare(&mut entries, map);
+    let tree = Node { place: map.place.clone(), data: Data::Table(entries) };
     points(&mut Section::of(&tree, "the map")?)
 }
 

@@ -103,6 +103,26 @@ fn all_schemes() -> String {
     format!("write one of {}", examples.join(", "))
 }
 
+/// `%20` and the like as what they stand for (RFC 3986 2.1); a `%` without two digits behind it, or one that would not
+/// be text, stands for itself.
+fn decoded(text: &str) -> String {
+    let (mut octets, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let digit = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                octets.push((high * 16 + low) as u8);
+                rest = &behind[2..];
+            }
+            _ => {
+                octets.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(octets).unwrap_or_else(|_| text.to_owned())
+}
+
 struct Parts<'a> {
     url: &'a str,
     body: &'a str,
@@ -118,8 +138,9 @@ impl<'a> Parts<'a> {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(parts.error(format!("`{pair}` has no value")));
             };
-            let value = value.replace('+', " ").replace("%20", " ");
-            parts.query.push((key, value));
+            // A plus is a space in a line (`line=9600+8E1`), and nowhere else: files are named `a+b.pem`, too.
+            let value = if key == "line" { value.replace('+', " ") } else { value.to_owned() };
+            parts.query.push((key, decoded(&value)));
         }
         Ok(parts)
     }
@@ -219,6 +240,15 @@ mod tests {
         assert!(
             matches!(parse("pty://?link=meter"), Ok(PortSpec::Pty { symlink: Some(link), .. }) if link.as_os_str() == "meter")
         );
+        for (link, name) in [("a+b", "a+b"), ("a%20b", "a b"), ("100%", "100%"), ("%26%2525", "&%25"), ("%ff", "%ff")] {
+            let parsed = parse(&format!("pty://?link={link}&line=9600+8E1"));
+            assert!(
+                matches!(&parsed, Ok(PortSpec::Pty { symlink: Some(link), .. }) if link.as_os_str() == name),
+                "{parsed:?}"
+            );
+        }
+        let parsed = parse("unix:///run/a+b");
+        assert!(matches!(&parsed, Ok(PortSpec::UnixConnect(path)) if path.as_os_str() == "/run/a+b"), "{parsed:?}");
         assert!(matches!(parse("wire://bus485"), Ok(PortSpec::Tap(name)) if name == "bus485"));
         assert!(matches!(parse("memory://broker"), Ok(PortSpec::MemoryConnect(name)) if name == "broker"));
         assert!(matches!(parse("memory-listen://broker"), Ok(PortSpec::MemoryListen(name)) if name == "broker"));

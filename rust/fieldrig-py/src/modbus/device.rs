@@ -127,8 +127,11 @@ impl Device {
             let loaded = rules.iter_mut().try_for_each(load_series);
             loaded.map_err(|problem| file_error(py, &problem))?;
         }
-        let points = map.map_or_else(|| Ok(Vec::new()), |map| point::take_map(map, &mut settings))?;
-        let refused = |problem| url::setting_error(py, &problem);
+        let (points, file) = map.map(|map| point::take_map(map, &mut settings)).transpose()?.unwrap_or_default();
+        let refused = |problem| match file.as_ref().and_then(|file| file.refused(&problem)) {
+            Some(placed) => file_error(py, &placed),
+            None => url::setting_error(py, &problem),
+        };
         let constructor = place.protocol.constructor(Role::Device);
         let built = constructor.map(|constructor| (constructor.build)(FACE, &settings)).transpose().map_err(refused)?;
         let Some(Built::Face(face)) = built else {

@@ -4,10 +4,12 @@ use super::answer::{Answer, same_object};
 use crate::error::{Kind, error, hinted};
 use crate::time::{Span, Stamp};
 use crate::value::{from_python, to_python};
-use fieldrig_engine::bench::{declared_points, did_you_mean, load_map};
+use fieldrig_engine::bench::{MapFile, declared_points, did_you_mean, load_map};
 use fieldrig_proto::device::PointDefinition;
 use fieldrig_proto::modbus::map::{Mapping, PointWriteError, parse_map};
 use fieldrig_proto::modbus::pdu::{Request, Response};
+use fieldrig_proto::modbus::{RTU, TCP};
+use fieldrig_proto::protocol::Role;
 use fieldrig_proto::record::Value;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
@@ -24,14 +26,15 @@ impl Points {
     pub(super) fn parse(given: Option<&Bound<'_, PyAny>>) -> PyResult<Points> {
         let Some(given) = given else { return Ok(Points::default()) };
         let py = given.py();
-        let entries = match map_file(given)? {
-            Some(file) => file.entry("points").cloned().unwrap_or(Value::Table(Vec::new())),
-            None => from_python(given)?,
-        };
+        let file = map_file(given)?;
+        let entries = file.as_ref().map_or_else(|| from_python(given), |file| Ok(file.points()))?;
         if !matches!(entries, Value::Table(_)) {
             return Err(error(py, Kind::Usage, "points is a dict of dicts, or the path of a map file"));
         }
         parse_map(&entries).map(Points).map_err(|problem| {
+            if let Some(placed) = file.as_ref().and_then(|file| file.refused(&problem)) {
+                return crate::bench::file_error(py, &placed);
+            }
             let message = format!("points: `{}`: {problem}", problem.key.trim_start_matches("map."));
             hinted(py, Kind::Usage, message, problem.hint.as_deref())
         })
@@ -55,42 +58,44 @@ impl Points {
 ///
 /// # Errors
 /// `BenchFileError` with the place of what is wrong with the file.
-pub(super) fn map_file(given: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+pub(super) fn map_file(given: &Bound<'_, PyAny>) -> PyResult<Option<MapFile>> {
     let path: std::path::PathBuf = match given.extract() {
         Ok(path) => path,
         Err(_) => return Ok(None),
     };
     let environment = |name: &str| std::env::var(name).ok();
-    load_map(&path, &environment).map(Some).map_err(|problem| crate::bench::file_error(given.py(), &problem))
+    // What stands beside the points is for an emulated device; `fieldrig probe` says in `device` what it found.
+    let constructors = [&TCP, &RTU].map(|protocol| protocol.constructor(Role::Device));
+    let keys = constructors.iter().flatten().flat_map(|constructor| constructor.keys.iter().map(|key| key.name));
+    let known: Vec<&str> = keys.filter(|key| *key != "map").chain(["device"]).collect();
+    let loaded = load_map(&path, &environment, &known);
+    loaded.map(Some).map_err(|problem| crate::bench::file_error(given.py(), &problem))
 }
 
 /// Takes the map of an emulated device, a dict or the path of a file, into its settings: `map`, and the raw values of a
-/// file unless they are given. Gives the points.
+/// file unless they are given. Gives the points, and the file.
 ///
 /// # Errors
 /// `UsageError` and `BenchFileError` with the place of what is wrong.
 pub(super) fn take_map(
     given: &Bound<'_, PyAny>,
     settings: &mut Vec<(String, Value)>,
-) -> PyResult<Vec<PointDefinition>> {
+) -> PyResult<(Vec<PointDefinition>, Option<MapFile>)> {
     let py = given.py();
-    let name = given.str()?.to_string();
-    let (map, further) = match map_file(given)? {
-        None => (from_python(given)?, Vec::new()),
-        Some(Value::Table(mut entries)) => {
-            let points = entries.iter().position(|(key, _)| key == "points").map(|index| entries.remove(index).1);
-            (points.unwrap_or(Value::Table(Vec::new())), entries)
-        }
-        Some(other) => (other, Vec::new()),
-    };
-    for (key, value) in further {
+    let file = map_file(given)?;
+    let map = file.as_ref().map_or_else(|| from_python(given), |file| Ok(file.points()))?;
+    for (key, value) in file.as_ref().map(MapFile::further).unwrap_or_default() {
         if key != "device" && !settings.iter().any(|(known, _)| *known == key) {
             settings.push((key, value));
         }
     }
-    let points = declared_points(&name, &map).map_err(|problem| crate::bench::file_error(py, &problem))?;
+    let points = match &file {
+        Some(file) => file.declared(),
+        None => declared_points(&given.str()?.to_string(), &map),
+    };
+    let points = points.map_err(|problem| crate::bench::file_error(py, &problem))?;
     settings.push(("map".to_owned(), map));
-    Ok(points)
+    Ok((points, file))
 }
 
 /// What a map says about a point, with every key; `initial` is left as it was given.
