@@ -66,10 +66,10 @@ def _modbus(dut: Dut, bench: Bench, at: _core.bench.Resolved, common: _Common) -
 
     guard = guard_of(dut, at)
     if not at.shared:
-        return Client(at.url, unit=at.unit, points=at.point_map, guard=guard, **common)
+        return Client(at.url, unit=at.unit, points=at.point_map, guard=guard, **common, **at.client)
     shared: Client | None = bench._shared.get(at.url)
     if shared is None:
-        shared = Client(at.url, rig=bench.rig, name=at.link, belongs_to=at.belongs_to)
+        shared = Client(at.url, rig=bench.rig, name=at.link, belongs_to=at.belongs_to, **at.client)
         bench._shared[at.url] = shared
     return shared.share(
         unit=at.unit, points=at.point_map, timeline=common["timeline"], name=common["name"], guard=guard

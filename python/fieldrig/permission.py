@@ -6,6 +6,8 @@ Rules of this file:
 - A real one whose bench file says nothing belongs to whoever wrote the test.
 - Once the bench file has ``writable`` or ``allow`` for a real device, only that is done to it; everything else is a
   usage error before anything is sent.
+- Of Modbus, function 08 needs ``"restart"`` for sub-function 1 and ``"silence"`` for 4. What else can cause behaviour
+  and writes no table (08 otherwise, 21, 43/13, unknown functions, raw frames, patched requests) needs ``"write"``.
 """
 
 from __future__ import annotations
@@ -25,22 +27,29 @@ ACTIONS = ("write", "restart", "silence")
 class Guard:
     """Called before everything that can cause behaviour on a Modbus link."""
 
-    def __init__(self, device: str, link: str, places: list[tuple[str, int, int]]) -> None:
-        """``places``: table, first and last address that may be written."""
+    def __init__(self, device: str, link: str, places: list[tuple[str, int, int]], allow: tuple[str, ...]) -> None:
+        """``places``: table, first and last address that may be written; ``allow``: what else may be done."""
         self._name = f"{device}.{link}"
         self._device = device
         self._places = places
+        self._allow = allow
 
-    def __call__(self, function: int, written: tuple[str, int, int] | None) -> None:
+    def __call__(self, function: int, written: tuple[str, int, int] | None, action: str) -> None:
         """Raises what must not be sent.
 
         Raises:
             UsageError: the bench file does not allow it.
         """
-        hint = f'add it to writable = [..] of [dut.{self._device}], or "write" to its allow = [..]'
-        if written is None:
-            raise UsageError(f"{self._name}: the bench file does not allow function {function:#04x}", hint=hint)
+        if action in self._allow:
+            return
+        if action != "write" or written is None:
+            does = {"write": "", "restart": ", which restarts it", "silence": ", which silences it"}[action]
+            hint = f'put "{action}" into allow = [..] of [dut.{self._device}]'
+            raise UsageError(f"{self._name}: the bench file does not allow function {function:#04x}{does}", hint=hint)
         table, first, count = written
+        hint = f'put "write" into allow = [..] of [dut.{self._device}]'
+        if table != "files":
+            hint = f'add it to writable = [..] of [dut.{self._device}], or "write" to its allow = [..]'
         for address in range(first, first + count):
             if not any(table == where and low <= address <= high for where, low, high in self._places):
                 raise UsageError(f"{self._name}: the bench file does not allow to write {table}:{address}", hint=hint)
@@ -50,9 +59,9 @@ def guard_of(dut: Dut, at: _core.bench.Resolved) -> Guard | None:
     """What stands between a test and the writes to a real device; None if its bench file restricts nothing."""
     native = dut._native
     writable, allow = native.writable, native.allow
-    if dut.profile != "real" or "write" in allow or not (writable or allow):
+    if dut.profile != "real" or not (writable or allow):
         return None
-    return Guard(dut.name, at.link, [place for entry in writable for place in places(entry, at)])
+    return Guard(dut.name, at.link, [place for entry in writable for place in places(entry, at)], tuple(allow))
 
 
 def places(entry: str, at: _core.bench.Resolved) -> list[tuple[str, int, int]]:

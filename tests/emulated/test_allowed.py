@@ -9,7 +9,7 @@ import pytest
 
 from fieldrig import modbus
 from fieldrig.bench import Bench, BenchPlan
-from fieldrig.errors import UsageError
+from fieldrig.errors import ExceptionAnswer, UsageError
 
 BENCH = """
 [bench]
@@ -65,10 +65,29 @@ def test_what_is_not_writable_is_refused_before_it_is_sent(tmp_path: Path, real:
         ):
             with pytest.raises(UsageError, match=r"(?s)^USAGE: pump\.modbus: the bench file does not allow .*hint: "):
                 refused()
+        with pytest.raises(UsageError, match="does not allow function 0x08, which restarts it"):
+            pump.modbus.diagnostics(1)
+        with pytest.raises(UsageError, match="does not allow to write files:4"):
+            pump.modbus.write_file([(4, 1, [7])])
+        with pytest.raises(ExceptionAnswer):
+            pump.modbus.diagnostics(4)  # `allow` has "silence"; devices on TCP have no function 08
         with pytest.raises(UsageError, match="pump: the bench file does not allow to restart it"):
             pump.power.cycle()
         assert pump.modbus.read("limit").value == 2
     assert real.get("holding", 0, 2) + real.get("holding", 100, 2) == (7, 2, 8, 9)
+
+
+def test_who_may_write_may_not_restart_it_yet(tmp_path: Path, real: modbus.Device) -> None:
+    text = BENCH.replace('["silence"]', '["write"]')
+    (tmp_path / "bench.toml").write_text(text.format(port=real.url))
+    (tmp_path / "pump.toml").write_text(PUMP)
+    with BenchPlan.load(tmp_path / "bench.toml", ["real"]).open(tmp_path / "out") as bench:
+        pump = bench.device("pump")
+        pump.modbus.write("limit", 5)
+        for sub, does in ((1, "restarts"), (4, "silences")):
+            for ask in (pump.modbus.diagnostics, lambda sub: pump.modbus.raw_pdu(bytes([8, 0, sub, 0, 0]))):
+                with pytest.raises(UsageError, match=f"does not allow function 0x08, which {does} it"):
+                    ask(sub)
 
 
 def test_an_emulated_device_can_be_done_anything(tmp_path: Path, real: modbus.Device) -> None:

@@ -164,7 +164,7 @@ def test_raw_asks_anything_and_takes_whatever_comes(rig: fieldrig.Rig) -> None:
     device.habit("byte_count_delta", 2)
     answer = raw.read_holding(0)
     assert answer.deviations[0][0] == "malformed"
-    with pytest.raises(UsageError, match='mode is "strict", "lenient" or "raw", not "loose"'):
+    with pytest.raises(UsageError, match='mode: it is "strict", "lenient" or "raw", not "loose"'):
         client.asking(mode="loose")  # type: ignore[arg-type]
 
 
@@ -175,6 +175,8 @@ def test_fields_can_be_wrong_and_frames_can_be_anything(rig: fieldrig.Rig) -> No
     with pytest.raises(NoAnswer):
         client.asking(patch={"protocol": 7}).read_holding(0, timeout="100ms")
     assert client.raw_frame(bytes.fromhex("abcd 0000 0006 01 03 0001 0001")).values == (101,)
+    with pytest.raises(UsageError, match="a raw frame is sent as it is, and there is a patch"):
+        client.asking(patch={"length": 99}).raw_frame(bytes.fromhex("abcd 0000 0006 01 03 0001 0001"))
     for patch, told in [({"crc": 1}, "Modbus/TCP has no such field"), ({"speed": 1}, "the fields are transaction")]:
         with pytest.raises(UsageError, match=told):
             client.asking(patch=patch).read_holding(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from fieldrig import Rig, modbus
 from fieldrig.bench import BenchPlan
-from fieldrig.errors import ExceptionAnswer, PortError, Untrusted, UsageError
+from fieldrig.errors import ExceptionAnswer, PortError, PortLost, Untrusted, UsageError
 from fieldrig.suites.modbus_server.secure.pki import PAST, Identity, Pki, role
 from tests import needs
 
@@ -106,6 +107,33 @@ def test_a_certificate_that_is_not_believed_accuses_the_device(works: Works, dev
         modbus.Client(f"{device.url}?{works.query(client)}&name=elsewhere")
     with modbus.Client(f"{device.url}?{works.query(client)}&name=*") as anybody:
         assert anybody.read_input(0).values == (7,)
+
+
+def test_a_device_that_comes_back_with_another_certificate_is_accused(works: Works) -> None:
+    client, other = works.client("client"), works.pki.identity("impostor", works.pki.authority("strange CA"))
+    with modbus.Device(f"tls://127.0.0.1:0?{works.query(works.device)}", input={0: [7]}) as device:
+        url = device.url
+        connected = modbus.Client(f"{url}?{works.query(client)}")
+        assert connected.read_input(0).values == (7,)
+    shown = f"ca={works.ca.cert}&cert={other.cert}&key={other.key}"
+    with connected, modbus.Device(f"{url}?{shown}", input={0: [7]}):
+        with contextlib.suppress(PortLost):  # the end of the first connection, if it was not noticed before
+            with pytest.raises(Untrusted):
+                connected.read_input(0)
+        with pytest.raises(Untrusted) as told:
+            connected.read_input(0)
+    assert "CN=impostor; signed by CN=strange CA): nobody of our `ca` signed it" in str(told.value)
+    assert "hint: `ca` says whose signature is believed" in str(told.value)
+
+
+def test_files_have_the_names_that_people_give_them(works: Works, tmp_path: Path) -> None:
+    files = {"a+b": works.ca.cert, "50%": works.device.cert, "k&k e%20y": works.device.key}
+    for name, file in files.items():
+        (tmp_path / name).write_bytes(Path(file).read_bytes())
+    query = f"ca={tmp_path}/a+b&cert={tmp_path}/50%&key={tmp_path}/k%26k%20e%2520y"
+    with modbus.Device(f"tls://127.0.0.1:0?{query}", input={0: [7]}) as device:
+        with modbus.Client(f"{device.url}?{query}") as client:
+            assert client.read_input(0).values == (7,)
 
 
 def test_what_is_wrong_with_our_files_is_the_bench_s_fault(works: Works, device: modbus.Device) -> None:

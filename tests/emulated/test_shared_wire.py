@@ -65,8 +65,8 @@ def test_devices_on_one_wire_take_turns(device: modbus.Device) -> None:
 def test_a_guard_is_asked_before_everything_that_can_cause_behaviour(device: modbus.Device) -> None:
     asked: list[object] = []
 
-    def guard(function: int, written: tuple[str, int, int] | None) -> None:
-        asked.append((function, written))
+    def guard(function: int, written: tuple[str, int, int] | None, action: str) -> None:
+        asked.append((function, written, action))
         if written is None:
             raise UsageError("not this")
 
@@ -76,7 +76,17 @@ def test_a_guard_is_asked_before_everything_that_can_cause_behaviour(device: mod
         client.write_registers(0, [1, 2])
         with pytest.raises(UsageError, match="not this"):
             client.share(unit=2, guard=guard).raw_pdu(bytes.fromhex("06 0003 0007"))
-    assert asked == [(6, ("holding", 1, 1)), (16, ("holding", 0, 2)), (6, None)]
+        for sub in (1, 4, 10):
+            with pytest.raises(UsageError, match="not this"):
+                client.diagnostics(sub)
+    assert asked == [
+        (6, ("holding", 1, 1), "write"),
+        (16, ("holding", 0, 2), "write"),
+        (6, None, "write"),
+        (8, None, "restart"),
+        (8, None, "silence"),
+        (8, None, "write"),
+    ]
     assert device.get("holding", 0, 4) == (1, 2, 12, 13)
 
 

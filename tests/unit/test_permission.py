@@ -42,9 +42,9 @@ def test_an_entry_of_writable_is_a_point_or_a_range(entry: str, expected: list[t
 def test_only_what_is_writable_may_be_written() -> None:
     guard = guard_of(dut(writable=("setpoint", "energy", "coils:3-4")), AT)
     assert guard is not None
-    guard(6, ("holding", 4, 1))
-    guard(16, ("holding", 10, 2))
-    guard(15, ("coils", 3, 2))
+    guard(6, ("holding", 4, 1), "write")
+    guard(16, ("holding", 10, 2), "write")
+    guard(15, ("coils", 3, 2), "write")
     for written, named in [
         (("holding", 5, 1), "holding:5"),
         (("holding", 10, 3), "holding:12"),
@@ -54,22 +54,32 @@ def test_only_what_is_writable_may_be_written() -> None:
         with pytest.raises(
             UsageError, match=rf"^USAGE: meter\.modbus: .* allow to write {named}\n.*writable = \[\.\.\]"
         ):
-            guard(16, written)
+            guard(16, written, "write")
     with pytest.raises(UsageError, match="does not allow function 0x2b"):
-        guard(0x2B, None)
+        guard(0x2B, None, "write")
 
 
 def test_nothing_stands_before_an_emulated_device_or_one_whose_file_says_nothing() -> None:
     assert guard_of(dut("emulated", writable=("setpoint",)), AT) is None
     assert guard_of(dut(), AT) is None
-    assert guard_of(dut(writable=("setpoint",), allow=("write",)), AT) is None
+
+
+def test_who_may_write_may_write_everything_and_nothing_else() -> None:
+    guard = guard_of(dut(writable=("setpoint",), allow=("write",)), AT)
+    assert guard is not None
+    guard(6, ("holding", 99, 1), "write")
+    guard(0x2B, None, "write")
+    for action, does in (("restart", "restarts"), ("silence", "silences")):
+        with pytest.raises(UsageError, match=rf'function 0x08, which {does} it\n  hint: put "{action}" into allow'):
+            guard(8, None, action)
 
 
 def test_a_file_that_allows_something_else_allows_no_write() -> None:
     guard = guard_of(dut(allow=("restart",)), AT)
     assert guard is not None
+    guard(8, None, "restart")
     with pytest.raises(UsageError):
-        guard(6, ("holding", 4, 1))
+        guard(6, ("holding", 4, 1), "write")
 
 
 def test_what_a_device_is_put_through_is_what_its_file_allows() -> None:

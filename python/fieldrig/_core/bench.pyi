@@ -213,6 +213,9 @@ class Resolved:
     @property
     def password(self) -> str | None: ...
     @property
+    def client(self) -> dict[str, Any]:
+        """How fieldrig asks there: keywords of its client."""
+    @property
     def point_map(self) -> dict[str, dict[str, Any]] | None:
         """Where each point of the model stands, with its unit."""
 

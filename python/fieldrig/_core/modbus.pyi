@@ -53,7 +53,13 @@ class Timeline(Protocol):
 class Guard(Protocol):
     """Says what may be sent: raises if not."""
 
-    def __call__(self, function: int, written: tuple[str, int, int] | None, /) -> object: ...
+    def __call__(
+        self,
+        function: int,
+        written: tuple[str, int, int] | None,
+        action: Literal["write", "restart", "silence"],
+        /,
+    ) -> object: ...
 
 @final
 class Answer:
@@ -212,15 +218,18 @@ class Client:
         timeline: asked before, and told the instant of, every write.
         name: what failure texts call it; the URL if not given.
         belongs_to: whose port it is: decides who is to blame when it goes away.
-        guard: called before everything that can cause behaviour, with the function code and what is written (table,
-            first address, count; None if it is not known); what it raises, the call raises, and nothing is sent.
+        guard: called before everything that can cause behaviour, with the function code, what is written (table, first
+            address, count; None if it is not known) and what that does to the device (function 08 restarts it with
+            sub-function 1 and silences it with 4; all else is a write); what it raises, the call raises, and nothing is
+            sent.
         mode: `"strict"`, `"lenient"` or `"raw"`; see `asking`, as for retries and retry_writes.
         pace: the least time between a request or an answer and the next request.
         transactions: ids on TCP: `"sequential"`, `"sequential:500"` (the first), `"fixed:7"`, `"colliding"` (that of a
             request in flight).
         late_answers: on a line, how long after its time-out a request may still be answered; ten time-outs, and a
             second at least, if not given. docs/modbus.md says what depends on it.
-        local_echo: the adapter repeats what we send; strip it.
+        local_echo: True: the adapter repeats what we send; strip it. False: it surely does not. Not given: what comes
+            back sooner than an answer can, on a UART, is no answer; `Inconclusive` says so.
 
     Raises:
         PortError: the port is missing, busy, or nobody listens there; a certificate or key of ours is wrong.
@@ -251,7 +260,7 @@ class Client:
         pace: str | Span | None = None,
         transactions: str = "sequential",
         late_answers: str | Span | None = None,
-        local_echo: bool = False,
+        local_echo: bool | None = None,
     ) -> Client: ...
     def asking(
         self,

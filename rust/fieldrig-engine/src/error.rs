@@ -71,14 +71,15 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// What to do about a certificate that is not believed.
+    pub const UNTRUSTED: &str = "`ca` says whose signature is believed, `name` for whom the certificate must be";
+
     /// A known remedy, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         match self {
             EngineError::Port { hint, .. } => hint.as_deref(),
-            EngineError::Untrusted { .. } => {
-                Some("`ca` says whose signature is believed, `name` for whom the certificate must be")
-            }
+            EngineError::Untrusted { .. } => Some(EngineError::UNTRUSTED),
             EngineError::Reentered { .. } => Some("do it after the callback has returned"),
             _ => None,
         }

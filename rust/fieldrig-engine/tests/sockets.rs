@@ -190,7 +190,7 @@ fn a_connection_an_endpoint_asks_for_may_be_refused() {
     {
         client.with(|probe, _| probe.connect("up", &target)).expect("works");
         let (via, reason) = first(&client, |event| match event {
-            Event::Closed(_, Why::Refused { via, reason }) => Some((via.clone(), reason.clone())),
+            Event::Closed(_, Why::Refused { via, reason, .. }) => Some((via.clone(), reason.clone())),
             _ => None,
         });
         assert_eq!(via, "up");

@@ -276,7 +276,7 @@ fn nobody_there_is_a_refusal() {
     server.close();
     client.with(|probe, _| probe.connect("again", "memory://door")).expect("works");
     let why = wait_for(&client, rig.now() + LONG, |event| match event {
-        Event::Closed(_, Why::Refused { via, reason }) => Some((via.clone(), reason.clone())),
+        Event::Closed(_, Why::Refused { via, reason, .. }) => Some((via.clone(), reason.clone())),
         _ => None,
     });
     assert_eq!(why, Some(("again".to_owned(), "memory://door: connection refused".to_owned())));

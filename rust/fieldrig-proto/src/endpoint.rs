@@ -106,6 +106,8 @@ pub enum Why {
         via: String,
         /// Why, for people.
         reason: String,
+        /// Who was met there presented a certificate that is not believed.
+        untrusted: bool,
     },
 }
 

@@ -70,6 +70,8 @@ pub enum Role {
     Device,
     /// fieldrig is the broker.
     Broker,
+    /// fieldrig asks: makes a [`Built::Endpoint`], by which settings are checked when a file is read.
+    Tester,
     /// fieldrig only listens: makes a [`Built::Endpoint`] that never sends.
     Listener,
 }

@@ -228,7 +228,7 @@ fn a_refused_connection_is_told_to_its_own_face_only() {
     let mut device =
         Device::new("meter", PointStore::new(points()), Box::new(fieldrig_proto::device::NoModel), faces());
     device.power_on(Time::ZERO);
-    let why = Why::Refused { via: "nobody".into(), reason: "test".into() };
+    let why = Why::Refused { via: "nobody".into(), reason: "test".into(), untrusted: false };
     fieldrig_proto::endpoint::Endpoint::handle(&mut device, Time::ZERO, Input::Closed(Conn(9), why));
     fieldrig_proto::endpoint::Endpoint::handle(&mut device, Time::ZERO, Input::Opened(Conn(9), &Other::default()));
     let mut out = Vec::new();

@@ -143,7 +143,7 @@ impl Bench {
         let conn = Conn(self.next_conn);
         self.next_conn += 1;
         if self.refuse {
-            let why = Why::Refused { via: via.to_owned(), reason: "nobody listens".into() };
+            let why = Why::Refused { via: via.to_owned(), reason: "nobody listens".into(), untrusted: false };
             return self.device.handle(self.now, Input::Closed(conn, why));
         }
         self.live = Some(conn);

@@ -180,7 +180,7 @@ fn offsets_go_on_over_a_reset_and_a_new_connection() {
 #[test]
 fn a_refused_connection_ends_the_stream() {
     let mut stream = Stream::new();
-    let why = Why::Refused { via: "dut".into(), reason: "nobody there".into() };
+    let why = Why::Refused { via: "dut".into(), reason: "nobody there".into(), untrusted: false };
     stream.handle(Time::ZERO, Input::Closed(Conn(0), why.clone()));
     assert_eq!(stream.state(), &State::Closed(why));
 }

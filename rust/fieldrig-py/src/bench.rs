@@ -528,6 +528,10 @@ impl Resolved {
         self.inner.password.as_deref()
     }
     #[getter]
+    fn client<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &Value::Table(self.inner.client.clone()))
+    }
+    #[getter]
     fn point_map<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.point_map.as_ref().map(|map| to_python(py, map)).transpose()
     }

@@ -62,6 +62,8 @@ pub struct Resolved {
     pub username: Option<String>,
     /// For brokers that ask for it.
     pub password: Option<String>,
+    /// How fieldrig asks there: settings of the constructor of a tester.
+    pub client: Vec<(String, Value)>,
     /// What the model says about the face on this link; its `map` says where each point is.
     pub face_settings: Option<Value>,
     /// Other devices are at the same URL: one client serves all of them.
@@ -342,6 +344,7 @@ impl Running {
                 belongs_to: used.belongs_to,
                 username: used.username.clone(),
                 password: used.password.clone(),
+                client: used.client.clone(),
                 face_settings: device.face_settings(&used.name),
                 shared: false,
             });

@@ -156,6 +156,8 @@ pub(super) struct LinkEntry {
     pub(super) base: Option<String>,
     /// What who connects shows.
     pub(super) tls: Option<TlsTable>,
+    /// How fieldrig asks.
+    pub(super) client: Vec<(String, Value)>,
     pub(super) emulated: Provided,
     pub(super) real: Option<Provided>,
 }
@@ -258,11 +260,29 @@ fn link(entry: &Entry, title: String, protocols: &[&'static Protocol]) -> Outcom
         line: section.line("line")?,
         base: section.text("base")?.map(|base| base.value),
         tls: tls::read(&mut section, protocol)?,
+        client: tester(&mut section, protocol)?,
         emulated: provided(&mut section, "emulated", protocol)?.unwrap_or_default(),
         real: provided(&mut section, "real", protocol)?,
     };
     section.finish(&keys::LINK)?;
+    if !link.client.is_empty() && link.role != LinkRole::Client {
+        let message = format!("`client` says how fieldrig asks, and on [link.{}] it asks nobody", link.name);
+        return Err(link.role_place.error(message).hint("write role = \"client\", or leave `client` out"));
+    }
     Ok(link)
+}
+
+/// How fieldrig asks: what the constructor of a tester understands.
+fn tester(outer: &mut Section<'_>, protocol: &Protocol) -> Outcome<Vec<(String, Value)>> {
+    let Some(mut section) = outer.section("client")? else { return Ok(Vec::new()) };
+    let Some(constructor) = protocol.constructor(Role::Tester) else {
+        let message = format!("nothing can be said about how fieldrig asks over {}", protocol.name);
+        return Err(section.place.error(message).hint("leave `client` out"));
+    };
+    let settings = constructed(&mut section, constructor)?;
+    let names: Vec<&str> = constructor.keys.iter().map(|key| key.name).collect();
+    section.finish_with(&keys::TESTER, &names)?;
+    Ok(settings)
 }
 
 /// A header `[link.x]` has no place of its own that people look at; its name has.
@@ -289,7 +309,7 @@ fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> 
         provided.username = section.text("username")?.map(|text| text.value);
         provided.password = section.text("password")?.map(|text| text.value);
         provided.ca = section.text("ca")?;
-        provided.settings = broker_settings(&mut section, constructor)?;
+        provided.settings = constructed(&mut section, constructor)?;
         let settings: Vec<&str> = constructor.keys.iter().map(|key| key.name).collect();
         section.finish_with(&keys::BROKER, &settings)?;
     } else if key == "real" {
@@ -304,13 +324,13 @@ fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> 
     Ok(Some(provided))
 }
 
-/// What the constructor of the broker understands. It is tried at once, so that what it refuses is told at its place.
-fn broker_settings(section: &mut Section<'_>, constructor: &Constructor) -> Outcome<Vec<(String, Value)>> {
+/// What a constructor understands. It is tried at once, so that what it refuses is told at its place.
+fn constructed(section: &mut Section<'_>, constructor: &Constructor) -> Outcome<Vec<(String, Value)>> {
     let mut settings = Vec::new();
     for key in constructor.keys {
         settings.extend(section.node(key.name).map(|node| (key.name.to_owned(), node.value())));
     }
-    match (constructor.build)("broker", &settings) {
+    match (constructor.build)("link", &settings) {
         Ok(_) => Ok(settings),
         Err(error) => {
             let place = section.locate(error.key.split('.').next().unwrap_or_default());
@@ -360,6 +380,7 @@ fn private_links(
                 line: used.line,
                 base: None,
                 tls: None,
+                client: Vec::new(),
                 emulated: Provided::default(),
                 real: None,
             });

@@ -51,6 +51,8 @@ pub(crate) enum Extra {
     Broker,
     /// Settings of a face.
     Face,
+    /// How fieldrig asks.
+    Tester,
 }
 
 /// A kind of table.
@@ -169,10 +171,13 @@ pub(crate) static LINK: Shape = shape(
         key("line", Kind::Line, "speed and format, such as \"9600 8E1\"; makes the link a wire"),
         key("base", Text, "what stands for {base}, usually a topic prefix that matches no other bench"),
         key("tls", Table(&TLS), "modbus-tls: the certificate that fieldrig, or a peer, shows when it connects"),
+        key("client", Table(&TESTER), "modbus: how fieldrig asks on it"),
         key("emulated", Either(&[Table(&EMULATED_PORT), Table(&BROKER)]), "how it is provided without real devices"),
         key("real", Either(&[Table(&REAL_PORT), Table(&BROKER)]), "how it is provided with a real device on it"),
     ],
 );
+
+pub(crate) static TESTER: Shape = Shape { what: "how fieldrig asks", keys: &[], extra: Extra::Tester };
 
 pub(crate) static EMULATED_PORT: Shape = shape(
     "a link without real devices",

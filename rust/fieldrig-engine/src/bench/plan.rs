@@ -187,6 +187,8 @@ pub struct DeviceLink {
     pub password: Option<String>,
     /// Its certificates, if it stands on TLS.
     pub tls: Option<LinkTls>,
+    /// How fieldrig asks on it: settings of the constructor of a tester.
+    pub client: Vec<(String, Value)>,
     /// Where the use stands in the bench file.
     pub(super) place: Place,
 }
@@ -317,6 +319,7 @@ impl DeviceLink {
             username: None,
             password: None,
             tls: None,
+            client: Vec::new(),
             place: Place::file(&Arc::from(format!("link `{name}`"))),
         }
     }

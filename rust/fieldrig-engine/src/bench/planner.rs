@@ -390,6 +390,7 @@ impl Planner<'_> {
             username: provided.username.clone(),
             password: provided.password.clone(),
             tls,
+            client: link.client.clone(),
             place: used.place.clone(),
         })
     }

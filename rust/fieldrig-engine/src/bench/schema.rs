@@ -89,6 +89,7 @@ impl Writer<'_> {
         let wanted = move |role: Role| match extra {
             Extra::None => false,
             Extra::Broker => role == Role::Broker,
+            Extra::Tester => role == Role::Tester,
             Extra::Face => role == Role::Device || role == Role::Client,
         };
         let constructors = self.protocols.iter().flat_map(|protocol| protocol.constructors);

@@ -218,7 +218,7 @@ impl Wires {
 
     pub(super) fn refuse(&mut self, via: &str, reason: String) {
         let conn = self.new_conn();
-        self.news.push_back(News::Closed(conn, Why::Refused { via: via.to_owned(), reason }));
+        self.news.push_back(News::Closed(conn, Why::Refused { via: via.to_owned(), reason, untrusted: false }));
     }
 
     /// Refuses all attempts under a name.

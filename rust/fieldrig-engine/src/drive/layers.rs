@@ -136,7 +136,7 @@ impl Wires {
             if !channel.port.is_opening() {
                 self.lost.push(LostPort { via: via.clone(), url: url.clone(), reason: reason.clone(), at: now });
             }
-            Why::Refused { via, reason: format!("{url}: {reason}") }
+            Why::Refused { via, reason: format!("{url}: {reason}"), untrusted: refusal.untrusted }
         } else {
             Why::Reset
         };
@@ -174,7 +174,7 @@ impl Wires {
             (true, false) => None,
             (true, true) => {
                 let reason = format!("{}: it ended before its handshake was done", channel.peer.address);
-                Some(News::Closed(conn, Why::Refused { via, reason }))
+                Some(News::Closed(conn, Why::Refused { via, reason, untrusted: false }))
             }
         }
     }

@@ -194,7 +194,7 @@ impl Bridge {
     }
 
     fn closed(&mut self, now: Time, conn: Conn, why: &Why) {
-        if let Why::Refused { via, reason } = why {
+        if let Why::Refused { via, reason, .. } = why {
             if *via == self.sides[1] {
                 self.unreachable(now, reason.clone());
             }

@@ -124,6 +124,16 @@ impl PortSpec {
         url::parse(url)
     }
 
+    /// Whether bytes take the time on it that its speed says, as far as its name tells: a wire in memory, a UART.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        match self {
+            PortSpec::Tap(_) => true,
+            PortSpec::Serial { path, .. } => serial::is_paced(path),
+            _ => false,
+        }
+    }
+
     /// The port at which somebody listens for who connects to this one; others stay what they are.
     #[must_use]
     pub fn listening(self) -> PortSpec {

@@ -58,6 +58,16 @@ impl Machinery {
     }
 }
 
+/// Whether bytes take the time on the line that its speed says, as far as the name of the device node tells: a UART, also
+/// one on USB. Not so a pty, a board that is its own USB port (`ttyACM`), or what has another name.
+pub(super) fn is_paced(path: &Path) -> bool {
+    let found = usb::device_of(Path::new("/"), &path.to_string_lossy()).and_then(Result::ok);
+    let path = found.as_deref().unwrap_or(path);
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    ["ttyS", "ttyAMA", "ttyUSB"].iter().any(|uart| name.starts_with(uart))
+}
+
 impl Serial {
     pub(crate) fn open(path: &Path, settings: LineSettings, dtr: Option<bool>) -> Result<Serial, EngineError> {
         let found = usb::device_of(Path::new("/"), &path.to_string_lossy()).transpose()?;
@@ -226,6 +236,23 @@ fn group_of(found: &std::fs::Metadata) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_uart_keeps_the_time_of_its_speed() {
+        for (path, paced) in [
+            ("/dev/no-such/ttyS7", true),
+            ("/dev/no-such/ttyUSB0", true),
+            ("/dev/no-such/ttyACM0", false),
+            ("/dev/pts/0", false),
+            ("/dev/no-such/some-name", false),
+        ] {
+            assert_eq!(is_paced(Path::new(path)), paced, "{path}");
+        }
+        let link = std::env::temp_dir().join(format!("fieldrig-test-{}-ttyUSB0", std::process::id()));
+        std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+        assert!(!is_paced(&link), "what it is called does not count, but what it is");
+        std::fs::remove_file(&link).expect("it was made");
+    }
 
     #[test]
     fn what_is_between_the_line_and_us_holds_bytes_back() {

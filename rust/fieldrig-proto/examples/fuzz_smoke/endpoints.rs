@@ -129,7 +129,7 @@ impl<E: Endpoint + 'static> Driver<E> {
             1 => Why::Reset,
             2 => Why::HungUp,
             3 => Why::Local,
-            _ => Why::Refused { via: self.peers[0].via.clone(), reason: "fuzz".to_owned() },
+            _ => Why::Refused { via: self.peers[0].via.clone(), reason: "fuzz".to_owned(), untrusted: false },
         };
         if why != Why::Finished {
             self.open.retain(|open| *open != conn);

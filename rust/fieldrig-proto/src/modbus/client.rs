@@ -18,6 +18,7 @@ mod event;
 mod judge;
 mod late;
 mod line_side;
+mod settings;
 mod tcp_side;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use ask::{Options, Patch, RequestError, Strictness};
 pub use config::{Config, LateAnswers, Mode, Transactions};
 pub use event::{Attempt, ClientEvent, Exchange, Stray, Ticket, why_text};
 pub use judge::Deviation;
+pub(super) use settings::{LINE_TESTER, TESTER};
 
 use super::pdu::{Request, Response};
 use super::tcp;
@@ -38,6 +40,10 @@ use std::collections::VecDeque;
 
 /// How many ended requests are remembered, to tell late and second answers from unasked ones.
 const REMEMBERED: usize = 64;
+
+/// Why what was heard instead of an answer accuses nobody.
+const NOISE: &str = "noise, which may have cost the request or its answer, is nobody's for sure: it does not begin like the \
+                     answer";
 
 /// A Modbus client on one connection or line.
 #[derive(Debug)]
@@ -207,7 +213,7 @@ impl Client {
     /// Sends these bytes as a frame; what is to answer them is read from them.
     ///
     /// # Errors
-    /// Those of [`Client::ask`].
+    /// Those of [`Client::ask`]; there is a patch, which a frame that is sent as it is has no use for.
     pub fn raw_frame(
         &mut self,
         now: Time,
@@ -215,6 +221,9 @@ impl Client {
         timeout: Duration,
         options: Options,
     ) -> Result<Ticket, RequestError> {
+        if options.patch.is_some() {
+            return Err(RequestError::PatchedFrame);
+        }
         let (transaction, unit, request) = ask::read_frame(&self.config.mode, frame);
         let patch = transaction.map(|_| Patch { transaction, ..Patch::default() });
         let frame = Some(frame.to_vec());
@@ -435,7 +444,7 @@ impl Client {
             self.give_up(now, &call);
             match call.heard.take() {
                 Some(heard) => {
-                    call.doubt = call.doubt.or(heard.doubt);
+                    call.doubt = call.doubt.or(heard.doubt).or_else(|| Some(NOISE.to_owned()));
                     self.fail(call, &heard.bytes, heard.at, Some(heard.problem));
                 }
                 None => self.fail(call, &[], Stamp::exact(now), None),
@@ -444,7 +453,8 @@ impl Client {
         if !self.is_connected() {
             while let Some(index) = self.waiting.iter().position(|call| call.deadline <= now) {
                 let Some(call) = self.waiting.remove(index) else { return };
-                let why = Why::Refused { via: String::new(), reason: "there is no connection yet".into() };
+                let why =
+                    Why::Refused { via: String::new(), reason: "there is no connection yet".into(), untrusted: false };
                 self.events.push_back(ClientEvent::Lost(call.end(Vec::new(), Stamp::exact(now)), why));
             }
         }

@@ -50,7 +50,7 @@ pub static TCP: Protocol = Protocol {
     unasked: false,
     half_duplex: false,
     capture_tag: "mbtcp",
-    constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT],
+    constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT, client::TESTER],
 };
 
 /// Modbus/TCP Security: Modbus on TCP inside TLS (mbaps). What TLS needs stands in the URL of the port.
@@ -65,7 +65,7 @@ pub static UDP: Protocol = Protocol {
     unasked: false,
     half_duplex: false,
     capture_tag: "mbudp",
-    constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT],
+    constructors: &[server::TCP_DEVICE, client_face::TCP_CLIENT, client::TESTER],
 };
 
 /// Modbus RTU.
@@ -77,7 +77,7 @@ pub static RTU: Protocol = Protocol {
     unasked: false,
     half_duplex: true,
     capture_tag: "mbrtu",
-    constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT, monitor::RTU_LISTENER],
+    constructors: &[server::RTU_DEVICE, client_face::RTU_CLIENT, monitor::RTU_LISTENER, client::LINE_TESTER],
 };
 
 /// Modbus ASCII. Wireshark has no dissector for it: in a capture the frames are lines of text.
@@ -89,7 +89,7 @@ pub static ASCII: Protocol = Protocol {
     unasked: false,
     half_duplex: true,
     capture_tag: "data-text-lines",
-    constructors: &[server::ASCII_DEVICE, client_face::ASCII_CLIENT],
+    constructors: &[server::ASCII_DEVICE, client_face::ASCII_CLIENT, client::LINE_TESTER],
 };
 
 /// For traces: after a length that cannot be gone by, everything is one message.

@@ -474,7 +474,7 @@ impl Inner {
             None => {
                 let conn = self.new_conn(end);
                 let reason = format!("nothing listens at {}", target.url);
-                let why = Why::Refused { via: target.via.clone(), reason };
+                let why = Why::Refused { via: target.via.clone(), reason, untrusted: false };
                 let now = self.now;
                 self.after(now, Event::Refuse(end, conn, why));
             }

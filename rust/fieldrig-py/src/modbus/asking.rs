@@ -27,15 +27,8 @@ impl Keywords<'_, '_> {
     pub(super) fn over(self, py: Python<'_>, before: Option<&Options>) -> PyResult<Option<Box<Options>>> {
         let mut options = before.cloned().unwrap_or_default();
         if let Some(mode) = self.mode {
-            options.strictness = match mode {
-                "strict" => Strictness::Strict,
-                "lenient" => Strictness::Lenient,
-                "raw" => Strictness::Raw,
-                _ => {
-                    let message = format!("mode is \"strict\", \"lenient\" or \"raw\", not \"{mode}\"");
-                    return Err(error(py, Kind::Usage, message));
-                }
-            };
+            let strictness = mode.parse::<Strictness>();
+            options.strictness = strictness.map_err(|problem| error(py, Kind::Usage, format!("mode: {problem}")))?;
         }
         if let Some(retries) = self.retries {
             let few = u32::try_from(retries).ok().filter(|retries| *retries <= 1000);
@@ -91,10 +84,13 @@ pub(super) fn configure(
     pace: Given<'_, '_>,
     transactions: &str,
     late_answers: Given<'_, '_>,
-    local_echo: bool,
+    local_echo: Option<bool>,
 ) -> PyResult<Config> {
     let pace = pace.map(limit).transpose()?.unwrap_or_default();
     let transactions = transactions.parse().map_err(|problem: String| error(py, Kind::Usage, problem))?;
     let late_answers = late_answers.map(limit).transpose()?.map_or(config.late_answers, LateAnswers::within);
-    Ok(Config { pace, transactions, late_answers, local_echo, ..config })
+    // Who says that there is none knows better than the clock.
+    let paced = config.paced && local_echo.is_none();
+    let local_echo = local_echo.unwrap_or_default();
+    Ok(Config { pace, transactions, late_answers, local_echo, paced, ..config })
 }

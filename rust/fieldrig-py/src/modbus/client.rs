@@ -105,8 +105,10 @@ impl Client {
         let is_stimulus = asking.is_stimulus() || self.options.as_ref().is_some_and(|options| options.patch.is_some());
         if let Some(guard) = self.guard.as_ref().filter(|_| is_stimulus) {
             match &asking {
-                Asking::Request(_, request) => guard.call1(py, (request.function(), request.written()))?,
-                Asking::Frame(_) => guard.call1(py, (0, None::<(&str, u16, u16)>))?,
+                Asking::Request(_, request) => {
+                    guard.call1(py, (request.function(), request.written(), request.action()))?
+                }
+                Asking::Frame(_) => guard.call1(py, (0, None::<(&str, u16, u16)>, "write"))?,
             };
         }
         let path = &*self.path;
@@ -305,7 +307,7 @@ impl Client {
     #[new]
     #[pyo3(signature = (url, *, unit = 1, timeout = None, points = None, rig = None, timeline = None, name = None,
         belongs_to = "bench", guard = None, mode = "strict", retries = 0, retry_writes = false, pace = None,
-        transactions = "sequential", late_answers = None, local_echo = false))]
+        transactions = "sequential", late_answers = None, local_echo = None))]
     #[allow(clippy::too_many_arguments)] // the keywords of a Python constructor
     fn new(
         py: Python<'_>,
@@ -324,7 +326,7 @@ impl Client {
         pace: Given<'_, '_>,
         transactions: &str,
         late_answers: Given<'_, '_>,
-        local_echo: bool,
+        local_echo: Option<bool>,
     ) -> PyResult<Client> {
         let unit = field(py, "unit", unit)?;
         let timeout = limit_or(timeout, Duration::from_secs(1))?;

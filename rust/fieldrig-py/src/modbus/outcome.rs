@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::remark::Attempt;
 use crate::error::{Kind, Owner, build};
 use crate::time::Span;
+use fieldrig_engine::EngineError;
 use fieldrig_proto::dissect::hex;
 use fieldrig_proto::endpoint::Why;
 use fieldrig_proto::modbus::client::{ClientEvent, Exchange, why_text};
@@ -75,14 +76,16 @@ pub(crate) fn outcome(py: Python<'_>, event: ClientEvent, asked: &Asked<'_>) -> 
                     Kind::Inconclusive
                 }
                 Why::Finished | Why::Reset | Why::HungUp => asked.owner.loss(),
+                Why::Refused { untrusted: true, .. } => Kind::Untrusted,
                 Why::Refused { .. } => Kind::Port,
                 Why::Local => Kind::Stopped,
             };
+            let hint = (kind == Kind::Untrusted).then_some(EngineError::UNTRUSTED);
             Err(failure(
                 py,
                 kind,
                 &format!("was not answered: {}", why_text(&why)),
-                asked.doubt.as_deref(),
+                asked.doubt.as_deref().or(hint),
                 &exchange,
                 asked,
                 None,

@@ -50,7 +50,8 @@ impl Place {
             None => Config::tcp(),
         };
         let target = || Target { via: VIA.to_owned(), url: self.again.clone() };
-        Ok(Config { reconnect: place::connects(&self.port).then(target), ..config })
+        let paced = self.line.is_some() && self.port.is_paced();
+        Ok(Config { reconnect: place::connects(&self.port).then(target), paced, ..config })
     }
 
     /// What the URL and the port say, as settings of a constructor of the protocol.

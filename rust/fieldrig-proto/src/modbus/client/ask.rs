@@ -12,6 +12,7 @@ use super::super::pdu::{PduError, Request, function as f};
 use super::super::{ascii, rtu, serial, tcp};
 use super::Mode;
 use crate::time::Duration;
+use std::str::FromStr;
 
 /// How closely requests and answers are held to the standard.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
@@ -23,6 +24,20 @@ pub enum Strictness {
     Lenient,
     /// Anything may be asked, and whatever comes is an answer; what is wrong with it is reported.
     Raw,
+}
+
+impl FromStr for Strictness {
+    type Err = String;
+
+    /// `strict`, `lenient`, `raw`.
+    fn from_str(text: &str) -> Result<Strictness, String> {
+        match text {
+            "strict" => Ok(Strictness::Strict),
+            "lenient" => Ok(Strictness::Lenient),
+            "raw" => Ok(Strictness::Raw),
+            _ => Err(format!("it is \"strict\", \"lenient\" or \"raw\", not \"{text}\"")),
+        }
+    }
 }
 
 /// Values of derived fields that are to be sent instead of the right ones.
@@ -93,6 +108,9 @@ pub enum RequestError {
         /// What has none.
         framing: String,
     },
+    /// A frame that is sent as it is, and a patch of it.
+    #[error("a raw frame is sent as it is, and there is a patch: change the bytes, or send a request or a raw PDU")]
+    PatchedFrame,
     /// A pause that does not lie inside the frame.
     #[error("a pause before byte {offset} lies outside the frame, which has {length} bytes: 1 to {last} are inside", last = .length.saturating_sub(1))]
     Split {

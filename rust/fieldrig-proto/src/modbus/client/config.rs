@@ -117,6 +117,10 @@ pub struct Config {
     pub late_answers: LateAnswers,
     /// On a line: we hear what we send (2-wire adapters); strip it.
     pub local_echo: bool,
+    /// On a line: bytes really take the time that its speed says (no pty, no serial server, no emulated UART). What is
+    /// whole sooner than request and answer can have been on the wire is our own echo then, also where the answer would
+    /// look the same (functions 05, 06, 08).
+    pub paced: bool,
     /// Connect to this when a request comes while there is no connection.
     pub reconnect: Option<Target>,
 }
@@ -133,6 +137,7 @@ impl Config {
             turnaround: Duration::ZERO,
             late_answers: LateAnswers::default(),
             local_echo: false,
+            paced: false,
             reconnect: None,
         }
     }

@@ -67,7 +67,9 @@ pub(super) fn tcp(call: &Call, view: tcp::View<'_>) -> Judgement {
 }
 
 /// Whether a frame answers the call.
-pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>) -> OnLine {
+///
+/// `own`: the same bytes as those of the request are surely its echo.
+pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>, own: bool) -> OnLine {
     let raw = call.strictness() == Strictness::Raw;
     if let Some(problem) = message.problem() {
         return match raw {
@@ -91,7 +93,7 @@ pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>)
         }
         deviations.push(Deviation { name: "unit", text });
     }
-    if frame.bytes == call.adu && Response::answering(&call.request, message.pdu()).is_err() {
+    if frame.bytes == call.adu && (own || Response::answering(&call.request, message.pdu()).is_err()) {
         let echo = "our own request came back: the adapter has a local echo, which `local_echo` strips";
         return OnLine::Is(Err(echo.into()));
     }
@@ -101,8 +103,8 @@ pub(super) fn on_line(call: &Call, frame: &Frame, message: &serial::Message<'_>)
     }))
 }
 
-/// Whether a damaged frame has the unit and function that the answer has: then no other one is to be expected.
-fn begins_like_answer(call: &Call, message: &serial::Message<'_>) -> bool {
+/// Whether a frame has the unit and function that the answer has: then no other one is to be expected.
+pub(super) fn begins_like_answer(call: &Call, message: &serial::Message<'_>) -> bool {
     let function = message.pdu().first().map(|function| function & !f::EXCEPTION_BIT);
     message.unit() == Some(call.unit) && function == Some(call.request.function() & !f::EXCEPTION_BIT)
 }

@@ -12,6 +12,8 @@
 //!   [`Config::late_answers`] after the time-out of the request: ten times its time-out, and a second at least, unless set
 //!   otherwise. This bound is what we believe, not what the standard says; a device that is slower is not told apart.
 //! - A request that was interrupted (Ctrl-C), or lost with its connection, counts as one whose time-out was the time it had.
+//! - A request that something else was taken for the answer of (our own echo, a whole frame of another function) is owed
+//!   its answer at least as long as its time-out says.
 //! - Every other request to this unit waits as long as the time-out was: it may be busy with the request before.
 //!   Requests to other units wait for the turnaround delay. Their answers cannot be confused with the late one, which
 //!   may still run into one of them: an exchange in which that may have happened says so ([`Exchange::doubt`]).
@@ -54,6 +56,10 @@ impl GivenUps {
     pub(super) fn add(&mut self, now: Time, given_up: GivenUp) {
         self.forget(now);
         self.0.push(given_up);
+    }
+
+    pub(super) fn last_mut(&mut self) -> Option<&mut GivenUp> {
+        self.0.last_mut()
     }
 
     /// When a request to this unit with this function may be sent: once nothing is owed, or at least once the unit cannot

@@ -5,7 +5,11 @@
 //!   would be taken for its answer.
 //! - A frame of another unit is stray; the request goes on waiting. So it does after one that cannot be read, unless it
 //!   has the unit and function of the answer: the answer behind noise must not meet the next request. If no answer
-//!   follows, the request ends with what was heard.
+//!   follows, the request ends with what was heard, and accuses nobody: what spoils frames may have cost the request.
+//! - A whole frame of the unit with another function ends the request, which is still owed its answer.
+//! - Our own echo is told from an answer by not being one; where both look the same (05, 06, 08), by coming sooner than
+//!   an answer can on a wire with a speed (SL 2.5.1: characters one after the other, one sender at a time), or by the
+//!   request before having come back, too.
 //! - After a request that was not answered in time the line is left quiet for the turnaround delay, begun again while
 //!   bytes still come. `late.rs` says which requests wait longer; those to other units overtake them.
 //! - A frame of a unit and function that still owes an answer is `Late`.
@@ -25,7 +29,7 @@ use super::late::{Debts, GivenUp, GivenUps};
 use super::{Call, Client, ClientEvent, Config, Stray};
 use crate::endpoint::Stamps;
 use crate::line::silence::Frame;
-use crate::time::{Duration, Time};
+use crate::time::{Duration, Time, human};
 
 /// How many times the quiet after a time-out is begun again, at most, while bytes still come.
 const LONGEST_QUIET: u32 = 5;
@@ -52,6 +56,8 @@ pub(super) struct LineSide {
     late_heard: Option<(u8, u8)>,
     /// What we sent and expect to hear ourselves.
     echo: Vec<u8>,
+    /// The last frame for us was what we had sent, although we expect no echo.
+    echoes: bool,
 }
 
 impl LineSide {
@@ -66,6 +72,7 @@ impl LineSide {
             given_up: GivenUps::default(),
             late_heard: None,
             echo: Vec::new(),
+            echoes: false,
         }
     }
 
@@ -120,6 +127,17 @@ impl LineSide {
         self.quiet_limit = now + config.turnaround.saturating_mul(LONGEST_QUIET);
     }
 
+    /// What came ended this call, and was not its answer, which may still come as if nothing had.
+    fn answered_otherwise(&mut self, now: Time, config: &Config, call: &Call) {
+        self.gave_up(now, config, call);
+        let due = call.sent.map_or(now, |sent| sent + call.timeout);
+        if let Some(owing) = self.given_up.last_mut() {
+            owing.until = owing.until.max(due);
+            // What came was whole: it broke nothing.
+            owing.excused = true;
+        }
+    }
+
     /// The answer to this call, which was due at `due` after `timeout`, may still come.
     fn owes(&mut self, now: Time, config: &Config, call: &Call, due: Time, timeout: Duration) {
         let until = due + config.late_answers.behind(timeout);
@@ -140,6 +158,22 @@ impl LineSide {
     /// What may have spoiled an exchange that ends in silence: only what was heard, and not of that unit itself.
     pub(super) fn doubt_of_silence(&mut self, now: Time, unit: u8) -> Option<String> {
         self.late_heard.filter(|(late, _)| *late != unit).and_then(|_| self.doubt(now))
+    }
+
+    /// Why a frame with the bytes of the request is no answer, but its echo.
+    fn own_echo(&self, config: &Config, call: &Call, frame: &Frame) -> Option<String> {
+        let sent = call.sent.filter(|_| frame.bytes == call.adu)?;
+        // 5 % faster than its nominal speed is more than any UART is.
+        let least = self.character * (call.adu.len() + frame.bytes.len()) as u32 / 20 * 19;
+        let took = frame.last.latest().since(sent);
+        if config.paced && took < least {
+            let (took, least) = (in_words(took), in_words(least));
+            return Some(format!(
+                "it was here {took} after the request began to leave, and request and answer take at least {least} (local_echo=False: there is no echo, and this port is quicker than its \
+                 speed)"
+            ));
+        }
+        self.echoes.then(|| "the request before came back, too".to_owned())
     }
 
     pub(super) fn spoil(&mut self) {
@@ -198,6 +232,10 @@ impl LineSide {
         }
         &bytes[common..]
     }
+}
+
+fn in_words(time: Duration) -> String {
+    human(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// What ends ASCII frames after a request is done, if it says so: function 08, sub-functions 0003 (change) and 0001
@@ -281,7 +319,10 @@ impl Client {
 
     fn take_frame(&mut self, now: Time, frame: Frame) {
         let (Some(line), Some(call)) = (&mut self.line, self.flying.first()) else { return };
-        let judged = judge::on_line(call, &frame, &line.assembler.read(&frame));
+        let own = line.own_echo(&self.config, call, &frame);
+        let message = line.assembler.read(&frame);
+        let judged = judge::on_line(call, &frame, &message, own.is_some());
+        let is_answer = judge::begins_like_answer(call, &message);
         if let OnLine::Is(Ok((response, _))) = &judged {
             line.follow(&call.request, response);
         }
@@ -298,12 +339,12 @@ impl Client {
             }
             OnLine::Is(judgement) => {
                 let doubt = if judgement.is_err() { line.doubt(now) } else { None };
-                if judgement.is_err() && frame.bytes == call.adu {
-                    // It was our echo: the answer is still to come.
-                    line.gave_up(now, &self.config, call);
+                line.echoes = judgement.is_err() && frame.bytes == call.adu;
+                if line.echoes || !is_answer {
+                    line.answered_otherwise(now, &self.config, call);
                 }
                 let mut call = self.flying.remove(0);
-                call.doubt = call.doubt.or(doubt);
+                call.doubt = call.doubt.or(own).or(doubt);
                 self.settle(now, call, &frame.bytes, frame.last, judgement);
             }
         }

@@ -1,6 +1,7 @@
 //! The client against a scripted server: the requirement rows CLI-01 to CLI-36 that do not need a real machine.
 
 mod asking;
+mod echo;
 mod judging;
 
 use super::*;
@@ -299,7 +300,7 @@ fn a_client_that_may_reconnect_does_so_when_asked() {
     assert!(bench.sent.is_empty());
     bench.client.handle(
         bench.now,
-        Input::Closed(Conn(2), Why::Refused { via: "port".into(), reason: "nobody listens".into() }),
+        Input::Closed(Conn(2), Why::Refused { via: "port".into(), reason: "nobody listens".into(), untrusted: false }),
     );
     let events = bench.events();
     assert!(

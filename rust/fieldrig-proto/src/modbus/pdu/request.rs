@@ -260,6 +260,22 @@ impl Request {
         }
     }
 
+    /// What it does to a device that nobody may do it to without being asked: `"restart"` (function 08, sub-function 1),
+    /// `"silence"` (sub-function 4: it only listens), else `"write"`. For what is a stimulus.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Request::Diagnostics { sub: sub_function::RESTART_COMMUNICATIONS, .. } => "restart",
+            Request::Diagnostics { sub: sub_function::FORCE_LISTEN_ONLY, .. } => "silence",
+            Request::Raw { function: f::DIAGNOSTICS, data } => match word(data, 0) {
+                sub_function::RESTART_COMMUNICATIONS if data.len() > 1 => "restart",
+                sub_function::FORCE_LISTEN_ONLY if data.len() > 1 => "silence",
+                _ => "write",
+            },
+            _ => "write",
+        }
+    }
+
     /// Appends the PDU. Counts are cut to their fields; what [`Request::check`] accepts is encoded without loss.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.function());

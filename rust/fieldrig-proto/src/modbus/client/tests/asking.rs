@@ -92,6 +92,16 @@ fn a_raw_frame_is_sent_as_it_is_and_its_answer_is_read_off_it() {
 }
 
 #[test]
+fn a_patch_of_a_raw_frame_is_refused_and_not_forgotten() {
+    let mut bench = Bench::tcp();
+    let options = patched(Patch { length: Some(99), ..Patch::default() });
+    let refused = bench.client.raw_frame(bench.now, &[0, 1, 0, 0, 0, 2, 1, 7], SECOND, options);
+    assert_eq!(refused, Err(RequestError::PatchedFrame));
+    bench.collect();
+    assert!(bench.sent.is_empty());
+}
+
+#[test]
 fn a_frame_can_have_any_silence_before_and_inside_it() {
     let ms = Duration::from_millis;
     let options = Options { gap_before: Some(ms(9)), split: vec![(4, ms(2)), (6, ms(3))], ..Options::default() };

@@ -144,6 +144,7 @@ fn what_was_heard_instead_of_an_answer_is_the_end_of_a_request() {
     };
     assert_eq!(exchange.answer, NOISE);
     assert!(reason.contains("CRC"), "{reason}");
+    assert!(exchange.doubt.as_deref().is_some_and(|doubt| doubt.starts_with("noise")), "{:?}", exchange.doubt);
 }
 
 #[test]
