@@ -123,6 +123,9 @@ ONLY = {
 }
 """Sections by which our device is judged where that costs time and shows nothing new."""
 
+AGAIN = 2
+"""How often a row is judged again that could not be decided."""
+
 REAL_TIME = ("tcp", "udp", "pty", "rtu+tcp", "tls", "tls rsa", "front", "front rsa")
 
 
@@ -292,8 +295,9 @@ def run(saboteur: Saboteur, on: str, rows: Iterable[str], stop: str | None = Non
         for name in rows:
             requirement = requirements()[name]
             row = judge(requirement, functions[name], server)
-            if row.verdict == "inconclusive":  # this machine was busy: judged once more
-                row = judge(requirement, functions[name], server)
+            for _ in range(AGAIN):
+                if row.verdict == "inconclusive":  # this machine was busy
+                    row = judge(requirement, functions[name], server)
             judged[name] = replace(row, exchanges=row.exchanges[-8:])
             if name == stop:
                 break
