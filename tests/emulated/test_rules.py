@@ -125,6 +125,28 @@ def test_a_recording_stands_beside_the_model_file(tmp_path: Path) -> None:
         _core.bench.load(str(tmp_path / "bench.toml"), [])
 
 
+def test_a_recording_stands_beside_the_map_file(tmp_path: Path) -> None:
+    (tmp_path / "load.csv").write_text("0,7\n1,8\n")
+    (tmp_path / "meter.toml").write_text(
+        """
+        [points.load]
+        table = "input"
+        address = 0
+        [[rule]]
+        when = { address = 0, table = "input" }
+        value = { series = "load.csv" }
+        """
+    )
+    with (
+        Rig(clock="virtual") as rig,
+        modbus.Device("memory-listen://meter", map=tmp_path / "meter.toml", rig=rig) as device,
+        modbus.Client(device.url, rig=rig) as client,
+    ):
+        first = client.read_input(0).values
+        rig.sleep("1s")
+        assert (first, client.read_input(0).values) == ((7,), (8,))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -25,6 +25,7 @@ mod port;
 mod rig;
 pub mod secrets;
 mod sentinel;
+#[cfg(not(loom))]
 pub mod stock;
 mod sync;
 pub mod trace;

@@ -20,6 +20,7 @@
 
 use super::csv::{self, Cell};
 use super::place::{BenchFileError, Outcome, Place, did_you_mean};
+use super::series::take_series;
 use super::tree::{self, Data, Entry, Environment, Node};
 use fieldrig_proto::device::PointDefinition;
 use fieldrig_proto::protocol::SettingError;
@@ -102,7 +103,9 @@ fn found<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
 
 pub(super) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
     if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("csv")) {
-        return tree::read_whole(path, environment);
+        let mut whole = tree::read_whole(path, environment)?;
+        take_series(&mut whole, path.parent().unwrap_or(Path::new(".")))?;
+        return Ok(whole);
     }
     let (name, text) = tree::read_text(path)?;
     let rows = csv::rows(&name, &text, csv::separator)?;
