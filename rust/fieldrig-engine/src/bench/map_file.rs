@@ -92,13 +92,15 @@ impl MapFile {
     }
 }
 
-/// What stands under a key with dots between levels, or the last level of it that is there. Names may have dots, too.
+/// What stands under a key with dots between levels, or the last level of it that is there. Names may have dots, too: the
+/// longest name that fits is meant.
 fn found<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
     let Data::Table(entries) = &node.data else { return None };
-    entries.iter().find_map(|entry| match key.strip_prefix(entry.key.as_str())? {
-        "" => Some(&entry.node),
-        rest => rest.strip_prefix('.').map(|rest| found(&entry.node, rest).unwrap_or(&entry.node)),
-    })
+    let fitting = entries.iter().filter_map(|entry| match key.strip_prefix(entry.key.as_str())? {
+        "" => Some((entry, &entry.node)),
+        rest => rest.strip_prefix('.').map(|rest| (entry, found(&entry.node, rest).unwrap_or(&entry.node))),
+    });
+    fitting.max_by_key(|(entry, _)| entry.key.len()).map(|(_, node)| node)
 }
 
 pub(super) fn read(path: &Path, environment: Environment<'_>) -> Outcome<Node> {
@@ -260,8 +262,10 @@ mod tests {
         let told = |error: BenchFileError| error.to_string().replace(&format!("{}/", folder.0.display()), "");
         let toml =
             load("m.toml", "[points.\"a.b\"]\ntable = 'input'\naddress = 70000\n[points.a]\ntable = 'x'\n").unwrap();
+        let longer = load("n.toml", "[points.a]\ntable = 'x'\n[points.\"a.b\"]\naddress = 70000\n").unwrap();
         let csv = load("m.csv", "name,table,address\nv,input,1\nw,input,70000\n").unwrap();
         for (file, key, place) in [
+            (&longer, "map.a.b.address", "n.toml:4:11: `points.a.b.address`: no"),
             (&toml, "map.a.b.address", "m.toml:3:11: `points.a.b.address`: no"),
             (&toml, "map.a.table", "m.toml:5:9: `points.a.table`: no"),
             (&toml, "map.a.address", "m.toml:4:1: `points.a.address`: no"),

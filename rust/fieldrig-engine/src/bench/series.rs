@@ -78,7 +78,10 @@ fn read(path: &Path) -> Outcome<Node> {
     let (name, text) = tree::read_text(path)?;
     // A comma beside semicolons stands for the decimal point: that is told where it stands.
     let rows = csv::rows(&name, &text, |first| if first.contains(';') { ';' } else { ',' })?;
-    let is_header = |row: &[Cell]| row.iter().all(|cell| cell.text.parse::<f64>().is_err() && time(cell).is_err());
+    // A name does not begin like a number: `23o` in a first row is a slip, and is told.
+    let is_name =
+        |cell: &Cell| !cell.text.trim().starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
+    let is_header = |row: &[Cell]| row.iter().all(|cell| is_name(cell) && cell.text.parse::<f64>().is_err());
     let rows = match rows.split_first() {
         Some((first, rest)) if is_header(first) => rest,
         _ => &rows[..],
@@ -122,6 +125,10 @@ fn point(row: &[Cell]) -> Outcome<(Node, Duration)> {
 /// A time, and how it is written with its unit.
 fn time(cell: &Cell) -> Outcome<(Duration, String)> {
     let text = cell.text.trim();
+    // As other programs write numbers: 1.5e-01.
+    let decimal = text.parse::<f64>().ok().filter(|at| at.is_finite() && text.contains(['e', 'E']));
+    let decimal = decimal.map(|at| format!("{at:.9}"));
+    let text = decimal.as_deref().unwrap_or(text);
     let exact = if text.ends_with(|last: char| last.is_ascii_digit() || last == '.') {
         format!("{text}s")
     } else {
@@ -179,6 +186,8 @@ mod tests {
         ] {
             assert_eq!(loaded(text).as_ref(), Ok(&expected), "{text:?}");
         }
+        let exponents = loaded("0.0e+00,2.301e+02\n5.0e-01,-2\n");
+        assert_eq!(exponents, Ok(rows(&[("0.000000000s", 230.1), ("0.500000000s", -2.0)])));
     }
 
     #[test]
@@ -191,6 +200,10 @@ mod tests {
                 "s.csv:4:1: the times must go up: `1` does not come after `1`; sort the rows, and leave one of those with the same time",
             ),
             ("0,1\n1,x\n", "s.csv:2:3: `x` is not a number"),
+            (
+                "o,23o\n",
+                "s.csv:1:1: `o` is no time since the device runs; write seconds from 0 on, or a number and a unit: 0.5, 500ms",
+            ),
             ("0,nan\n", "s.csv:1:3: `nan` is not a number"),
             ("0;1,5\n1;2\n", "s.csv:1:3: `1,5` is not a number; write a decimal point: 0.5"),
             ("t;v\n0;1,5\n", "s.csv:2:3: `1,5` is not a number; write a decimal point: 0.5"),

@@ -230,6 +230,12 @@ impl Client {
         self.ask(now, unit, request, timeout, Some(Box::new(Options { patch, frame, ..options })))
     }
 
+    /// What a raw frame does to a device, see [`Request::action`].
+    #[must_use]
+    pub fn frame_action(&self, frame: &[u8]) -> &'static str {
+        ask::read_frame(&self.config.mode, frame).2.action()
+    }
+
     /// Connects now, if there is no connection and [`Config::reconnect`] says where to. A request does so by itself once
     /// a connection was lost.
     pub fn connect(&mut self, _now: Time) {
@@ -303,11 +309,16 @@ impl Client {
         if let Some(line) = &mut self.line {
             let strays = line.begin(now, &self.config, &call);
             self.events.extend(strays);
-            if line_side::is_broadcast(&call) {
-                self.steps.extend(call.steps(Step::SendBytes));
-                self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
-                return;
-            }
+        }
+        // Over TCP and UDP unit 0 is the device itself (MG 4.4.2.1), but there, too, some requests are never answered.
+        let is_silent = match self.line {
+            Some(_) => line_side::is_broadcast(&call),
+            None => !call.request.is_answered(),
+        };
+        if is_silent {
+            self.steps.extend(call.steps(Step::SendBytes));
+            self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
+            return;
         }
         match call.is_plain() {
             true => self.steps.push_back(Step::Send(call.ticket)),

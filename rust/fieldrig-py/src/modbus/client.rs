@@ -108,7 +108,10 @@ impl Client {
                 Asking::Request(_, request) => {
                     guard.call1(py, (request.function(), request.written(), request.action()))?
                 }
-                Asking::Frame(_) => guard.call1(py, (0, None::<(&str, u16, u16)>, "write"))?,
+                Asking::Frame(frame) => {
+                    let (action, _) = self.path.handle.with(py, |client, _| client.frame_action(frame))?;
+                    guard.call1(py, (0, None::<(&str, u16, u16)>, action))?
+                }
             };
         }
         let path = &*self.path;

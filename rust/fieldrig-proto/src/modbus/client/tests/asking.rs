@@ -92,6 +92,27 @@ fn a_raw_frame_is_sent_as_it_is_and_its_answer_is_read_off_it() {
 }
 
 #[test]
+fn what_a_raw_frame_does_to_a_device_is_read_off_it() {
+    let client = |bench: Bench| bench.client;
+    let tcp = client(Bench::tcp());
+    assert_eq!(tcp.frame_action(&[0, 1, 0, 0, 0, 6, 1, 8, 0, 1, 0, 0]), "restart");
+    assert_eq!(tcp.frame_action(&[0, 1, 0, 0, 0, 6, 1, 8, 0, 4, 0, 0]), "silence");
+    assert_eq!(tcp.frame_action(&[0, 1, 0, 0, 0, 6, 1, 8, 0, 0]), "write");
+    assert_eq!(client(Bench::rtu()).frame_action(&[1, 8, 0, 1, 0, 0, 0xb1, 0xcb]), "restart");
+    assert_eq!(client(Bench::ascii()).frame_action(b":010800040000F3\r\n"), "silence");
+}
+
+#[test]
+fn a_device_that_is_told_to_listen_only_owes_no_answer_on_tcp_either() {
+    let mut bench = Bench::tcp();
+    let request = Request::Diagnostics { sub: 4, data: vec![0] };
+    bench.client.ask(bench.now, 1, request, SECOND, None).expect("allowed");
+    bench.collect();
+    assert!(matches!(bench.one_event(), ClientEvent::Broadcast(_)));
+    assert_eq!(bench.sent[0][7..], [8, 0, 4, 0, 0]);
+}
+
+#[test]
 fn a_patch_of_a_raw_frame_is_refused_and_not_forgotten() {
     let mut bench = Bench::tcp();
     let options = patched(Patch { length: Some(99), ..Patch::default() });
