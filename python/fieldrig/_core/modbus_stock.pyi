@@ -17,8 +17,9 @@ class StockClient:
     link is traced, stamped and dissected as all others are. It also works on virtual time, because tokio-modbus'
     client has no clock: the time-out is ours. One request at a time; what the device answers otherwise than by an
     exception and tokio-modbus cannot use ends the connection, and the next request makes a new one. In RTU, such a
-    failure is followed by a rest of one more time-out, because tokio-modbus takes what comes next for the answer; an
-    answer that is later still is not told apart.
+    failure is followed by a rest, until the late answer came whole or for one more time-out, because tokio-modbus takes
+    what comes next for the answer; an answer that is later still is not told apart. What comes unasked in RTU is dropped
+    and stands in `deviations` of the next answer, as `unasked`.
 
     Args:
         url: as for `Client`, but no ASCII and no UDP, which tokio-modbus does not speak.
@@ -30,7 +31,8 @@ class StockClient:
 
     Raises:
         PortError: the port is missing, busy, or nobody listens there.
-        UsageError: a malformed URL or duration; what tokio-modbus does not speak.
+        UsageError: a malformed URL or duration; what tokio-modbus does not speak; in a request, what is never answered
+            (a broadcast in RTU, Force Listen Only Mode).
 
     All requests return and raise what those of `Client` do. What tokio-modbus cannot use is a `ProtocolError` with its
     words only if fieldrig finds fault with it, too; else an `InconclusiveError` that says so. Bits are as many as were
@@ -159,6 +161,9 @@ class StockServer:
     Raises:
         PortError: the address cannot be listened on, the port is missing or busy; the clock of the rig is virtual.
         UsageError: a malformed URL or table; what tokio-modbus does not speak.
+
+    If this machine has no file descriptor left for its runtime, who comes waits for one, and the next `get`, `set` or
+    `close` raises `BenchError`: whoever got no answer meanwhile proves nothing.
     """
 
     def __new__(
@@ -181,7 +186,7 @@ class StockServer:
     def set(self, table: str, address: int, values: int | Sequence[int]) -> None:
         """Sets cells. Raises `UsageError` for a table or cells that are not there, and a value that does not fit."""
     def close(self) -> None:
-        """Ends it and closes its port; closing twice is fine."""
+        """Ends it and closes its port; closing twice is fine. Raises `BenchError` after that, if one is due."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

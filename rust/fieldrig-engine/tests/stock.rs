@@ -147,11 +147,7 @@ fn a_connection_that_ends_under_a_request_is_lost() {
 #[test]
 fn a_late_answer_on_a_line_is_not_taken_for_the_next() {
     let rig = sim();
-    rig.add_wire("bus", Some("19200 8E1".parse().unwrap())).unwrap();
-    let device = rig.open("device", Probe::default(), vec![bind("bus", url("wire://bus"))]).unwrap();
-    let framing = Framing::Rtu { gap: Some(Duration::from_micros(2005)) };
-    let client = Client::new(Config { framing, reconnect: None, wire: true });
-    let client = rig.open("stock", client, vec![bind("modbus", url("wire://bus"))]).unwrap();
+    let (device, client) = on_line(&rig);
     assert_eq!(ask(&client, &[3, 0, 0, 0, 1]).outcome, Outcome::TimedOut(SECOND));
     // It is under way while the next request is made.
     let late = [1, 3, 2, 0, 1, 0x79, 0x84];
@@ -162,6 +158,94 @@ fn a_late_answer_on_a_line_is_not_taken_for_the_next() {
     assert!(next.exchange.handed.unwrap() > given_up + SECOND / 4, "it was sent behind the late answer");
     assert!(next.exchange.handed.unwrap() < given_up + SECOND / 2, "and no longer waited than for it");
     rig.stop();
+}
+
+/// A scripted device and the stock client on a line.
+fn on_line(rig: &Rig) -> (Node<Probe>, Node<Client>) {
+    rig.add_wire("bus", Some("19200 8E1".parse().unwrap())).unwrap();
+    let device = rig.open("device", Probe::default(), vec![bind("bus", url("wire://bus"))]).unwrap();
+    let framing = Framing::Rtu { gap: Some(Duration::from_micros(2005)) };
+    let client = Client::new(Config { framing, reconnect: None, wire: true });
+    (device, rig.open("stock", client, vec![bind("modbus", url("wire://bus"))]).unwrap())
+}
+
+/// The scripted device sends this so much later.
+fn send_later(rig: &Rig, device: &Node<Probe>, bytes: &[u8], later: Duration) {
+    device.with(|probe, _| probe.send_timed(Conn(0), bytes, Some(rig.now() + later), None)).unwrap();
+}
+
+/// The answers of unit 1 to a read of one register: 1, 2.
+const ONE: [u8; 7] = [1, 3, 2, 0, 1, 0x79, 0x84];
+const TWO: [u8; 7] = [1, 3, 2, 0, 2, 0x39, 0x85];
+
+#[test]
+fn a_glitch_before_a_late_answer_does_not_let_the_next_request_have_it() {
+    let rig = sim();
+    let (device, client) = on_line(&rig);
+    assert_eq!(ask(&client, &[3, 0, 0, 0, 1]).outcome, Outcome::TimedOut(SECOND));
+    send_later(&rig, &device, &[0], SECOND / 8);
+    send_later(&rig, &device, &ONE, SECOND / 4);
+    send_later(&rig, &device, &TWO, SECOND / 2);
+    let given_up = rig.now();
+    let next = ask(&client, &[3, 0, 5, 0, 1]);
+    assert_eq!(next.outcome, Outcome::Answered(Response::ReadHoldingRegisters(vec![2])));
+    assert!(next.exchange.handed.unwrap() > given_up + SECOND / 4, "it was sent behind the late answer");
+    assert_eq!(next.exchange.dropped, [&[0][..], &ONE].concat());
+    assert!(!next.exchange.owed, "it came");
+    rig.stop();
+}
+
+#[test]
+fn when_nothing_came_in_the_rest_it_is_said_that_an_answer_is_still_owed() {
+    let rig = sim();
+    let (device, client) = on_line(&rig);
+    assert_eq!(ask(&client, &[3, 0, 0, 0, 1]).outcome, Outcome::TimedOut(SECOND));
+    send_later(&rig, &device, &ONE, SECOND + SECOND / 4);
+    let other = ask(&client, &[4, 0, 0, 0, 1]);
+    assert!(matches!(other.outcome, Outcome::Odd(_)), "{:?}", other.outcome);
+    assert!(other.exchange.owed, "nobody is accused of it");
+    // Two are owed now: one of them does not end the rest.
+    send_later(&rig, &device, &[1, 4, 2, 0, 1, 0x78, 0xf0], SECOND / 4);
+    send_later(&rig, &device, &TWO, SECOND + SECOND / 2);
+    let next = ask(&client, &[3, 0, 0, 0, 1]);
+    let (sent, given_up) = (next.exchange.handed.unwrap(), other.exchange.at.latest());
+    assert!(sent >= given_up + SECOND, "{sent:?} {given_up:?}");
+    assert_eq!(next.outcome, Outcome::Answered(Response::ReadHoldingRegisters(vec![2])));
+    rig.stop();
+}
+
+#[test]
+fn an_answer_that_comes_twice_is_not_taken_for_the_next_one_neither_apart_nor_in_one_piece() {
+    let rig = sim();
+    let (device, client) = on_line(&rig);
+    let mut before = Vec::new();
+    // Apart, and in one piece: the second one comes while nothing is asked.
+    for (answer, value, pause) in [(ONE, 1, SECOND / 8), (TWO, 2, Duration::ZERO), (ONE, 1, SECOND / 8)] {
+        send_later(&rig, &device, &answer, SECOND / 8);
+        send_later(&rig, &device, &answer, SECOND / 8 + pause);
+        let read = ask(&client, &[3, 0, 0, 0, 1]);
+        assert_eq!(read.outcome, Outcome::Answered(Response::ReadHoldingRegisters(vec![value])));
+        assert_eq!(read.exchange.dropped, before);
+        before = answer.to_vec();
+        let waited = device.wait(rig.now() + SECOND / 2, |_, _, _| None::<()>, &mut || true);
+        assert!(waited.unwrap().is_none());
+    }
+    rig.stop();
+}
+
+#[test]
+fn what_is_never_answered_is_told_from_what_is() {
+    let rtu = Framing::Rtu { gap: None };
+    // Also over a connection: `rtu+tcp` has no silences.
+    assert_eq!(modbus::never_answered(rtu, 0, &[6, 0, 0, 0, 9]), Some("a broadcast"));
+    assert_eq!(modbus::never_answered(Framing::Tcp, 0, &[6, 0, 0, 0, 9]), None, "on TCP it is a unit id like others");
+    for framing in [Framing::Tcp, rtu] {
+        let listen = modbus::never_answered(framing, 1, &[8, 0, 4, 0, 0]);
+        assert_eq!(listen, Some("Force Listen Only Mode (08/0004)"));
+        for pdu in [&[8, 0, 0, 0, 4][..], &[8, 0], &[8], &[3, 0, 4, 0, 1], &[]] {
+            assert_eq!(modbus::never_answered(framing, 1, pdu), None, "{pdu:?}");
+        }
+    }
 }
 
 fn server(rig: &Rig) -> (Server, String) {

@@ -64,6 +64,11 @@ impl Far {
         wake(queues);
     }
 
+    /// Takes what came and their code has not read.
+    pub(super) fn drop_unread(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.queues).incoming).into()
+    }
+
     /// Takes what their code wrote.
     pub(super) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut lock(&self.queues).outgoing)

@@ -10,9 +10,11 @@
 //! - A request that failed otherwise than by an exception ends the connection; the next request makes another, with a new
 //!   client of tokio-modbus. A line stays, and its client is new as well.
 //! - tokio-modbus takes what comes next in RTU for the answer. So after a failure the line (also one behind a connection) is
-//!   left alone for one more time-out, or until something came, which is dropped: a later answer is not told apart.
-//! - What comes while nothing is asked waits for the next request, as it would in a socket.
+//!   left alone for one more time-out, or until the answer that is owed came (`quiet.rs`): a later one is not told apart.
+//! - What comes in RTU while nothing is asked is no answer: it is dropped, and the next exchange says so. On TCP it waits
+//!   for the next request, as it would in a socket: tokio-modbus compares transaction ids.
 
+use super::quiet::{Owed, keep};
 use super::{Framing, Request, Response};
 use crate::stock::transport::{self, Far};
 use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Target, Why};
@@ -57,6 +59,10 @@ pub struct Exchange {
     pub handed: Option<Time>,
     /// The bytes that came meanwhile, all of them.
     pub received: Vec<u8>,
+    /// RTU: what had come before it, unasked or too late, and was dropped; the last 256 bytes of that.
+    pub dropped: Vec<u8>,
+    /// RTU: an earlier request was given up and its answer never came. What came now may be that.
+    pub owed: bool,
     /// When it ended: for an answer, the arrival of its last byte.
     pub at: Stamp,
 }
@@ -121,6 +127,10 @@ pub struct Client {
     pending: Option<Pending>,
     /// Until then something may come on the line that belongs to a request that was given up.
     quiet_until: Option<Time>,
+    /// The answer to a request that was given up has not come.
+    owed: Option<Owed>,
+    /// What came in RTU while nothing was asked.
+    dropped: Vec<u8>,
     next_ticket: u64,
     actions: VecDeque<(Vec<u8>, Action)>,
     events: VecDeque<Ended>,
@@ -144,6 +154,8 @@ impl Client {
             far: None,
             pending: None,
             quiet_until: None,
+            owed: None,
+            dropped: Vec::new(),
             next_ticket: 1,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -167,6 +179,8 @@ impl Client {
             sent: Vec::new(),
             handed: None,
             received: Vec::new(),
+            dropped: Vec::new(),
+            owed: false,
             at: Stamp::exact(now),
         };
         let deadline = now + timeout;
@@ -181,7 +195,7 @@ impl Client {
     /// Gives a request up; no event follows.
     pub fn cancel(&mut self, now: Time, ticket: Ticket) {
         if let Some(pending) = self.pending.take_if(|pending| pending.exchange.ticket == ticket) {
-            self.give_up(now, pending.timeout);
+            self.give_up(now, pending.timeout, &pending.exchange);
         }
     }
 
@@ -210,7 +224,13 @@ impl Client {
     /// Calls tokio-modbus.
     fn run(&mut self, now: Time) {
         self.quiet_until = None;
+        if let (Some(far), true) = (&self.far, self.config.framing != Framing::Tcp) {
+            // What came in one piece with the answer before, behind it.
+            keep(&mut self.dropped, &far.drop_unread());
+        }
         let (Some(pending), Some(mut theirs)) = (&mut self.pending, self.theirs.take()) else { return };
+        pending.exchange.dropped = std::mem::take(&mut self.dropped);
+        pending.exchange.owed = self.owed.is_some();
         theirs.set_slave(Slave(pending.exchange.unit));
         let request = pending.request.clone();
         pending.deadline = now + pending.timeout;
@@ -279,16 +299,18 @@ impl Client {
         let Some(Pending { mut exchange, timeout, .. }) = self.pending.take() else { return };
         exchange.at = at;
         match &outcome {
-            Outcome::Answered(_) | Outcome::Exception(_) | Outcome::NotSent(_) => {}
-            _ => self.give_up(at.latest(), timeout),
+            Outcome::Answered(_) | Outcome::Exception(_) => self.owed = None,
+            Outcome::NotSent(_) => {}
+            _ => self.give_up(at.latest(), timeout, &exchange),
         }
         self.events.push_back(Ended { exchange, outcome });
     }
 
     /// What is there of this connection is not gone on with.
-    fn give_up(&mut self, now: Time, timeout: Duration) {
-        if self.config.framing != Framing::Tcp {
+    fn give_up(&mut self, now: Time, timeout: Duration, exchange: &Exchange) {
+        if self.config.framing != Framing::Tcp && !exchange.sent.is_empty() {
             self.quiet_until = Some(now + timeout);
+            self.owed = Some(Owed::new(exchange.unit, exchange.function, &exchange.received, self.owed.as_ref()));
         }
         match self.conn {
             Some(_) if self.config.wire => self.renew(),
@@ -327,20 +349,30 @@ impl Client {
 
     fn bytes(&mut self, now: Time, bytes: &[u8], at: Stamp) {
         match &mut self.pending {
-            // The answer to a request that was given up: what is asked now is not that.
-            Some(Pending { stage: Stage::Quiet(until), .. }) => {
-                let rest = now + self.config.framing.gap().unwrap_or(Duration::ZERO);
-                *until = rest.min(self.quiet_until.unwrap_or(rest));
-                return;
+            Some(pending @ Pending { stage: Stage::Running(_), .. }) => {
+                pending.exchange.received.extend_from_slice(bytes);
             }
-            None if self.quiet_until.is_some() => return,
-            Some(pending) => pending.exchange.received.extend_from_slice(bytes),
-            None => {}
+            _ if self.config.framing != Framing::Tcp => return self.unasked(now, bytes),
+            _ => {}
         }
         if let Some(far) = &self.far {
             far.feed(bytes);
         }
         self.poll(now, at);
+    }
+
+    /// Drops what nobody asked for; with the answer that is owed the rest is over.
+    fn unasked(&mut self, now: Time, bytes: &[u8]) {
+        keep(&mut self.dropped, bytes);
+        if !self.owed.as_mut().is_some_and(|owed| owed.is_paid(bytes)) {
+            return;
+        }
+        self.owed = None;
+        let Some(until) = &mut self.quiet_until else { return };
+        *until = (now + self.config.framing.gap().unwrap_or(Duration::ZERO)).min(*until);
+        if let Some(Pending { stage: Stage::Quiet(end), .. }) = &mut self.pending {
+            *end = *until;
+        }
     }
 
     fn closed(&mut self, now: Time, conn: Conn, why: Why) {
@@ -474,6 +506,10 @@ impl From<Ended> for Record {
         };
         let record = Record::new(kind).at(exchange.at).with("unit", exchange.unit).with("function", exchange.function);
         let record = record.with("request", exchange.sent).with("answer", exchange.received);
+        let record = match exchange.dropped.is_empty() {
+            true => record,
+            false => record.with("dropped", exchange.dropped),
+        };
         text.into_iter().fold(record, |record, text| record.with("text", text))
     }
 }
@@ -527,13 +563,18 @@ mod tests {
         client.ask(second, 1, Request::ReadHoldingRegisters(0, 1), Duration::from_secs(1));
         assert_eq!(client.poll_action(&mut Vec::new()), None);
         assert_eq!(client.poll_timeout(), Some(second + Duration::from_secs(1)));
-        // Without end: what comes shortens the rest, and never makes it longer.
+        // A glitch, a piece of the answer, another unit's frame: the rest is as long as it was.
         let later = second + Duration::from_millis(10);
-        client.handle(later, Input::Bytes(LINK, &[1, 3, 2], Stamps::One(Stamp::exact(later))));
-        assert_eq!(client.poll_timeout(), Some(later));
+        for piece in [&[0][..], &[2, 3, 2, 0, 1, 0x3d, 0x84], &[0, 1, 3, 2, 0, 1]] {
+            client.handle(later, Input::Bytes(LINK, piece, Stamps::One(Stamp::exact(later))));
+            assert_eq!(client.poll_timeout(), Some(second + Duration::from_secs(1)), "{piece:02x?}");
+        }
+        client.handle(later, Input::Bytes(LINK, &[0x79, 0x84], Stamps::One(Stamp::exact(later))));
+        assert_eq!(client.poll_timeout(), Some(later), "the answer came, whole");
         client.handle_timeout(later);
         let mut sent = Vec::new();
         assert!(client.poll_action(&mut sent).is_some());
         assert_eq!(sent, [1, 3, 0, 0, 0, 1, 0x84, 0x0a]);
+        assert!(client.pending.is_some_and(|pending| pending.exchange.dropped.len() == 16 && !pending.exchange.owed));
     }
 }

@@ -14,6 +14,7 @@
 //! - It knows no silences, and takes whatever comes next on a line for the answer: see the rules of [`Client`].
 
 mod client;
+mod quiet;
 mod server;
 mod tables;
 
@@ -22,6 +23,8 @@ pub use server::{Server, ServerEvent};
 pub use tables::{Table, Tables};
 pub use tokio_modbus::{Request, Response};
 
+use fieldrig_proto::modbus::pdu::{function, sub_function};
+use fieldrig_proto::modbus::rtu;
 use fieldrig_proto::time::Duration;
 use tokio_modbus::bytes::Bytes;
 
@@ -43,6 +46,21 @@ impl Framing {
             Framing::Tcp => None,
             Framing::Rtu { gap } => gap,
         }
+    }
+}
+
+/// What a request is to which no device ever answers, while tokio-modbus would wait for it; `None` if there is an answer.
+#[must_use]
+pub fn never_answered(framing: Framing, unit: u8, pdu: &[u8]) -> Option<&'static str> {
+    let sub = u16::from_be_bytes([*pdu.get(1).unwrap_or(&0), *pdu.get(2).unwrap_or(&0)]);
+    match pdu.first() {
+        // SL 2.1; a connection to a gateway speaks to the line behind it.
+        _ if framing != Framing::Tcp && unit == rtu::BROADCAST => Some("a broadcast"),
+        // AP 6.8.1, 0004.
+        Some(&function::DIAGNOSTICS) if pdu.len() > 2 && sub == sub_function::FORCE_LISTEN_ONLY => {
+            Some("Force Listen Only Mode (08/0004)")
+        }
+        _ => None,
     }
 }
 

@@ -13,6 +13,8 @@
 //! - The runtime has a thread of its own, which [`Server::close`] ends before the node is closed. From then on nobody is told
 //!   of anything, so that what is dropped with the runtime is no news.
 //! - What ends for tokio-modbus (a request it cannot read) ends the connection. A line has no end: it is handed over anew.
+//! - Where this machine has no socket for the doorbell, whoever came waits, and it is tried again ten times a second. A
+//!   silence of that kind is the bench's: the error is kept for [`Server::fault`].
 
 use super::Framing;
 use super::tables::{Served, Tables};
@@ -24,9 +26,12 @@ use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Peer, Why};
 use fieldrig_proto::record::Record;
 use fieldrig_proto::time::{Stamp, Time};
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -66,6 +71,12 @@ impl From<ServerEvent> for Record {
     }
 }
 
+/// How long after a doorbell that failed it is tried again.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What went wrong on this machine, until somebody asks.
+type Fault = Arc<Mutex<Option<io::Error>>>;
+
 /// The way back from the runtime to the node, while there is one.
 type Way = Arc<Mutex<Option<Node<Reception>>>>;
 
@@ -74,6 +85,7 @@ pub struct Server {
     node: Node<Reception>,
     way: Way,
     tables: Tables,
+    fault: Fault,
     running: Mutex<Option<Running>>,
 }
 
@@ -113,18 +125,22 @@ impl Server {
         let machine = |error: io::Error| EngineError::machine(name, &error);
         let bell = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(machine)?;
         bell.set_nonblocking(true).map_err(machine)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(machine)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine)?;
         let way = Way::default();
         let reception = Reception::new(framing, newcomers, Arc::clone(&way));
         let node = rig.open_with(name, reception, vec![binding], go_on)?;
         *lock(&way) = Some(node.clone());
         let served = Served { tables: tables.clone(), unit: (framing != Framing::Tcp).then_some(unit) };
         let (stop, stopped) = oneshot::channel();
+        let fault = Fault::default();
+        let keep = Arc::clone(&fault);
         let work = move || {
-            // When the doorbell breaks, whoever comes is sent away by the reception.
-            let _ = runtime.block_on(serve(bell, framing, served, waiting, stopped));
+            // Without a doorbell whoever comes is sent away by the reception.
+            if let Err(error) = runtime.block_on(serve(bell, framing, served, waiting, stopped, &keep)) {
+                *lock(&keep) = Some(error);
+            }
         };
-        let server = Server { node, way, tables, running: Mutex::default() };
+        let server = Server { node, way, tables, fault, running: Mutex::default() };
         let thread = std::thread::Builder::new().name("fr-stock".to_owned()).spawn(work).map_err(machine)?;
         *lock(&server.running) = Some(Running { stop, thread });
         Ok(server)
@@ -140,6 +156,14 @@ impl Server {
     #[must_use]
     pub fn address(&self, via: &str) -> Option<String> {
         self.node.address(via)
+    }
+
+    /// Why somebody was left waiting, or was sent away, since this was asked the last time: this machine had no socket for
+    /// the server's runtime. Whoever got no answer meanwhile proves nothing.
+    #[must_use]
+    pub fn fault(&self) -> Option<EngineError> {
+        let error = lock(&self.fault).take()?;
+        Some(EngineError::machine("the stock server could not serve everybody who came", &error))
     }
 
     /// Ends the runtime and closes the port. Calling it again does nothing.
@@ -173,48 +197,73 @@ async fn serve(
     framing: Framing,
     served: Served,
     waiting: UnboundedReceiver<Transport>,
-    stopped: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<()>,
+    fault: &Fault,
 ) -> io::Result<()> {
     let bell = TcpListener::from_std(bell)?;
     let expected = Expected::default();
-    tokio::spawn(doorman(bell.local_addr()?, Arc::clone(&expected), waiting));
+    tokio::spawn(doorman(bell.local_addr()?, Arc::clone(&expected), waiting, Arc::clone(fault)));
     let on_connected = move |_doorbell: TcpStream, from: SocketAddr| {
         let transport = lock(&expected).remove(&from);
         let handed = transport.map(|transport| (served.clone(), transport));
         async move { Ok(handed) }
     };
-    let stopped = async {
-        // Also when whoever would say it is gone.
-        let _ = stopped.await;
-    };
     // The connection ends with it, and that is reported.
     let on_error = |_: io::Error| {};
-    match framing {
-        Framing::Tcp => server::tcp::Server::new(bell).serve_until(&on_connected, on_error, stopped).await?,
-        Framing::Rtu { .. } => {
-            server::rtu_over_tcp::Server::new(bell).serve_until(&on_connected, on_error, stopped).await?
+    let serving = async {
+        match framing {
+            Framing::Tcp => {
+                let server = server::tcp::Server::new(bell);
+                while let Err(error) = server.serve(&on_connected, on_error).await {
+                    rest(fault, error).await;
+                }
+            }
+            Framing::Rtu { .. } => {
+                let server = server::rtu_over_tcp::Server::new(bell);
+                while let Err(error) = server.serve(&on_connected, on_error).await {
+                    rest(fault, error).await;
+                }
+            }
         }
     };
+    let mut serving = std::pin::pin!(serving);
+    // It is also over when whoever would say it is gone.
+    std::future::poll_fn(|context| match Pin::new(&mut stopped).poll(context) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => serving.as_mut().poll(context),
+    })
+    .await;
     Ok(())
 }
 
-/// Rings for everybody who comes.
-async fn doorman(bell: SocketAddr, expected: Expected, mut waiting: UnboundedReceiver<Transport>) {
+/// Keeps what went wrong, and waits before it is tried again.
+async fn rest(fault: &Fault, error: io::Error) {
+    *lock(fault) = Some(error);
+    tokio::time::sleep(AGAIN).await;
+}
+
+/// Rings for everybody who comes, one after the other, until it was heard.
+async fn doorman(bell: SocketAddr, expected: Expected, mut waiting: UnboundedReceiver<Transport>, fault: Fault) {
     while let Some(transport) = waiting.recv().await {
-        // If there is no socket for it, the transport was dropped, and so the connection ends.
-        let _ = ring(bell, &expected, transport).await;
+        let mut transport = Some(transport);
+        while let Err(error) = ring(bell, &expected, &mut transport).await {
+            rest(&fault, error).await;
+        }
     }
 }
 
-async fn ring(bell: SocketAddr, expected: &Expected, transport: Transport) -> io::Result<()> {
+/// Rings; whoever was not let in stays in `newcomer`.
+async fn ring(bell: SocketAddr, expected: &Expected, newcomer: &mut Option<Transport>) -> io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     let from = socket.local_addr()?;
+    // The other end needs one as well: if it gets none, tokio-modbus lets all connections go.
+    drop(TcpSocket::new_v4()?);
+    let Some(transport) = newcomer.take() else { return Ok(()) };
     lock(expected).insert(from, transport);
     let rung = socket.connect(bell).await;
     if rung.is_err() {
-        let unheard = lock(expected).remove(&from);
-        drop(unheard);
+        *newcomer = lock(expected).remove(&from);
     }
     rung.map(drop)
 }
@@ -348,5 +397,33 @@ impl Endpoint for Reception {
 
     fn poll_event(&mut self) -> Option<ServerEvent> {
         self.events.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stock::transport::LetGo;
+
+    #[test]
+    fn who_cannot_be_let_in_waits_and_the_fault_is_kept_until_the_bell_is_heard() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // Bound, and nobody listens yet: it is refused.
+            let bell = TcpSocket::new_v4().unwrap();
+            bell.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let address = bell.local_addr().unwrap();
+            let (expected, fault) = (Expected::default(), Fault::default());
+            let (newcomers, waiting) = unbounded_channel();
+            tokio::spawn(doorman(address, Arc::clone(&expected), waiting, Arc::clone(&fault)));
+            let (transport, far) = transport::pair(None);
+            assert!(newcomers.send(transport).is_ok());
+            while lock(&fault).is_none() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!((far.let_go(), lock(&expected).len()), (LetGo::Not, 0));
+            let (_doorbell, from) = bell.listen(1).unwrap().accept().await.unwrap();
+            assert!(lock(&expected).remove(&from).is_some(), "the same one");
+        });
     }
 }

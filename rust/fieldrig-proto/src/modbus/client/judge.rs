@@ -12,6 +12,7 @@
 //!   trailing     bytes behind the end of the PDU; they are dropped
 //!   byte_count   a byte count that is wrong, with as much data as was asked for
 //!   amount       more data than was asked for; the rest is dropped
+//!   unasked      something came before the request, and was dropped                 (RTU, the stock client alone)
 //! ```
 //! - Raw: whatever comes is given back; what is wrong with it is a deviation of the name `malformed`, `frame` or `unit`.
 //! - Whatever the rules, less data than was asked for is no answer, unless raw.

@@ -18,7 +18,6 @@ use fieldrig_engine::stock::modbus as stock;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::client;
 use fieldrig_proto::modbus::pdu::Request;
-use fieldrig_proto::modbus::rtu::BROADCAST;
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,12 +95,12 @@ impl StockClient {
         if let Err(problem) = self.rules.check(unit, request, None) {
             return Err(error(py, Kind::Usage, format!("{}: {problem}", self.name)));
         }
-        if self.wire && unit == BROADCAST {
-            let message = format!("{}: tokio-modbus waits for an answer to a broadcast, and there is none", self.name);
-            return Err(hinted(py, Kind::Usage, message, Some("modbus.Client does not")));
-        }
         let mut pdu = Vec::new();
         request.encode(&mut pdu);
+        if let Some(what) = stock::never_answered(self.framing, unit, &pdu) {
+            let message = format!("{}: tokio-modbus waits for an answer to {what}, and there is none", self.name);
+            return Err(hinted(py, Kind::Usage, message, Some("modbus.Client does not")));
+        }
         stock::request(&pdu).map_err(|problem| {
             error(py, Kind::Usage, format!("{}: tokio-modbus has no such request: {problem}", self.name))
         })

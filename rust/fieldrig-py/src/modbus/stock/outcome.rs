@@ -6,7 +6,8 @@
 //!   as well; else nothing is proven.
 
 use fieldrig_engine::stock::modbus as stock;
-use fieldrig_proto::modbus::client::{ClientEvent, Exchange, Ticket};
+use fieldrig_proto::dissect::hex;
+use fieldrig_proto::modbus::client::{ClientEvent, Deviation, Exchange, Ticket};
 use fieldrig_proto::modbus::pdu::{Exception, MEI_DEVICE_IDENTIFICATION, Request, Response, function as f};
 use fieldrig_proto::modbus::{rtu, tcp};
 
@@ -24,6 +25,7 @@ pub(super) fn proves_path(ended: &stock::Ended) -> bool {
 pub(super) fn event(framing: stock::Framing, request: Request, ended: stock::Ended) -> ClientEvent {
     let stock::Ended { exchange: theirs, outcome } = ended;
     let proper = is_proper(framing, &request, &theirs);
+    let before = before(&theirs);
     let response = match outcome {
         stock::Outcome::Answered(response) => Ok(converted(response, &request)),
         other => Err(other),
@@ -37,14 +39,12 @@ pub(super) fn event(framing: stock::Framing, request: Request, ended: stock::End
         answer: theirs.received,
         at: theirs.at,
         attempts: Vec::new(),
-        deviations: Vec::new(),
+        deviations: unasked(&theirs.dropped),
         doubt: None,
     };
     let weak = "by fieldrig's reading this is a proper answer: it is tokio-modbus that cannot use it";
     let malformed = |mut exchange: Exchange, text: String| {
-        let before = "nothing of it came after the request: it belongs to something before";
-        let empty = exchange.answer.is_empty() && matches!(framing, stock::Framing::Rtu { .. });
-        exchange.doubt = proper.then_some(weak).or(empty.then_some(before)).map(str::to_owned);
+        exchange.doubt = proper.then_some(weak).or(before).map(str::to_owned);
         ClientEvent::Malformed(exchange, text)
     };
     match response {
@@ -68,6 +68,19 @@ pub(super) fn event(framing: stock::Framing, request: Request, ended: stock::End
             ClientEvent::Answered(exchange, response)
         }
     }
+}
+
+/// Why what came may belong to something before the request, if it may.
+fn before(exchange: &stock::Exchange) -> Option<&'static str> {
+    let owed = "an earlier request there was never answered: this may be its answer";
+    let unasked = "before the request something came that nobody had asked for: this may be more of it";
+    exchange.owed.then_some(owed).or((!exchange.dropped.is_empty()).then_some(unasked))
+}
+
+/// What was dropped before the request, said with the answer.
+fn unasked(dropped: &[u8]) -> Vec<Deviation> {
+    let text = || format!("before the request came {}, which nobody had asked for: dropped", hex(dropped));
+    (!dropped.is_empty()).then(|| Deviation { name: "unasked", text: text() }).into_iter().collect()
 }
 
 /// Whether what came is, by our own codec, a proper answer to what was sent, and nothing else.

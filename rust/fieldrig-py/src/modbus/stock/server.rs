@@ -2,7 +2,7 @@
 
 use super::super::url;
 use super::framing;
-use crate::error::{Kind, Owner, error};
+use crate::error::{Kind, Owner, engine_error, error};
 use crate::life::{Alive, Shared, detached};
 use crate::place;
 use crate::rig::{Rig, shared_or_private};
@@ -73,6 +73,11 @@ fn missing(py: Python<'_>, name: &str, address: u16, count: usize) -> PyErr {
     error(py, Kind::Usage, format!("{name}: {count} values from address {address} are not all there"))
 }
 
+/// Says that this machine failed the server. What a test makes of it would be wrong.
+fn sound(py: Python<'_>, server: &stock::Server) -> PyResult<()> {
+    server.fault().map_or(Ok(()), |fault| Err(engine_error(py, &fault, Owner::Bench)))
+}
+
 #[pymethods]
 impl StockServer {
     #[new]
@@ -122,14 +127,18 @@ impl StockServer {
     #[pyo3(signature = (table, address, count = 1))]
     fn get<'py>(&self, py: Python<'py>, table: &str, address: u16, count: usize) -> PyResult<Bound<'py, PyTuple>> {
         let which = self::table(py, table)?;
-        let values = self.server.get(py)?.tables().get(which, address, count);
+        let server = self.server.get(py)?;
+        sound(py, server)?;
+        let values = server.tables().get(which, address, count);
         PyTuple::new(py, values.ok_or_else(|| missing(py, table, address, count))?)
     }
     #[pyo3(signature = (table, address, values))]
     fn set(&self, py: Python<'_>, table: &str, address: u16, values: &Bound<'_, PyAny>) -> PyResult<()> {
         let which = self::table(py, table)?;
         let values = cells(py, table, which, values)?;
-        let done = self.server.get(py)?.tables().set(which, address, &values);
+        let server = self.server.get(py)?;
+        sound(py, server)?;
+        let done = server.tables().set(which, address, &values);
         done.then_some(()).ok_or_else(|| missing(py, table, address, values.len()))
     }
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -140,7 +149,7 @@ impl StockServer {
                 rig.stop();
             }
         });
-        Ok(())
+        sound(py, server)
     }
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
