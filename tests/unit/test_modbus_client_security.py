@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fieldrig.errors import UsageError
+from fieldrig.errors import InconclusiveError, UsageError
 from fieldrig.suites.modbus_client.capabilities import load
 from fieldrig.suites.modbus_client.client import Client, Timing
+from fieldrig.suites.modbus_client.conform import _probe
 from fieldrig.suites.modbus_client.naive import NaiveDriver
 from fieldrig.suites.modbus_client.run import judge_all, python_object, station
 from fieldrig.suites.modbus_client.secure import curve
@@ -26,6 +29,39 @@ STRICT = 0x20
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(tmp_path_factory.mktemp("pki"))
+
+
+def test_a_session_is_told_from_another(pki: Pki) -> None:
+    for tickets in (True, False):
+        stance = Stance(newest=V12)
+        theirs, ours = ssl.create_default_context(cafile=str(pki.ca)), stance.context(pki, None)
+        if not tickets:
+            ours.options |= ssl.OP_NO_TICKET
+        older, old_session = resuming(theirs, ours, stance, None)
+        failed, _ = resuming(theirs, ours, stance, None)
+        another, _ = resuming(theirs, ours, stance, old_session)
+        assert another.resumed and another.offers_session_of(older) and not another.offers_session_of(failed)
+        again, _ = resuming(theirs, ours, stance, old_session)
+        assert again.offers_session_of(another), "what was resumed there is its session"
+
+
+def resuming(
+    theirs: ssl.SSLContext, ours: ssl.SSLContext, stance: Stance, session: ssl.SSLSession | None
+) -> tuple[Tunnel, ssl.SSLSession | None]:
+    """A handshake of a client that goes on with a session; gives our end and the session it has then."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = theirs.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1", session=session)
+    tunnel, done = Tunnel(stance, ours), False
+    while not (done and tunnel.done):
+        try:
+            client.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            pass
+        if said := outgoing.read():
+            tunnel.take(said)
+        incoming.write(tunnel.outgoing())
+    return tunnel, client.session
 
 
 def handshake(pki: Pki, stance: Stance, host: str = "127.0.0.1") -> tuple[Tunnel, bytes]:
@@ -171,3 +207,28 @@ def test_wrong_capabilities_are_told(line: str, complaint: str, tmp_path: Path) 
     caps.write_text(line + "\n", "utf-8")
     with pytest.raises(UsageError, match=complaint):
         load(caps)
+
+
+def test_a_client_that_speaks_tls_1_3_only_is_not_judged_by_the_row_about_1_2() -> None:
+    row = judge_all(lambda: NaiveDriver("1.3 only"), "tls", timing=TIMING, only=["SEC-02"])["SEC-02"]
+    assert row.verdict == "not applicable" and "TLS 1.3 only" in row.says
+
+
+class Plain:
+    """A driver that knows nothing of TLS."""
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["call"] == "open":
+            self.place = request["url"].removeprefix("tls://").split(":")
+        if request["call"] in ("open", "close"):
+            return {"ok": True}
+        with socket.create_connection((self.place[0], int(self.place[1])), 2.0) as connection:
+            connection.sendall(bytes.fromhex("000100000006010300000002"))
+            return {"error": "malformed" if connection.recv(1) else "lost"}
+
+
+def test_a_driver_without_tls_is_told_so() -> None:
+    with station("tls") as server, contextlib.closing(Client(server, python_object(Plain), TIMING)) as client:
+        with pytest.raises(InconclusiveError, match="the client spoke without TLS, 00 01 00 00") as raised:
+            _probe(client)
+        assert "`cert`" in str(raised.value.hint)

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from fieldrig.suites.modbus_client.client import Client, Timing, right, silent
 from fieldrig.suites.modbus_client.driver import DriverFailure, Hung, ObjectDriver, ProgramDriver, parse
 from fieldrig.suites.modbus_client.frames import FRAMINGS, Request, crc
 from fieldrig.suites.modbus_client.naive import NaiveDriver
+from fieldrig.suites.modbus_client.own import OwnDriver
 from fieldrig.suites.modbus_client.run import judge_all, python_object, station
 from fieldrig.suites.modbus_client.station import Reply
 
@@ -260,3 +262,18 @@ def test_a_request_that_the_client_gave_up_at_once_was_sent_nevertheless() -> No
                 server.look()
                 assert [seen.raw for seen in server.requests] == [request]
             server.renew([])
+
+
+class Padded(OwnDriver):
+    """Our client, with the zeros that fill the last byte behind its bits."""
+
+    def __call__(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        outcome = dict(super().__call__(request))
+        if request["call"] in ("read_coils", "read_discrete_inputs") and "values" in outcome:
+            outcome["values"] = [*outcome["values"], *[0] * (-len(outcome["values"]) % 8)]
+        return outcome
+
+
+def test_bits_that_fill_the_last_byte_are_told_as_such() -> None:
+    row = judge_all(Padded, "tcp", only=["INT-11"])["INT-11"]
+    assert row.verdict == "advice" and "the driver is to cut them off" in row.says, row.says

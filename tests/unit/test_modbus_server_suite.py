@@ -17,7 +17,7 @@ from fieldrig.suites.modbus_server.capabilities import Capabilities, CapabilityE
 from fieldrig.suites.modbus_server.carriers.tcp import adu, messages, split, taken_apart
 from fieldrig.suites.modbus_server.frames import is_normal, read_pdu
 from fieldrig.suites.modbus_server.judge import judge
-from fieldrig.suites.modbus_server.outcome import Missed, Requirement, Undecided, requirements
+from fieldrig.suites.modbus_server.outcome import Missed, Requirement, Row, Undecided, requirements
 from fieldrig.suites.modbus_server.probe import ProbeFailure, probe
 from fieldrig.suites.modbus_server.server import Server, Timing
 from fieldrig.suites.modbus_server.wire import Arrival, Ending, WireError
@@ -194,6 +194,11 @@ def test_coverage_counts_every_requirement_once() -> None:
     assert {name: section["not tested"] for name, section in counts.items()}["MBAP"] == 31
     assert sum(sum(section.values()) for section in counts.values()) == len(requirements())
     assert report.coverage_table([])[-1][0] == "all"
+
+
+def test_sections_that_nobody_asked_for_are_not_in_the_table() -> None:
+    row = Row(requirements()["PDU-01"], "not tested", "", carrier="tcp")
+    assert [line[0] for line in report.coverage_table([row])] == ["PDU", "all"]
 
 
 # -- probe ---------------------------------------------------------------------------------------------------------

@@ -94,10 +94,17 @@ def coverage(
     return table
 
 
-def coverage_table(counts: Mapping[str, Mapping[str, int]], titles: Mapping[str, str]) -> list[list[str]]:
-    """The coverage as rows of text: section, title, one number for each verdict, and a last line with the sums."""
-    table = [[name, titles[name], *(str(counts[name][verdict]) for verdict in VERDICTS)] for name in counts]
-    sums = [str(sum(count[verdict] for count in counts.values())) for verdict in VERDICTS]
+def coverage_table(
+    rows: Iterable[Row], counts: Mapping[str, Mapping[str, int]], titles: Mapping[str, str]
+) -> list[list[str]]:
+    """The coverage as rows of text: section, title, one number for each verdict, and a last line with the sums.
+
+    Sections that nobody asked for, which have no row, are left out.
+    """
+    asked = {row.requirement.section for row in rows}
+    shown = {name: count for name, count in counts.items() if name in asked}
+    table = [[name, titles[name], *(str(count[verdict]) for verdict in VERDICTS)] for name, count in shown.items()]
+    sums = [str(sum(count[verdict] for count in shown.values())) for verdict in VERDICTS]
     return [*table, ["all", "", *sums]]
 
 

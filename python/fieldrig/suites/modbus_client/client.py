@@ -323,7 +323,8 @@ class Client:
             raise self.absent(f"{what}: the call ended with {outcome.says()}")
         if tuple(outcome.values) != tuple(values):
             expected = Outcome(0, 0, values=tuple(values)).says()
-            raise Missed(f"{what}: the call gave {outcome.says()}, the device has {expected}")
+            padded = _padded(outcome.values, values)
+            raise Missed(f"{what}: the call gave {outcome.says()}, the device has {expected}{padded}")
 
     def must_read(self, what: str, address: int = 0, count: int = 2, script: Script = right) -> None:
         """A read of holding registers gets what the device has there."""
@@ -370,6 +371,18 @@ class Client:
         if driver is not None:
             self.station.hang_up()
             driver.close()
+
+
+def _padded(given: Sequence[int], values: Sequence[int]) -> str:
+    """Told of bits that are right, with those behind them that fill the last byte of the answer (AP 6.1)."""
+    more = given[len(values) :]
+    filled = len(given) == (len(values) + 7) // 8 * 8 and not any(more) and set(given) <= {0, 1}
+    if not (more and filled and tuple(given[: len(values)]) == tuple(values)):
+        return ""
+    return (
+        f": the {len(more)} more are the zeros that fill the last byte; "
+        "if the library documents them, the driver is to cut them off"
+    )
 
 
 def _brief(value: object) -> str:

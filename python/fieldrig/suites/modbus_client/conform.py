@@ -119,6 +119,13 @@ def _probe(client: Client) -> None:
         )
         raise BenchError(client.failure, hint=hint)
     if client.health() != "answers":
+        plain = client.station.spoke_plainly
+        if plain:
+            raise InconclusiveError(
+                f"a plain read of two holding registers ended with {client.failure}: the client spoke without TLS, "
+                f"{plain[:12].hex(' ')}",
+                hint="does the driver have the client use `ca`, `cert` and `key`, which `open` gives?",
+            )
         raise InconclusiveError(
             f"a plain read of two holding registers ended with {client.failure}",
             hint="does the driver use the URL that it is given, and pass the values on?",

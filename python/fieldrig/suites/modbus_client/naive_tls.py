@@ -72,6 +72,9 @@ class Security:
         except OSError:
             plain.close()
             raise
+        if "hangs up on 1.2" in self._faults and secured.version() == "TLSv1.2":
+            secured.close()
+            raise ConnectionError("TLS 1.2")
         self._session = secured.session
         return secured
 

@@ -31,7 +31,7 @@ def coverage(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
 
 def coverage_table(rows: Sequence[Row]) -> list[list[str]]:
     """The coverage as rows of text."""
-    return common.coverage_table(coverage(rows), sections())
+    return common.coverage_table(rows, coverage(rows), sections())
 
 
 def _dissections(carrier: str, exchange: Exchange) -> list[str]:

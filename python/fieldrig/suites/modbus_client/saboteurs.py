@@ -94,7 +94,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "CLI-35": _rtu("first read"),
     "CLI-36": _tcp("wrap"),
     "SEC-01": _tls("old versions", "SEC-11"),
-    "SEC-02": _tls("1.3 only"),
+    "SEC-02": _tls("hangs up on 1.2", "SEC-08", "SEC-10"),
     "SEC-05": _tls("any dates"),
     "SEC-06": _tls("any certificate", "SEC-05"),
     "SEC-07": _tls("no certificate"),

@@ -179,6 +179,11 @@ class Station(ABC):
         """What the driver must know beside the URL."""
         return {}
 
+    @property
+    def spoke_plainly(self) -> bytes:
+        """What the client said without TLS where TLS was due, in the latest row; empty if nothing."""
+        return b""
+
     @abstractmethod
     def is_open(self, connection: int) -> bool:
         """The client has not ended this connection."""

@@ -39,7 +39,7 @@ def coverage(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
 
 def coverage_table(rows: Sequence[Row]) -> list[list[str]]:
     """The coverage as rows of text: section, title, one number for each verdict, and a last line with the sums."""
-    return common.coverage_table(coverage(rows), sections())
+    return common.coverage_table(rows, coverage(rows), sections())
 
 
 def header(server: Server) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 HANDSHAKE, APPLICATION, CHANGE = 22, 23, 20
-CLIENT_HELLO, CERTIFICATE = 1, 11
+CLIENT_HELLO, SERVER_HELLO, SESSION_TICKET, CERTIFICATE = 1, 2, 4, 11
 GROUPS, POINT_FORMATS, SUPPORTED_VERSIONS, RENEGOTIATION_INFO = 10, 11, 43, 0xFF01
 TLS12, TLS13 = 0x0303, 0x0304
 SCSV = 0x00FF
@@ -109,6 +109,20 @@ def certificates_of(raw: bytes) -> int | None:
                 rest, count = rest[3 + int.from_bytes(rest[:3], "big") :], count + 1
             return count
     return None
+
+
+def session_of(said: bytes) -> tuple[bytes, bytes]:
+    """The session id (RFC 5246 7.4.1.3) and the ticket (RFC 5077 3.3) that a server gave, each empty if it gave none.
+
+    Both are plain up to TLS 1.2.
+    """
+    session = ticket = b""
+    for kind, body in messages(said):
+        if kind == SERVER_HELLO and len(body) > 34:
+            session = body[35 : 35 + body[34]]
+        if kind == SESSION_TICKET:
+            ticket = body[6 : 6 + int.from_bytes(body[4:6], "big")]
+    return session, ticket
 
 
 def _hello(body: bytes) -> Hello:

@@ -48,6 +48,10 @@ class TlsStation(TcpStation):
     def settings(self) -> dict[str, Any]:
         return {"ca": str(self.pki.ca), "cert": str(self.pki.client.cert), "key": str(self.pki.client.key)}
 
+    @property
+    def spoke_plainly(self) -> bytes:
+        return next((tunnel.plain for tunnel in self.tunnels if tunnel.plain), b"")
+
     def renew(self, log: list[Exchange], line: str | None = None, stance: object = None) -> None:
         wanted = stance if isinstance(stance, Stance) else Stance()
         context = wanted.context(self.pki, self._trusted)

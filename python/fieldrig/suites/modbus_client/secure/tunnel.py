@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass
 
 from .certificates import Pki
-from .hello import HANDSHAKE, Hello, certificates_of, hello_of
+from .hello import HANDSHAKE, Hello, certificates_of, hello_of, session_of
 
 V10, V11 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -80,7 +80,7 @@ class Tunnel:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._raw = b""
-        self._session = b""
+        self._said = b""
         self._settled = ""
         self.done = False
         self.certificate: bytes | None = None
@@ -102,12 +102,20 @@ class Tunnel:
     def offers_session_of(self, earlier: Tunnel) -> bool:
         """The client offers to go on with the session of another connection, by its id or by a ticket (TLS 1.2).
 
-        It must have no other session to offer: tickets are not compared.
+        That session is the one which our server gave there, and the one which was resumed there.
         """
-        found = self.hello
-        if found is None:
+        found, before = self.hello, earlier.hello
+        if found is None or before is None:
             return False
-        return bool(found.extensions.get(TICKET)) or (bool(earlier._session) and found.session == earlier._session)
+        session, ticket = session_of(earlier._said)
+        tickets = {ticket, before.extensions.get(TICKET, b"") if earlier.resumed else b""} - {b""}
+        offered = found.extensions.get(TICKET, b"")
+        return offered in tickets if offered else bool(session) and found.session == session
+
+    @property
+    def offers_a_session(self) -> bool:
+        """The client offers to go on with some session of TLS 1.2, by a ticket."""
+        return self.hello is not None and bool(self.hello.extensions.get(TICKET))
 
     def says(self) -> str:
         """What became of the handshake, in words."""
@@ -156,7 +164,6 @@ class Tunnel:
         tls, self.done = self._tls, True
         self.certificate = tls.getpeercert(binary_form=True)
         self.resumed = bool(tls.session_reused)
-        self._session = tls.session.id if tls.session else b""
         self._settled = f"{tls.version()}, {(tls.cipher() or ('no suite',))[0]}"
 
     def put(self, data: bytes) -> None:
@@ -172,4 +179,7 @@ class Tunnel:
 
     def outgoing(self) -> bytes:
         """Cipher text to send."""
-        return self._outgoing.read()
+        data = self._outgoing.read()
+        if len(self._said) < KEPT:
+            self._said += data
+        return data
