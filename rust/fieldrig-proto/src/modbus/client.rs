@@ -14,6 +14,7 @@
 mod ask;
 mod call;
 mod config;
+mod echo;
 mod event;
 mod judge;
 mod late;
@@ -450,7 +451,7 @@ impl Client {
     fn expire_calls(&mut self, now: Time) {
         while let Some(index) = self.flying.iter().position(|call| call.deadline <= now) {
             let mut call = self.flying.remove(index);
-            let doubt = self.line.as_mut().and_then(|line| line.doubt_of_silence(now, call.unit));
+            let doubt = self.line.as_mut().and_then(|line| line.doubt_of_silence(now, &self.config, call.unit));
             call.doubt = call.doubt.or(doubt);
             self.give_up(now, &call);
             match call.heard.take() {

@@ -135,12 +135,26 @@ impl Assembler {
         }
     }
 
+    /// See [`rtu::Assembler::is_stuck`]; ASCII frames say themselves where they begin and end.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        matches!(&self.kind, Kind::Rtu(assembler) if assembler.is_stuck())
+    }
+
     /// Nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         match &self.kind {
             Kind::Rtu(assembler) => assembler.is_idle(),
             Kind::Ascii { assembler, .. } => assembler.is_idle(),
+        }
+    }
+
+    /// Our own frame, which an adapter may repeat before the answer; see [`rtu::Assembler::set_own`]. ASCII frames say
+    /// themselves where they end.
+    pub fn set_own(&mut self, frame: &[u8]) {
+        if let Kind::Rtu(assembler) = &mut self.kind {
+            assembler.set_own(frame);
         }
     }
 

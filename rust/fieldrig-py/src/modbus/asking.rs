@@ -91,6 +91,6 @@ pub(super) fn configure(
     let late_answers = late_answers.map(limit).transpose()?.map_or(config.late_answers, LateAnswers::within);
     // Who says that there is none knows better than the clock.
     let paced = config.paced && local_echo.is_none();
-    let local_echo = local_echo.unwrap_or_default();
-    Ok(Config { pace, transactions, late_answers, local_echo, paced, ..config })
+    let (local_echo, no_echo) = (local_echo == Some(true), local_echo == Some(false));
+    Ok(Config { pace, transactions, late_answers, local_echo, no_echo, paced, ..config })
 }

@@ -281,10 +281,10 @@ impl Client {
 }
 
 /// Whether an event shows that the device can be reached. What a gateway says about a device behind it (V1.1b3 7:
-/// 0x0A path unavailable, 0x0B target failed to respond) shows the contrary.
+/// 0x0A path unavailable, 0x0B target failed to respond) shows the contrary; an answer that may be our own echo, nothing.
 fn proves_path(event: &ClientEvent) -> bool {
     match event {
-        ClientEvent::Answered(..) => true,
+        ClientEvent::Answered(exchange, _) => !exchange.may_be_echo,
         ClientEvent::Exception(_, exception) => !matches!(exception.code, 0x0a | 0x0b),
         _ => false,
     }

@@ -24,6 +24,8 @@ pub(super) struct Call {
     pub(super) doubt: Option<String>,
     /// On a line: what came that cannot be read and does not begin like the answer, which may still come.
     pub(super) heard: Option<Heard>,
+    /// On a line: what is taken for its answer may be its echo.
+    pub(super) may_be_echo: bool,
 }
 
 /// What came instead of an answer, if none follows.
@@ -62,6 +64,7 @@ impl Call {
             attempts: Vec::new(),
             doubt: None,
             heard: None,
+            may_be_echo: false,
         }
     }
 
@@ -150,6 +153,7 @@ impl Call {
             attempts: self.attempts,
             deviations: Vec::new(),
             doubt: self.doubt,
+            may_be_echo: self.may_be_echo,
         }
     }
 }

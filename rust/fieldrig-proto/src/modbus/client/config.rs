@@ -117,6 +117,8 @@ pub struct Config {
     pub late_answers: LateAnswers,
     /// On a line: we hear what we send (2-wire adapters); strip it.
     pub local_echo: bool,
+    /// On a line: it is said that we do not hear what we send. What looks like an echo is held against the device.
+    pub no_echo: bool,
     /// On a line: bytes really take the time that its speed says (no pty, no serial server, no emulated UART). What is
     /// whole sooner than request and answer can have been on the wire is our own echo then, also where the answer would
     /// look the same (functions 05, 06, 08).
@@ -137,6 +139,7 @@ impl Config {
             turnaround: Duration::ZERO,
             late_answers: LateAnswers::default(),
             local_echo: false,
+            no_echo: false,
             paced: false,
             reconnect: None,
         }

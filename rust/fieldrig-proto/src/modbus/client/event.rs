@@ -33,6 +33,8 @@ pub struct Exchange {
     pub deviations: Vec<Deviation>,
     /// Why the end may be the fault of another device, or of an earlier request: on a line, late answers garble others.
     pub doubt: Option<String>,
+    /// On a line: the answer has the bytes of the request and may be our own echo, so it shows nobody to be there.
+    pub may_be_echo: bool,
 }
 
 /// One time that a request was asked in vain, and then again.

@@ -9,7 +9,8 @@
 //! - A whole frame of the unit with another function ends the request, which is still owed its answer.
 //! - Our own echo is told from an answer by not being one; where both look the same (05, 06, 08), by coming sooner than
 //!   an answer can on a wire with a speed (SL 2.5.1: characters one after the other, one sender at a time), or by the
-//!   request before having come back, too.
+//!   request before having come back, too. It accuses nobody; `echo.rs` has the rules.
+//! - Silence accuses nobody while bytes wait that are no frame, and no answer that is under way.
 //! - After a request that was not answered in time the line is left quiet for the turnaround delay, begun again while
 //!   bytes still come. `late.rs` says which requests wait longer; those to other units overtake them.
 //! - A frame of a unit and function that still owes an answer is `Late`.
@@ -24,15 +25,27 @@ use super::super::pdu::{Request, Response, sub_function as s, word};
 use super::super::rtu::{BROADCAST, Traffic};
 use super::super::serial::{Assembler, Message, Rules};
 use super::call::Heard;
+use super::echo::Echo;
 use super::judge::{self, OnLine};
 use super::late::{Debts, GivenUp, GivenUps};
 use super::{Call, Client, ClientEvent, Config, Stray};
 use crate::endpoint::Stamps;
 use crate::line::silence::Frame;
-use crate::time::{Duration, Time, human};
+use crate::time::{Duration, Stamp, Time};
 
 /// How many times the quiet after a time-out is begun again, at most, while bytes still come.
 const LONGEST_QUIET: u32 = 5;
+
+/// Why a request that came back accuses nobody.
+const OWN_ECHO: &str = "our own request came back: that is the adapter's doing (local_echo=True strips it; \
+                        local_echo=False says that there is none)";
+/// What is wrong with it where it was said that there is none.
+const NO_ECHO: &str = "our own request came back (local_echo=False: there is no echo)";
+/// What is wrong with the second one of an answer and its echo, and why it accuses nobody.
+const SECOND: (&str, &str) = (
+    "what came has the bytes of an earlier request and its answer",
+    "what was taken for the answer to an earlier request was our own echo, or came twice: is there one (`local_echo`)?",
+);
 
 /// Nobody answers a write to unit 0 (SL 2.1), or being told to only listen (AP 6.8.1, 0004). A raw request is left to wait:
 /// that silence may be what it is sent for.
@@ -54,10 +67,7 @@ pub(super) struct LineSide {
     given_up: GivenUps,
     /// Unit and function of what was heard late since the request under way was sent.
     late_heard: Option<(u8, u8)>,
-    /// What we sent and expect to hear ourselves.
-    echo: Vec<u8>,
-    /// The last frame for us was what we had sent, although we expect no echo.
-    echoes: bool,
+    echo: Echo,
 }
 
 impl LineSide {
@@ -71,8 +81,7 @@ impl LineSide {
             frame_limit: Time::ZERO,
             given_up: GivenUps::default(),
             late_heard: None,
-            echo: Vec::new(),
-            echoes: false,
+            echo: Echo::default(),
         }
     }
 
@@ -103,10 +112,10 @@ impl LineSide {
             self.quiet_limit = now + gap + self.character * call.adu.len() as u32 + config.turnaround;
             self.quiet_until = self.quiet_limit;
         }
-        if config.local_echo {
-            self.echo.clone_from(&call.adu);
-        }
+        let held = self.echo.begin(now, config, call);
+        self.push_held(&held);
         self.assembler.expire(Time::FAR);
+        self.assembler.set_own(if config.local_echo { &[] } else { &call.adu });
         let mut strays = Vec::new();
         while let Some(frame) = self.assembler.pop() {
             let kind = if self.late(now, &frame).is_some() { ClientEvent::Late } else { ClientEvent::Unsolicited };
@@ -155,25 +164,34 @@ impl LineSide {
         heard.or_else(|| self.given_up.doubt(now))
     }
 
-    /// What may have spoiled an exchange that ends in silence: only what was heard, and not of that unit itself.
-    pub(super) fn doubt_of_silence(&mut self, now: Time, unit: u8) -> Option<String> {
-        self.late_heard.filter(|(late, _)| *late != unit).and_then(|_| self.doubt(now))
+    /// What may have spoiled an exchange that ends in silence: only what was heard, and not of that unit itself; and our
+    /// own echo.
+    pub(super) fn doubt_of_silence(&mut self, now: Time, config: &Config, unit: u8) -> Option<String> {
+        let late = self.late_heard.filter(|(late, _)| *late != unit).and_then(|_| self.doubt(now));
+        let unread = || self.assembler.is_stuck().then(|| "bytes came that are no frame".to_owned());
+        late.or_else(unread).or_else(|| self.echo.doubt_of_silence(config))
     }
 
-    /// Why a frame with the bytes of the request is no answer, but its echo.
-    fn own_echo(&self, config: &Config, call: &Call, frame: &Frame) -> Option<String> {
-        let sent = call.sent.filter(|_| frame.bytes == call.adu)?;
-        // 5 % faster than its nominal speed is more than any UART is.
-        let least = self.character * (call.adu.len() + frame.bytes.len()) as u32 / 20 * 19;
-        let took = frame.last.latest().since(sent);
-        if config.paced && took < least {
-            let (took, least) = (in_words(took), in_words(least));
-            return Some(format!(
-                "it was here {took} after the request began to leave, and request and answer take at least {least} (local_echo=False: there is no echo, and this port is quicker than its \
-                 speed)"
-            ));
+    fn push_held(&mut self, held: &[(u8, Stamp)]) {
+        let (bytes, stamps): (Vec<u8>, Vec<Stamp>) = held.iter().copied().unzip();
+        if !bytes.is_empty() {
+            self.assembler.push(&bytes, Stamps::PerByte(&stamps));
         }
-        self.echoes.then(|| "the request before came back, too".to_owned())
+    }
+
+    /// Whether a frame was taken for the answer to an earlier request, as its echo or its answer. If nothing else comes,
+    /// the request under way ends with it, and accuses nobody.
+    fn is_second(&mut self, now: Time, call: Option<&mut Call>, frame: &Frame) -> bool {
+        let message = self.assembler.read(frame);
+        let place = (message.unit(), message.pdu().first().copied().unwrap_or_default());
+        if message.problem().is_some() || !self.echo.is_second(now, call.as_deref(), place, frame) {
+            return false;
+        }
+        if let Some(call) = call {
+            let (bytes, at, problem) = (frame.bytes.clone(), frame.last, SECOND.0.to_owned());
+            call.heard.get_or_insert(Heard { bytes, at, problem, doubt: Some(SECOND.1.to_owned()) });
+        }
+        true
     }
 
     pub(super) fn spoil(&mut self) {
@@ -184,7 +202,7 @@ impl LineSide {
     pub(super) fn reset(&mut self) {
         self.assembler.clear();
         self.quiet_until = Time::ZERO;
-        self.echo.clear();
+        self.echo.reset();
     }
 
     fn still_noisy(&mut self, now: Time, config: &Config) {
@@ -202,6 +220,7 @@ impl LineSide {
         }
         let paid = self.given_up.pay(now, unit, function)?;
         self.late_heard = Some((unit, function));
+        self.echo.paid(unit, function);
         Some(paid)
     }
 
@@ -222,20 +241,6 @@ impl LineSide {
             self.assembler.set_delimiter(next, None);
         }
     }
-
-    fn strip_echo<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let common = self.echo.iter().zip(bytes).take_while(|(sent, heard)| sent == heard).count();
-        if common < self.echo.len() && common < bytes.len() {
-            self.echo.clear();
-        } else {
-            self.echo.drain(..common);
-        }
-        &bytes[common..]
-    }
-}
-
-fn in_words(time: Duration) -> String {
-    human(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// What ends ASCII frames after a request is done, if it says so: function 08, sub-functions 0003 (change) and 0001
@@ -259,11 +264,14 @@ impl Client {
         if line.assembler.is_idle() {
             line.frame_limit = now + self.config.turnaround.saturating_mul(LONGEST_QUIET);
         }
-        let heard = line.strip_echo(bytes);
-        let skipped = bytes.len() - heard.len();
+        let (released, skipped) = line.echo.strip(bytes, stamps);
+        line.push_held(&released);
         match stamps {
-            Stamps::PerByte(all) => line.assembler.push(heard, Stamps::PerByte(all.get(skipped..).unwrap_or_default())),
-            other => line.assembler.push(heard, other),
+            _ if skipped == bytes.len() => {}
+            Stamps::PerByte(all) => {
+                line.assembler.push(&bytes[skipped..], Stamps::PerByte(all.get(skipped..).unwrap_or_default()));
+            }
+            other => line.assembler.push(&bytes[skipped..], other),
         }
         self.take_frames(now);
     }
@@ -279,14 +287,17 @@ impl Client {
         while let Some(line) = &mut self.line
             && let Some(frame) = line.assembler.pop()
         {
-            let began_before =
-                || self.flying.first().and_then(|call| call.sent).is_some_and(|sent| frame.first.latest() < sent);
+            let sent = self.flying.first().and_then(|call| call.sent);
+            let began_before = sent.is_some_and(|sent| frame.first.latest() < sent);
             if let Some(paid) = line.late(now, &frame) {
                 self.take_late(now, frame, &paid);
+            } else if line.is_second(now, self.flying.first_mut(), &frame) {
+                let reason = "these bytes were taken for the answer to an earlier request: our own echo is one of both";
+                self.events.push_back(line.stray(frame, reason, ClientEvent::Unsolicited));
             } else if self.flying.is_empty() {
                 line.still_noisy(now, &self.config);
                 self.events.push_back(line.stray(frame, "nothing was asked", ClientEvent::Unsolicited));
-            } else if began_before() {
+            } else if began_before {
                 self.events.push_back(line.stray(frame, "it began before the request was sent", ClientEvent::Late));
             } else {
                 self.take_frame(now, frame);
@@ -319,9 +330,15 @@ impl Client {
 
     fn take_frame(&mut self, now: Time, frame: Frame) {
         let (Some(line), Some(call)) = (&mut self.line, self.flying.first()) else { return };
-        let own = line.own_echo(&self.config, call, &frame);
+        let own = line.echo.own(&self.config, line.character, call, &frame);
         let message = line.assembler.read(&frame);
-        let judged = judge::on_line(call, &frame, &message, own.is_some());
+        let mut judged = judge::on_line(call, &frame, &message, own.is_some());
+        if let OnLine::Is(Err(reason)) = &mut judged
+            && self.config.no_echo
+            && frame.bytes == call.adu
+        {
+            NO_ECHO.clone_into(reason);
+        }
         let is_answer = judge::begins_like_answer(call, &message);
         if let OnLine::Is(Ok((response, _))) = &judged {
             line.follow(&call.request, response);
@@ -339,12 +356,17 @@ impl Client {
             }
             OnLine::Is(judgement) => {
                 let doubt = if judgement.is_err() { line.doubt(now) } else { None };
-                line.echoes = judgement.is_err() && frame.bytes == call.adu;
-                if line.echoes || !is_answer {
+                let echoed = judgement.is_err() && frame.bytes == call.adu && !self.config.no_echo;
+                if echoed || !is_answer {
                     line.answered_otherwise(now, &self.config, call);
                 }
                 let mut call = self.flying.remove(0);
-                call.doubt = call.doubt.or(own).or(doubt);
+                if echoed {
+                    line.echo.returned(now, &call);
+                } else if judgement.is_ok() {
+                    call.may_be_echo = line.echo.answered(&self.config, line.character, &call, &frame);
+                }
+                call.doubt = call.doubt.or(own).or(doubt).or_else(|| echoed.then(|| OWN_ECHO.to_owned()));
                 self.settle(now, call, &frame.bytes, frame.last, judgement);
             }
         }

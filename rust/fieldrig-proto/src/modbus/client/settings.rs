@@ -42,7 +42,10 @@ fn build(settings: &Settings, mut config: Config) -> Result<Built, SettingError>
             "timeout" => drop(duration(name, value)?),
             "pace" => config.pace = duration(name, value)?,
             "late_answers" => config.late_answers = LateAnswers::within(duration(name, value)?),
-            "local_echo" => config.local_echo = truth(name, value)?,
+            "local_echo" => {
+                config.local_echo = truth(name, value)?;
+                config.no_echo = !config.local_echo;
+            }
             "retry_writes" => drop(truth(name, value)?),
             "mode" => drop(text(name, value)?.parse::<Strictness>().map_err(|problem| error(name, problem))?),
             "retries" => check_retries(name, value)?,

@@ -84,6 +84,28 @@ impl Assembler {
         }
     }
 
+    /// A frame that we sent, and may hear ourselves. Its length is not the one that the first bytes of a response predict:
+    /// where no response begins, it is a frame. Exact framing has no need of it.
+    pub fn set_own(&mut self, frame: &[u8]) {
+        if let Kind::Tolerant(tolerant) = &mut self.kind {
+            tolerant.own.clear();
+            if View(frame).problem().is_none() {
+                tolerant.own.extend_from_slice(frame);
+            }
+        }
+    }
+
+    /// What has come is no frame, and no beginning of a response: none will end it but a pause.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        match &self.kind {
+            Kind::Exact(_) => false,
+            Kind::Tolerant(Tolerant { bytes, own, traffic, .. }) => {
+                !bytes.is_empty() && (!under_way(bytes, *traffic) || (!own.is_empty() && bytes.starts_with(own)))
+            }
+        }
+    }
+
     /// Nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -108,6 +130,8 @@ struct Tolerant {
     timing: Timing,
     pause: Duration,
     traffic: Traffic,
+    /// What we sent; empty if it is not to be heard.
+    own: Vec<u8>,
     bytes: Vec<u8>,
     stamps: Vec<Stamp>,
     /// Where silences of t3.5 were seen: frames may begin there.
@@ -125,6 +149,7 @@ impl Tolerant {
             timing,
             pause,
             traffic,
+            own: Vec::new(),
             bytes: Vec::new(),
             stamps: Vec::new(),
             begins: Vec::new(),
@@ -175,7 +200,14 @@ impl Tolerant {
             let length = whole_frame(&self.bytes[start..], self.traffic)?;
             Some((start, start + length))
         });
-        sure.or_else(|| self.hidden())
+        sure.or_else(|| self.own_frame()).or_else(|| self.hidden())
+    }
+
+    /// Our own frame, if what came begins with it and with no response: neither now nor once more has come.
+    fn own_frame(&self) -> Option<(usize, usize)> {
+        let behind = self.bytes.strip_prefix(&self.own[..]).filter(|_| !self.own.is_empty())?;
+        let is_own = !under_way(&self.bytes, self.traffic) || whole_frame(behind, self.traffic).is_some();
+        is_own.then_some((0, self.own.len()))
     }
 
     /// A request to us behind something that is no frame, in bytes whose stamps are too coarse to show the silence between
@@ -198,6 +230,13 @@ impl Tolerant {
 
     /// The pause is over: what there is, is all there is.
     fn end(&mut self) {
+        if !self.own.is_empty() && self.bytes.len() > self.own.len() && self.bytes.starts_with(&self.own) {
+            self.take(0, self.own.len());
+            self.find();
+        }
+        if self.bytes.is_empty() {
+            return;
+        }
         let length = self.bytes.len();
         let start = self.starts().find(|start| View(&self.bytes[*start..]).problem().is_none()).unwrap_or(0);
         if self.dropped > 0 {

@@ -41,6 +41,7 @@ pub(super) fn event(framing: stock::Framing, request: Request, ended: stock::End
         attempts: Vec::new(),
         deviations: unasked(&theirs.dropped),
         doubt: None,
+        may_be_echo: false,
     };
     let weak = "by fieldrig's reading this is a proper answer: it is tokio-modbus that cannot use it";
     let malformed = |mut exchange: Exchange, text: String| {
