@@ -54,6 +54,29 @@ def test_a_limit_of_the_device_s_own_is_held_against_no_other_row() -> None:
             assert judged(server, name).verdict == "pass", name
 
 
+class OneAtATime(Patch):
+    """Reads one register at a time, and writes three at most."""
+
+    def _exceeds(self, pdu: bytes) -> bool:
+        most = {3: 1, 16: 3, 23: 1}.get(pdu[0])
+        return most is not None and words(pdu[:5])[1] > most
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return exception(pdu, 3) if self._exceeds(pdu) else answer
+
+    def request(self, pdu: bytes) -> bytes:
+        return b"\x20" if self._exceeds(pdu) else pdu
+
+
+@pytest.mark.parametrize("name", ["PDU-06", "FC16-03", "FC16-05", "FC16-06", "FC23-01", "FC23-03", "EXC-09", "INT-02"])
+def test_no_row_asks_for_more_at_once_than_is_declared(name: str) -> None:
+    with emulated(patched(OneAtATime), "memory") as server:
+        declaring(server, max_read=1, max_write=3)
+        row = judged(server, name)
+    wanted = "not applicable" if name in ("FC16-06", "FC23-01", "FC23-03") else "pass"
+    assert row.verdict == wanted, row.says
+
+
 class Ticks(Patch):
     """Register 100 counts every read of it."""
 
@@ -73,6 +96,32 @@ def test_a_register_that_changes_by_itself_is_no_fault_of_writing(name: str) -> 
     assert row.verdict == "inconclusive", row.says
     if name not in ("FC22-01", "FC23-01"):  # which set it up before
         assert "holding 100 changes by itself: take it out of what may be written" in row.says
+
+
+def test_a_register_that_changes_by_itself_was_not_written_through_another_unit() -> None:
+    with emulated(patched(Ticks), "rtu") as server:
+        row = judged(server, "RTU-04")
+    assert row.verdict == "inconclusive" and "changes by itself" in row.says, row.says
+
+
+class WritesForAll(Patch):
+    """Does, without a word, what function 16 says to any unit."""
+
+    def request(self, pdu: bytes) -> bytes | None:
+        if self.unit == 1:
+            return pdu
+        if pdu[0] == 16:
+            self.ask_unit(1, pdu)
+        return None
+
+
+def test_a_write_to_another_unit_is_found_whatever_function_does_it() -> None:
+    with emulated(patched(WritesForAll), "rtu") as server:
+        row = judged(server, "RTU-04")
+        assert row.verdict == "fail" and "function 16 to unit" in row.says, row.says
+        server.capabilities = replace(server.capabilities, functions=frozenset({3}))
+        row = judged(server, "RTU-04")
+        assert row.verdict == "pass" and "nothing was written to another unit" in row.says, row.says
 
 
 class WritesLate(Patch):
@@ -122,6 +171,45 @@ def test_a_server_that_is_busy_at_times_is_asked_again(name: str) -> None:
         row = judged(server, name)
     assert row.verdict == "pass", row.says
     assert "requests were sent again because the server was busy" in row.says
+
+
+class BusyAndCloses(BusyAtTimes):
+    """Closes the connection behind every exception, too."""
+
+    def closes(self, answer: bytes) -> bool:
+        return is_exception(answer)
+
+
+@pytest.mark.parametrize("name", ["EXC-01", "EXC-02", "FC03-03", "FC16-01", "FC16-03", "FC16-06", "MBAP-01"])
+def test_a_busy_server_may_close_behind_what_it_says(name: str) -> None:
+    with emulated(patched(lambda: BusyAndCloses(3)), "memory") as server:
+        row = judged(server, name)
+    assert row.verdict == "pass", row.says
+    assert "requests were sent again because the server was busy" in row.says
+
+
+class RefusesLate(Patch):
+    """What it says to function 26 comes with the next answer on the same connection."""
+
+    _late = b""
+
+    def opens(self) -> bool:
+        self._late = b""
+        return True
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        return exception(pdu, 0x0B) if pdu[0] == 0x26 else answer
+
+    def answer_frame(self, request: bytes, frame: bytes) -> bytes:
+        due, self._late = self._late, frame if request[7] == 0x26 else b""
+        return due if self._late else due + frame
+
+
+@pytest.mark.parametrize("name", ["MBAP-01", "MBAP-02", "MBAP-04", "MBAP-20"])
+def test_a_refusal_that_comes_late_is_no_answer_to_the_next_request(name: str) -> None:
+    with emulated(patched(RefusesLate), "memory") as server:
+        row = judged(server, name)
+    assert row.verdict == "pass", row.says
 
 
 class BusyOnce(Patch):

@@ -130,6 +130,9 @@ def sent(server: Server, talk: Talk, kind: Kind, transaction: int | None = None)
         talk, answer = _sent_once(server, server.connect(), kind, request)
     if answer is None and server.carrier.line:  # it may wait for more: the next request must not be that
         server.still_answers(kind.what, READS_THAT_PROVE)
+    if answer is None and not talk.ended and not server.carrier.line:  # what comes late is no answer to the next one
+        talk.close()
+        talk = server.connect()
     if answer is not None and answer.problem is not None:  # as in `Server.expect`
         raise Absent(f"{kind.what} got {answer.says()}")
     return talk, answer

@@ -408,26 +408,40 @@ class Server:
 
         Raises `Absent` if none comes, `Undecided` if it stays busy.
         """
-        for wait in BUSY_WAITS:
+        return self.ask_again(talk, request, what)[1]
+
+    def ask_again(self, talk: Talk, request: bytes, what: str) -> tuple[Talk, Adu]:
+        """As `ask`; a server that said it was busy may have ended the connection since. Gives the connection, too."""
+        busy = False
+        for wait in (*BUSY_WAITS, None):
             talk.send(request)
-            answer = self._came(talk, what)
-            if answer.exception not in BUSY:
-                return answer
+            try:
+                answer = self._came(talk, what)
+            except Absent:
+                if not (busy and talk.ended):
+                    raise
+                talk = self.connect()
+                talk.send(request)
+                answer = self._came(talk, what)
+            busy = answer.exception in BUSY
+            if not busy:
+                break
+            if wait is None:
+                raise Busy(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
             self.busy += 1
             self.clock.sleep(wait)
-        talk.send(request)
-        return self.expect(talk, what)
+        return talk, answer
 
     def ask_on(self, talk: Talk, request: bytes, what: str = "the request") -> tuple[Talk, Adu]:
         """As `ask`, for a row that is not about connections: if the server has ended this one, which it may, the
         request is sent once more on another. Gives the connection to go on with, too."""
         try:
-            return talk, self.ask(talk, request, what)
+            return self.ask_again(talk, request, what)
         except Absent:
             if not talk.ended:
                 raise
         talk = self.connect()
-        return talk, self.ask(talk, request, what)
+        return self.ask_again(talk, request, what)
 
     def expect(self, talk: Talk, what: str) -> Adu:
         """Gives the next answer on a connection. Raises `Absent` if none comes, `Undecided` if the server is busy."""

@@ -31,7 +31,7 @@ Group = tuple[int, int, int]
 def exchange(server: Server, pdu: bytes, what: str) -> Adu:
     """One request on a connection of its own."""
     talk, busy = server.connect(), server.busy
-    answer = server.ask(talk, server.request(pdu), what)
+    talk, answer = server.ask_again(talk, server.request(pdu), what)
     if pdu[0] in WRITING:
         server.written += server.busy - busy
     talk.close()

@@ -13,7 +13,7 @@ import pytest
 
 from .frames import Adu, is_normal, read_pdu
 from .kinds import Kind, errors, sent
-from .outcome import Absent, Inapplicable, Missed, Undecided
+from .outcome import Absent, Busy, Inapplicable, Missed, Undecided
 from .pdus import packed, write_coil, write_coils, write_registers
 from .server import BUSY, BUSY_WAITS, Server, Talk
 from .tables import exchange, read
@@ -82,6 +82,8 @@ def _refused(server: Server, talk: Talk, function: int, codes: tuple[int, ...], 
     if answer is None:
         return f"closed ({talk.ended})" if talk.ended else "no answer"
     exception = answer.function == function | 0x80 and len(answer.pdu) == 2
+    if exception and answer.exception in BUSY and answer.exception not in codes:
+        raise Busy(f"the server says it is busy ({answer.says()}); {what} cannot be judged")
     if not exception or answer.exception not in codes:
         raise Missed(f"{what} got {answer.says()}; only an exception of its own code, or nothing, may come")
     return answer.says()

@@ -111,6 +111,7 @@ def test_byte_count_that_does_not_fit_the_coils_is_refused(server: Server) -> No
 @pytest.mark.requirement("FC15-04")
 def test_bits_behind_the_quantity_are_not_written(server: Server) -> None:
     address = run_of(server, "coils", 16)
+    writes_at_once(server, "coils", 11)
     for quantity in (3, 11):
         put(server, "coils", address, [0] * 16)
         what = f"a write of {quantity} coils whose unused bits are 1"
@@ -130,9 +131,17 @@ def test_coils_past_the_end_are_not_written_not_even_those_that_exist(server: Se
     past_the_end(server, "coils", [1, 0, 1], write_coils(end_of(server, "coils", 3), b"\x0a", quantity=4))
 
 
+def writes_at_once(server: Server, table: str, count: int) -> None:
+    """Raises `Inapplicable` if fewer than that many are declared to be written by one request."""
+    most = server.capabilities.tables.get(table, Table()).max_write
+    if most is not None and most < count:
+        raise Inapplicable(f"{most} is declared as {table}.max_write: {count} at once are refused for that")
+
+
 def past_the_end(server: Server, table: str, values: Sequence[int], pdu: bytes) -> None:
     """A write of the last three and one more: exception 02, and the three are as they were."""
     address = end_of(server, table, len(values))
+    writes_at_once(server, table, len(values) + 1)
     put(server, table, address, values)
     what = f"a write of {table} {address} to {address + len(values)}, one more than there is,"
     must_be_refused(server, table, address, len(values) + 1, pdu, what, code=2)

@@ -11,7 +11,7 @@ from .outcome import Inapplicable, Missed
 from .pdus import mask_write, read_write, registers, words
 from .server import Server
 from .tables import exchange, last_of, limit, must_be_exception, not_by_itself
-from .test_fc15_16 import beyond_the_limit, must_be_refused, must_hold, run_for
+from .test_fc15_16 import beyond_the_limit, must_be_refused, must_hold, run_for, writes_at_once
 from .writes import ask, behind, end_of, put, run_of
 
 
@@ -61,6 +61,13 @@ def read_and_written(
     must_hold(server, "holding", address, values, what)
 
 
+def _handles(server: Server, reads: int, writes: int) -> None:
+    """Raises `Inapplicable` if fewer are declared to be read or written by one request."""
+    writes_at_once(server, "holding", writes)
+    if limit(server, "holding") < reads:
+        raise Inapplicable(f"{limit(server, 'holding')} is declared as holding.max_read: {reads} at once are refused")
+
+
 def _not_by_themselves(server: Server, first: int, seen: Sequence[int], wanted: Sequence[int]) -> None:
     """Raises `Undecided` if a register that is not as it should be changes by itself."""
     for index, (value, other) in enumerate(zip(seen, wanted, strict=False)):
@@ -72,6 +79,7 @@ def _not_by_themselves(server: Server, first: int, seen: Sequence[int], wanted: 
 @pytest.mark.requirement("FC23-01")
 def test_function_23_writes_before_it_reads(server: Server) -> None:
     first = run_of(server, "holding", 4)
+    _handles(server, reads=3, writes=2)
     before = [0x1111, 0x2222, 0x1111, 0x2222]
     new = [0xA001, 0xA002]
     for read, address, then in (
@@ -105,6 +113,7 @@ def test_quantities_of_function_23_are_limited_and_its_byte_count_must_fit(serve
 def test_function_23_writes_nothing_if_either_range_does_not_exist(server: Server) -> None:
     missing = behind(server, "holding")
     first = end_of(server, "holding", 2)
+    _handles(server, reads=3, writes=3)
     before = [0x1111, 0x2222]
     put(server, "holding", first, before)
     for what, pdu in (

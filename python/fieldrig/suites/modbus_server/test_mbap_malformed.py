@@ -8,6 +8,7 @@ import pytest
 
 from .carriers.tcp import adu
 from .frames import LONGEST_PDU
+from .kinds import errors, sent
 from .outcome import Absent, Missed
 from .server import Server, Talk
 
@@ -150,20 +151,29 @@ def test_new_connection_works_after_a_malformed_adu(server: Server) -> None:
 @pytest.mark.requirement("MBAP-20")
 def test_same_connection_works_after_a_malformed_adu(server: Server) -> None:
     read = server.read()
+    for kind in errors(server):
+        talk, answer = sent(server, server.connect(), kind)
+        if answer is not None and answer.exception is not None:
+            _still_served(server, talk, f"an exception ({kind.what}: {answer.exception:02X})")
+        talk.close()
     for what, data in (
-        ("an exception (quantity 0)", server.request(server.read(0))),
         ("protocol id 1", server.request(read, protocol=1)),
         ("a PDU cut short", server.request(read[:3])),
         ("surplus bytes", server.request(read + struct.pack(">H", 0))),
     ):
         talk = server.connect()
         talk.send(data, note=what)
-        talk.anything()
-        if talk.ended:
-            raise Missed(f"after {what} the server closed the connection ({talk.ended})")
-        talk.send(server.request(read), note="a valid request")
-        try:
-            server.expect_normal(talk, f"the valid request after {what}")
-        except Missed as missed:
-            raise type(missed)(f"{missed}; the ADU before had the right length") from None
+        _still_served(server, talk, what)
         talk.close()
+
+
+def _still_served(server: Server, talk: Talk, what: str) -> None:
+    """After what was refused, or malformed, a valid request on the same connection is answered."""
+    talk.anything()
+    if talk.ended:
+        raise Missed(f"after {what} the server closed the connection ({talk.ended})")
+    talk.send(server.request(server.read()), note="a valid request")
+    try:
+        server.expect_normal(talk, f"the valid request after {what}")
+    except Missed as missed:
+        raise type(missed)(f"{missed}; the ADU before had the right length") from None

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from .capabilities import Table
 from .frames import Adu
 from .outcome import Absent, Inapplicable, Missed, NotRun, Requirement, Undecided
 from .pdus import OFF, ON, packed, write_coil, write_coils, write_records, write_register, write_registers
@@ -112,9 +113,15 @@ def put(server: Server, table: str, address: int, values: Sequence[int]) -> None
 
 def set_up(server: Server, table: str, address: int, values: Sequence[int]) -> list[int]:
     """Writes values, whatever the server says to it, and gives what stands there then. Raises `NotRun`."""
-    answer = ask(server, table, address, len(values), _many(table, address, values), "setting up the row")
-    if answer.exception == 1:  # it writes one by one only
-        _write_singly(server, table, {address + index: value for index, value in enumerate(values)})
+    most = _at_once(server, table)
+    for start in range(0, len(values), most):
+        chunk = values[start : start + most]
+        answer = ask(
+            server, table, address + start, len(chunk), _many(table, address + start, chunk), "setting up the row"
+        )
+        if answer.exception == 1:  # it writes one by one only
+            _write_singly(server, table, {address + index: value for index, value in enumerate(values)})
+            break
     return read(server, table, address, len(values))
 
 
@@ -257,11 +264,17 @@ def _write_runs(server: Server, table: str, values: dict[int, int], wrong: dict[
     """Writes each run of kept values from the first to the last wrong one: few requests, for memory wears out."""
     for first, size in runs(list(values)):
         inside = [at for at in range(first, first + size) if at in wrong]
-        most = _CHUNK.get(table, RECORDS_AT_A_TIME)
+        most = _at_once(server, table)
         for start in range(inside[0], inside[-1] + 1, most) if inside else ():
             chunk = [values[at] for at in range(start, min(start + most, inside[-1] + 1))]
             server.written += 1
             exchange(server, _many(table, start, chunk), "restoring")
+
+
+def _at_once(server: Server, table: str) -> int:
+    """How many items one request may write: as declared, or as the standard has it."""
+    most = _CHUNK.get(table, RECORDS_AT_A_TIME)
+    return min(server.capabilities.tables.get(table, Table()).max_write or most, most)
 
 
 def _many(table: str, address: int, values: Sequence[int]) -> bytes:
