@@ -124,13 +124,12 @@ def test_a_gateway_that_is_busy_for_a_moment_is_asked_again(name: str) -> None:
     assert row.verdict == "pass" and "busy" in row.says, row.says
 
 
-@pytest.mark.parametrize("name", ["GW-01", "GW-03"])
-def test_a_gateway_that_stays_busy_is_judged_by_nobody(name: str) -> None:
+def test_a_gateway_that_stays_busy_is_judged_by_nobody() -> None:
     gateway = Gateway()
     with seen(gateway) as server:
         server.health = lambda: "answers"  # type: ignore[method-assign]
         gateway.busy_every = 1
-        row = judge(requirements()[name], rows.tests()[name], server)
+        row = judge(requirements()["GW-01"], rows.tests()["GW-01"], server)
     assert row.verdict == "inconclusive" and "busy" in row.says, row.says
 
 
