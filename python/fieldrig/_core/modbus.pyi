@@ -228,9 +228,9 @@ class Client:
             request in flight).
         late_answers: on a line, how long after its time-out a request may still be answered; ten time-outs, and a
             second at least, if not given. docs/modbus.md says what depends on it.
-        local_echo: True: the adapter repeats what we send; strip it. False: it surely does not, and a request that comes
-            back is held against the device. Not given: a request that comes back, and what comes back sooner than an
-            answer can on a UART, is no answer; `Inconclusive` says so.
+        local_echo: True: the adapter repeats what we send; strip it. False: it surely does not, and a request that
+            comes back is held against the device. Not given: a request that comes back, and what comes back sooner than
+            an answer can on a UART, is no answer; `Inconclusive` says so.
 
     Raises:
         PortError: the port is missing, busy, or nobody listens there; a certificate or key of ours is wrong.

@@ -18,8 +18,8 @@ class StockClient:
     client has no clock: the time-out is ours. One request at a time; what the device answers otherwise than by an
     exception and tokio-modbus cannot use ends the connection, and the next request makes a new one. In RTU, such a
     failure is followed by a rest, until the late answer came whole or for one more time-out, because tokio-modbus takes
-    what comes next for the answer; an answer that is later still is not told apart. What comes unasked in RTU is dropped
-    and stands in `deviations` of the next answer, as `unasked`.
+    what comes next for the answer; an answer that is later still is not told apart. What comes unasked in RTU is
+    dropped and stands in `deviations` of the next answer, as `unasked`.
 
     Args:
         url: as for `Client`, but no ASCII and no UDP, which tokio-modbus does not speak.
