@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import ssl
 import struct
@@ -20,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ..common.ready import readable
 from .naive_tls import Security
 
 READS = {"read_coils": 1, "read_discrete_inputs": 2, "read_holding": 3, "read_input": 4}
@@ -202,7 +202,7 @@ class NaiveClient:
         if isinstance(self._file, ssl.SSLSocket) and self._file.pending():
             return True
         assert self._file is not None
-        return bool(select.select([self._file], [], [], max(within, 0.0))[0])
+        return bool(readable([self._file], within))
 
     # -- calls -------------------------------------------------------------------------------------------------------
 

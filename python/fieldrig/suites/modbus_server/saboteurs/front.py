@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import select
 import socket
 import ssl
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from ...common.ready import readable
 from ..capabilities import Security
 from ..secure.der import role_strings
 from ..secure.link import Target
@@ -224,7 +224,7 @@ class Terminator(_Listener):
 
     def _received(self, client: socket.socket) -> bytes | None:
         pending = isinstance(client, ssl.SSLSocket) and client.pending()
-        if not pending and not select.select([client], [], [], LOOK * 4)[0]:
+        if not pending and not readable([client], LOOK * 4):
             return None
         return client.recv(65536)
 
@@ -269,7 +269,7 @@ class Records(_Listener):
             ends = ((client, server), (server, client))
             held = {client: b"", server: b""}
             while not self._over.is_set():
-                ready, _, _ = select.select([client, server], [], [], LOOK * 4)
+                ready = readable([client, server], LOOK * 4)
                 for (source, sink), change in zip(ends, self._changes, strict=True):
                     if source not in ready:
                         continue

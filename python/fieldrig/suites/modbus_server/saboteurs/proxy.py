@@ -12,12 +12,12 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
 from types import TracebackType
 from typing import Self
 
+from ...common.ready import readable
 from ..carriers import Carrier
 from ..server import Clock
 from ..wire import Opener, Wire, WireError
@@ -79,7 +79,7 @@ class Proxy:
         held = b""
         writing = True
         while not self._over.is_set():
-            ready, _, _ = select.select([client] if writing else [], [], [], REST if held else LOOK)
+            ready = readable([client] if writing else [], REST if held else LOOK)
             fresh = client.recv(65536) if ready else b""
             held += fresh
             over = bool(ready) and not fresh

@@ -6,7 +6,6 @@ because of it.
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ...common.ready import readable
 from ..wire import Arrival, Ending, Opener, WireError
 from .pki import NOW, Authority, Identity, Pki
 
@@ -140,7 +140,7 @@ class TlsWire:
     def _read(self, within: float) -> bytes | None:
         """What comes next; `None` if nothing does, or the connection ended."""
         if not self._connection.pending():
-            ready, _, _ = select.select([self._connection], [], [], max(within, 0.0))
+            ready = readable([self._connection], within)
             if not ready:
                 return None
         self._connection.settimeout(max(within, 0.01))
