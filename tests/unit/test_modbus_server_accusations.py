@@ -212,6 +212,32 @@ def test_a_refusal_that_comes_late_is_no_answer_to_the_next_request(name: str) -
     assert row.verdict == "pass", row.says
 
 
+class StaysBusy(Patch):
+    """Once it was busy with a request, it is busy with it for ever."""
+
+    def __init__(self) -> None:
+        self._busy: set[bytes] = set()
+
+    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
+        if answer is not None and is_exception(answer, 6):
+            self._busy.add(pdu)
+        return exception(pdu, 6) if pdu in self._busy else answer
+
+
+def test_a_server_that_is_busy_for_longer_than_it_is_asked_is_not_accused() -> None:
+    with emulated(patched(StaysBusy), "memory") as server:
+        row = judged(server, "EXC-06")
+    assert row.verdict == "inconclusive" and "exception 06" in row.says, row.says
+
+
+def test_a_function_00_that_finds_the_server_busy_is_asked_again() -> None:
+    patch = BusyOnce()
+    with emulated(patched(lambda: patch), "memory") as server:
+        patch.left = 2  # health, and then the row
+        row = judged(server, "EXC-03")
+    assert row.verdict == "pass" and "1 requests were sent again" in row.says, row.says
+
+
 class BusyOnce(Patch):
     """Is busy with the first request that follows this many."""
 

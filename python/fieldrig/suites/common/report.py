@@ -20,7 +20,8 @@ _ATTENTION = ("fail", "advice", "inconclusive")
 def lines(row: Row, dissect: Dissect) -> list[str]:
     """The row for people: what was demanded, what it came to and why, the bytes that decide."""
     requirement = row.requirement
-    shown = [f"{requirement.id:<8} {row.verdict:<14} {requirement.text} (see {requirement.spec}, {requirement.level})"]
+    source = "" if requirement.spec == "-" else f"see {requirement.spec}, "
+    shown = [f"{requirement.id:<8} {row.verdict:<14} {requirement.text} ({source}{requirement.level})"]
     shown.append(f"         {row.says}")
     attention = row.verdict in _ATTENTION
     decisive = row.exchanges[-_SHOWN_OF_REST:] if attention else row.exchanges[:_SHOWN_OF_PASS]

@@ -52,18 +52,6 @@ class AnswersTwice(Patch):
         return pdu
 
 
-class StaysBusy(Patch):
-    """Once it was busy with a request, it is busy with it for ever."""
-
-    def __init__(self) -> None:
-        self._busy: set[bytes] = set()
-
-    def answer(self, pdu: bytes, answer: bytes | None) -> bytes | None:
-        if answer is not None and is_exception(answer, 6):
-            self._busy.add(pdu)
-        return exception(pdu, 6) if pdu in self._busy else answer
-
-
 class FailsWhenBusy(Patch):
     """Says that it failed when it is busy."""
 
@@ -99,8 +87,7 @@ SABOTEURS: dict[str, Saboteur] = {
     "EXC-03": patched(TakesZeroForRead),
     "EXC-04": patched(OverlooksBit7),
     "EXC-05": patched(AnswersTwice),
-    "EXC-06": patched(StaysBusy),
-    "EXC-06 with 04": patched(FailsWhenBusy),
+    "EXC-06": patched(FailsWhenBusy),
     "EXC-08": answering(0x27, code_of_its_own),
     "EXC-09": patched(WritesWhatItRefuses),
     "EXC-10": patched(GivesUp),
