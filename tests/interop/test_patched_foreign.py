@@ -42,7 +42,7 @@ PATCHED = [
 """Those that make a server end for good are left out: a proxy cannot refuse connections."""
 
 UNMET = {"tokio-modbus": {"EXC-09"}}
-"""Patches that a server never lets happen: this one writes behind a refusal; that server ends the connection instead."""
+"""Patches that a server never meets: this one writes behind a refusal; that server ends the connection instead."""
 
 Judged = dict[tuple[str, str], "Future[tuple[Row, Row]]"]
 
