@@ -133,7 +133,7 @@ def test_a_recording_stands_beside_the_map_file(tmp_path: Path) -> None:
         table = "input"
         address = 0
         [[rule]]
-        when = { address = 0, table = "input" }
+        when = { point = "load" }
         value = { series = "load.csv" }
         """
     )
