@@ -310,16 +310,11 @@ impl Client {
         if let Some(line) = &mut self.line {
             let strays = line.begin(now, &self.config, &call);
             self.events.extend(strays);
-        }
-        // Over TCP and UDP unit 0 is the device itself (MG 4.4.2.1), but there, too, some requests are never answered.
-        let is_silent = match self.line {
-            Some(_) => line_side::is_broadcast(&call),
-            None => !call.request.is_answered(),
-        };
-        if is_silent {
-            self.steps.extend(call.steps(Step::SendBytes));
-            self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
-            return;
+            if line_side::is_broadcast(&call) {
+                self.steps.extend(call.steps(Step::SendBytes));
+                self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
+                return;
+            }
         }
         match call.is_plain() {
             true => self.steps.push_back(Step::Send(call.ticket)),
@@ -458,6 +453,10 @@ impl Client {
                 Some(heard) => {
                     call.doubt = call.doubt.or(heard.doubt).or_else(|| Some(NOISE.to_owned()));
                     self.fail(call, &heard.bytes, heard.at, Some(heard.problem));
+                }
+                // Not on a line, where nothing is waited for: a refusal would have come by now (AP 6.8.1, 0004).
+                None if !call.request.is_answered() => {
+                    self.events.push_back(ClientEvent::Broadcast(call.end(Vec::new(), Stamp::exact(now))));
                 }
                 None => self.fail(call, &[], Stamp::exact(now), None),
             }

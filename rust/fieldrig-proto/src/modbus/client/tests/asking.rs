@@ -103,13 +103,18 @@ fn what_a_raw_frame_does_to_a_device_is_read_off_it() {
 }
 
 #[test]
-fn a_device_that_is_told_to_listen_only_owes_no_answer_on_tcp_either() {
+fn a_device_that_is_told_to_listen_only_owes_no_answer_on_tcp_either_but_may_refuse() {
     let mut bench = Bench::tcp();
     let request = Request::Diagnostics { sub: 4, data: vec![0] };
+    bench.client.ask(bench.now, 1, request.clone(), SECOND, None).expect("allowed");
+    bench.collect();
+    bench.pass(SECOND);
+    assert!(matches!(bench.one_event(), ClientEvent::Broadcast(_)));
     bench.client.ask(bench.now, 1, request, SECOND, None).expect("allowed");
     bench.collect();
-    assert!(matches!(bench.one_event(), ClientEvent::Broadcast(_)));
-    assert_eq!(bench.sent[0][7..], [8, 0, 4, 0, 0]);
+    let transaction = bench.sent[1][1];
+    bench.receive(&[0, transaction, 0, 0, 0, 3, 1, 0x88, 1]);
+    assert!(matches!(bench.one_event(), ClientEvent::Exception(_, refused) if refused.code == 1));
 }
 
 #[test]
