@@ -23,10 +23,14 @@ pub use server::{Server, ServerEvent};
 pub use tables::{Table, Tables};
 pub use tokio_modbus::{Request, Response};
 
-use fieldrig_proto::modbus::pdu::{function, sub_function};
-use fieldrig_proto::modbus::rtu;
 use fieldrig_proto::time::Duration;
 use tokio_modbus::bytes::Bytes;
+
+/// The unit id that means all (SL 2.2).
+const BROADCAST: u8 = 0;
+/// Function code 08 and its sub-function 0004 (AP 6.8.1).
+const DIAGNOSTICS: u8 = 8;
+const FORCE_LISTEN_ONLY: u16 = 4;
 
 /// How frames look, and the silence before each that a line needs.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -55,11 +59,9 @@ pub fn never_answered(framing: Framing, unit: u8, pdu: &[u8]) -> Option<&'static
     let sub = u16::from_be_bytes([*pdu.get(1).unwrap_or(&0), *pdu.get(2).unwrap_or(&0)]);
     match pdu.first() {
         // SL 2.1; a connection to a gateway speaks to the line behind it.
-        _ if framing != Framing::Tcp && unit == rtu::BROADCAST => Some("a broadcast"),
+        _ if framing != Framing::Tcp && unit == BROADCAST => Some("a broadcast"),
         // AP 6.8.1, 0004.
-        Some(&function::DIAGNOSTICS) if pdu.len() > 2 && sub == sub_function::FORCE_LISTEN_ONLY => {
-            Some("Force Listen Only Mode (08/0004)")
-        }
+        Some(&DIAGNOSTICS) if pdu.len() > 2 && sub == FORCE_LISTEN_ONLY => Some("Force Listen Only Mode (08/0004)"),
         _ => None,
     }
 }

@@ -6,7 +6,10 @@
 //! - It has to end where the bytes end: what comes behind it would be taken for the next answer.
 //! - If an earlier answer never came either, nobody knows which this is, and the rest is not cut short.
 
-use fieldrig_proto::modbus::rtu::{MAX_ADU, View};
+use fieldrig_proto::checksum::crc16_modbus;
+
+/// The longest RTU frame (SL 2.5.1).
+const MAX_ADU: usize = 256;
 
 /// An answer that has not come.
 pub(super) struct Owed {
@@ -30,10 +33,16 @@ impl Owed {
         keep(&mut self.came, bytes);
         let is_it = |frame: &[u8]| {
             let ours = frame[0] == self.unit && frame.get(1).is_some_and(|code| code & 0x7f == self.function & 0x7f);
-            ours && View(frame).problem().is_none()
+            ours && has_good_crc(frame)
         };
         self.alone && (0..self.came.len()).any(|from| is_it(&self.came[from..]))
     }
+}
+
+/// Unit, function, and two bytes of CRC over all before, low byte first (SL 2.5.1.2).
+fn has_good_crc(frame: &[u8]) -> bool {
+    frame.len() >= 4
+        && frame.split_last_chunk().is_some_and(|(rest, crc)| crc16_modbus(rest) == u16::from_le_bytes(*crc))
 }
 
 /// Adds bytes, of which the last are kept, as many as the longest frame has.
