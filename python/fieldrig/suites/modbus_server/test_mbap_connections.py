@@ -15,7 +15,7 @@ RESETS = 100
 READS_AFTER_RESETS = 5
 READS_FOR_LATENCY = 80
 PROMPT = 0.010
-"""An answer that is not held back begins sooner, in seconds."""
+"""What is not held back comes sooner behind its first byte, in seconds."""
 NAGLE = (0.035, 0.055)
 """Where latencies gather when Nagle's algorithm meets the delayed ACK of the client (40 ms on Linux), in seconds."""
 
@@ -165,8 +165,8 @@ def test_small_answers_are_not_held_back(server: Server) -> None:
         took = sorted(last for _, last in reads)
         # What is held back stands behind something that was sent at once.
         behind = [last - first for first, last in reads]
-        if count == 1 and statistics.median(first for first, _ in reads) > PROMPT:
-            raise Undecided("answers begin later than 10 ms: a delay of 40 ms cannot be told from the server's own")
+        if count == 1 and statistics.median(first for first, _ in reads) > NAGLE[0]:
+            raise Undecided("answers begin later than 35 ms: a delay of 40 ms cannot be told from the server's own")
         p99 = took[len(took) * 99 // 100 - 1]
         held = sum(NAGLE[0] <= pause <= NAGLE[1] for pause in behind)
         seen = f"{what}: p50 {statistics.median(took) * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms"
