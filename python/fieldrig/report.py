@@ -99,7 +99,7 @@ def chapter_of(
             name=case.nodeid.rpartition("/")[2],
             verdict=case.word,
             says=case.says,
-            detail=case.settled.text,
+            detail=case.told,
             requirements=case.requirements,
             measurements=case.measurements,
             seconds=case.duration,

@@ -9,8 +9,8 @@ Rules of this plug-in:
 - pytest's own exit codes stay pytest's; a run that must be red beside its tests ends as if a test had failed.
 
 This file holds the hooks; each concern has a file: `options`, `devices`, `marks`, `phases` (set-up), `measuring`,
-`reports` and `verdicts` (from exception to verdict), `results`, `session` (the open bench), `gates` (with `waivers`
-and `requirements`), `farm` (pytest-xdist), `summary`.
+`reports` and `verdicts` (from exception to verdict), `again` (what proved nothing is run again), `results`, `session`
+(the open bench), `gates` (with `waivers` and `requirements`), `farm` (pytest-xdist), `summary`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import broken, devices, farm, marks, masking, measuring, options, phases, reports, summary
+from . import again, broken, devices, farm, marks, masking, measuring, options, phases, reports, summary
 from . import gates as gates_
 from . import session as session_
 from .results import Results
@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for mark in options.MARKS:
         config.addinivalue_line("markers", mark)
+    again.check(config)
     results = config.stash[RESULTS] = Results()
     plans = _plans(config)
     config.stash[HEADERS] = [plan.header() for plan in plans]
@@ -140,6 +141,16 @@ def measure(request: pytest.FixtureRequest) -> Measure:
     return measuring.of(request.node)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    return again.run(item, nextitem)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> Any:
+    return again.status(report)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     return (yield from broken.phase(item, phases.setup(item)))
@@ -162,6 +173,7 @@ def pytest_runtest_makereport(
     raised = call.excinfo
     report = yield
     reports.take(item, call, report, raised)
+    again.take(item, call, report)
     masking.test(report, item)
     if farm.is_worker(item.config):
         farm.attach(report, item, case_of(item))

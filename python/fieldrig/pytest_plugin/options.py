@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import again
+
 if TYPE_CHECKING:
     from fieldrig.bench import BenchPlan
 
@@ -47,6 +49,7 @@ def add(parser: pytest.Parser) -> None:
         default="fail",
         help="what pytest shows for an inconclusive test (default: fail)",
     )
+    again.add(parser, group)
     group.addoption("--fieldrig-out", metavar="DIR", help="folder of the run: run log and trace (default: a new one)")
     group.addoption(
         "--fieldrig-trace",

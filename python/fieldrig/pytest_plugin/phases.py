@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from . import devices, marks, measuring
+from . import again, devices, marks, measuring
 from .state import MEASURE, PROPERTIES, bench_of, case_of, plan_of
 
 
@@ -35,7 +35,8 @@ class Ready:
     """Makes the open bench ready for a test, as the first step of its set-up; not before that of any other plug-in."""
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Raises what `ready` does."""
+        """Raises what `ready` does; a skip, if the test must not be run again."""
+        again.refuse_if_spoiled(item)
         ready(item)
 
 

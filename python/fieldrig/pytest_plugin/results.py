@@ -38,6 +38,11 @@ class Attempt:
     not_run: str = ""
     duration: float = 0.0
 
+    def __str__(self) -> str:
+        text = self.text or self.not_run
+        word = "not run" if self.verdict == "none" else self.verdict
+        return f"{word}: {text}" if text else word
+
 
 @dataclass
 class Case:
@@ -124,6 +129,19 @@ class Case:
             return ""
         verdicts = [*(attempt.verdict for attempt in self.attempts), self.verdict]
         return "attempts: " + ", ".join("not run" if verdict == "none" else verdict for verdict in verdicts)
+
+    @property
+    def unproven(self) -> int:
+        """How many attempts proved nothing and were run again."""
+        return sum(attempt.verdict == "inconclusive" for attempt in self.attempts)
+
+    @property
+    def told(self) -> str:
+        """The failure text that counts; of a test that was run again, what came of each attempt."""
+        if not self.attempts:
+            return self.text
+        last = Attempt(self.verdict, self.blame, self.text, self.not_run, self.duration)
+        return "\n".join(f"attempt {number}: {one}" for number, one in enumerate((*self.attempts, last), 1))
 
     def plain(self) -> dict[str, Any]:
         """This case as plain data, for another process."""

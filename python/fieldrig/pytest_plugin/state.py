@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fieldrig.measure import Measure
 
     from .._core import Secrets
+    from .again import Attempts
     from .gates import Gates
 
 PLAN: pytest.StashKey[BenchPlan] = pytest.StashKey()
@@ -24,6 +25,7 @@ SECRETS: pytest.StashKey[Secrets] = pytest.StashKey()
 MEASURE: pytest.StashKey[Measure | None] = pytest.StashKey()
 PROPERTIES: pytest.StashKey[int] = pytest.StashKey()
 NODEID: pytest.StashKey[str] = pytest.StashKey()
+AGAIN: pytest.StashKey[Attempts] = pytest.StashKey()
 
 
 def plan_of(config: pytest.Config) -> BenchPlan | None:

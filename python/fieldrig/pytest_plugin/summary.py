@@ -9,7 +9,7 @@ from .requirements import counts
 
 if TYPE_CHECKING:
     from .gates import Gates
-    from .results import Results
+    from .results import Case, Results
 
 _ROWS = 30
 
@@ -23,9 +23,14 @@ def lines(headers: Sequence[str], results: Results, gates: Gates) -> Iterator[st
         yield from headers
         yield f"verdicts: {found}" if headers else found
     yield from (f"{name}: {value}" for name, value in results.facts.items())
+    unproven = [case.unproven for case in results.cases.values() if case.unproven]
+    if unproven:
+        tests = f"{len(unproven)} test{'s' if len(unproven) > 1 else ''}"
+        yield f"inconclusive attempts that were run again: {sum(unproven)}, in {tests}"
     for case in results.cases.values():
         if case.attempts:
             yield f"run again: {case.nodeid}: {case.history()}"
+            yield from _reasons(case)
         if case.waived:
             yield f"{case.nodeid}: {case.says}"
         if case.not_run.startswith("the run was ended in it") and case.text:
@@ -34,6 +39,13 @@ def lines(headers: Sequence[str], results: Results, gates: Gates) -> Iterator[st
     yield from (f"note: {note}" for note in gates.notes)
     yield from (f"RED: {problem}" for problem in results.problems)
     yield from (f"{kind}: {path}" for kind, path in results.files.items())
+
+
+def _reasons(case: Case) -> Iterator[str]:
+    """Why the attempts proved nothing, a line for each."""
+    for number, attempt in enumerate(case.attempts, 1):
+        if attempt.verdict == "inconclusive":
+            yield f"  attempt {number}: {attempt.text.partition(chr(10))[0]}"
 
 
 def _matrix(gates: Gates) -> Iterator[str]:
