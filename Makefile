@@ -12,6 +12,8 @@ STAMPS   := build/stamps
 CARGO    ?= cargo
 # Options for pytest, e.g. `make test-python PYTEST_ARGS="-k console -x"`.
 PYTEST_ARGS ?=
+# Test files at a time: they wait more than they compute. 0 runs them one by one, as `--pdb` needs it.
+PYTEST_JOBS ?= 3
 # Debian programs that some tests in tests/interop talk to.
 PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl
 # Foreign stacks in Rust, a project of its own.
@@ -45,7 +47,7 @@ fuzz-smoke: $(STAMPS)/rust ## 10 million random and mutated inputs into everythi
 	$(CARGO) run --locked --quiet --profile fuzz -p fieldrig-proto --example fuzz_smoke
 
 test-python: $(STAMPS)/build ## The Python tests: unit, emulated, interop, meta
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 bench: $(STAMPS)/build ## The benchmark table (BENCH_ROUNDS=3 for a quick look)
 	$(CARGO) build --locked --quiet --release -p fieldrig-engine --example modbus_client

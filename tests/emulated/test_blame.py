@@ -176,7 +176,7 @@ def test_a_watch_shows_only_the_copies_of_its_own_subscription(rig):
         client = mqtt.Client(url, rig=rig, name="overlap")
         wide, narrow = client.watch("a/#"), client.watch("a/b")
         for watch in (wide, narrow):
-            watch.expect("a/b", after=Stamp(0), within="30s")
+            watch.expect("a/b", after=Stamp(0), within="24h")
         assert (len(wide.messages()), len(narrow.messages())) == (1, 1)
         client.close()
     thread.join()
@@ -241,7 +241,7 @@ def test_the_same_pattern_twice_needs_two_matches(line):
     with pytest.raises(ExpectationFailed):
         console.expect_all(["ok", "ok"], within="100ms")
     os.write(device, b"ok\r\n")
-    assert [match.start for match in console.expect_all(["ok", "ok"], after=Stamp(0), within="30s")] == [0, 4]
+    assert [match.start for match in console.expect_all(["ok", "ok"], after=Stamp(0), within="24h")] == [0, 4]
 
 
 def test_a_line_that_never_spoke_accuses_nobody_until_it_has(rig):
