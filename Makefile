@@ -14,8 +14,8 @@ CARGO    ?= cargo
 PYTEST_ARGS ?=
 # Test files at a time: they wait more than they compute. 0 runs them one by one, as `--pdb` needs it.
 PYTEST_JOBS ?= 3
-# Debian programs that some tests in tests/interop talk to.
-PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl
+# Debian programs that some tests in tests/interop talk to; an emulator and a compiler for examples/firmware.
+PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl qemu-system-arm gcc-arm-none-eabi
 # Foreign stacks in Rust, a project of its own.
 RUST_PEERS := tests/peers/rust_stacks
 
