@@ -18,6 +18,9 @@
 //!    gives `Writable(conn)` as soon as all of them have left, and both count from zero again. An endpoint with many
 //!    peers (a broker) hands out no more than that to a slow one and keeps the rest in its own bounded queues; others
 //!    may ignore it: the driver stops reading a connection while more than [`HIGH_WATER`] bytes of its output wait.
+//! 9. Every [`Action::Timed`] is answered by one [`Input::Timed`], in the order in which they were handed out, unless the
+//!    connection is closed or its end comes first. Nothing else is answered, so that whoever asks for no instants pays
+//!    nothing for them.
 
 use crate::certificate::Certificate;
 use crate::line::{LineCommand, LineEvent};
@@ -127,6 +130,39 @@ pub enum Input<'a> {
     Closed(Conn, Why),
     /// At least [`HIGH_WATER`] bytes were handed out since `Opened` or the last `Writable`, and all of them have left.
     Writable(Conn),
+    /// What became of an [`Action::Timed`].
+    Timed(Conn, Fate),
+}
+
+/// When something timed was done, on the clock of the driver.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Departure {
+    /// When it was due: not before it was handed out, nor before the line was silent for as long as was asked.
+    pub scheduled: Time,
+    /// Right before the port was given it.
+    pub issued: Time,
+    /// Right after the port had taken all of it.
+    pub returned: Time,
+    /// When its last bit has left, as far as the port knows the speed of the line; else `returned`.
+    pub left: Time,
+}
+
+/// What became of an [`Action::Timed`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It was done.
+    Done(Departure),
+    /// Its latest instant was over: nothing was done.
+    TooLate {
+        /// When it was due.
+        scheduled: Time,
+        /// When it could have been done.
+        now: Time,
+    },
+    /// [`Action::Recall`] took it back: nothing was done.
+    Recalled,
+    /// The port cannot do this to its line: nothing was done.
+    Refused(String),
 }
 
 /// How to end a connection.
@@ -181,10 +217,34 @@ pub enum Action {
     Join(Conn, Conn),
     /// Do something to the line besides sending bytes.
     SetLine(Conn, LineCommand),
+    /// Do something at an instant, and be told when that was: [`Input::Timed`].
+    Timed {
+        /// On which connection.
+        conn: Conn,
+        /// What to do.
+        what: Timed,
+        /// Not earlier than this.
+        not_before: Time,
+        /// Not before the line was silent for this long.
+        gap_before: Option<Duration>,
+        /// Not at all, once this is over.
+        not_after: Option<Time>,
+    },
+    /// Take back what is timed on a connection and has not begun.
+    Recall(Conn),
     /// End a connection.
     Close(Conn, How),
     /// Begin a connection; answered by `Opened`, or by `Closed(_, Why::Refused)` with a new connection number.
     Connect(Target),
+}
+
+/// What an [`Action::Timed`] does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Timed {
+    /// Sends these bytes of the `out` given to `poll_action`.
+    Send(Range<usize>),
+    /// Does something to the line.
+    Line(LineCommand),
 }
 
 impl Action {

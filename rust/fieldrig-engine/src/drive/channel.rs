@@ -9,6 +9,7 @@ use super::sys;
 use crate::port::Port;
 use crate::trace::LinkId;
 use fieldrig_proto::endpoint::{HIGH_WATER, How, Peer};
+use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::time::{Duration, Stamp, Time};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -55,9 +56,34 @@ pub(super) struct Segment {
     pub(super) sequence: u64,
     /// The earliest instant at which any of it came in elsewhere, if that is not known exactly.
     pub(super) came: Option<Time>,
+    /// It is no bytes, but this.
+    pub(super) command: Option<LineCommand>,
+    /// Not done at all once this is over.
+    pub(super) not_after: Option<Time>,
+    /// The endpoint is told what became of it.
+    pub(super) answered: bool,
+    /// Of what is answered: when it was due and when its first byte was issued.
+    pub(super) begun: Option<(Time, Time)>,
 }
 
 impl Segment {
+    /// Bytes that leave at once.
+    pub(super) fn new(bytes: Vec<u8>, handed_out: Time, sequence: u64) -> Segment {
+        Segment {
+            bytes,
+            written: 0,
+            not_before: None,
+            gap_before: None,
+            handed_out,
+            sequence,
+            came: None,
+            command: None,
+            not_after: None,
+            answered: false,
+            begun: None,
+        }
+    }
+
     pub(super) fn is_timed(&self) -> bool {
         self.written == 0 && (self.not_before.is_some() || self.gap_before.is_some())
     }
@@ -115,21 +141,12 @@ impl Output {
         }
     }
 
-    /// Takes a timed send.
-    pub(super) fn push_timed(
-        &mut self,
-        out: &[u8],
-        range: Range<usize>,
-        now: Time,
-        sequence: u64,
-        (not_before, gap_before): (Option<Time>, Option<Duration>),
-        came: Option<Time>,
-    ) {
+    /// Takes a send that is timed, or a datagram.
+    pub(super) fn push_segment(&mut self, out: &[u8], now: Time, segment: Segment) {
         self.settle(out, now);
-        self.handed_out += range.len();
-        self.queued += range.len();
-        let bytes = out[range].to_vec();
-        self.queue.push_back(Segment { bytes, written: 0, not_before, gap_before, handed_out: now, sequence, came });
+        self.handed_out += segment.bytes.len();
+        self.queued += segment.bytes.len();
+        self.queue.push_back(segment);
     }
 
     /// Moves what lies in the pass buffer into the queue.
@@ -147,15 +164,7 @@ impl Output {
                 last.bytes.extend_from_slice(bytes);
                 last.came = earlier(last.came, came);
             }
-            _ => self.queue.push_back(Segment {
-                bytes: bytes.to_vec(),
-                written: 0,
-                not_before: None,
-                gap_before: None,
-                handed_out: now,
-                sequence,
-                came,
-            }),
+            _ => self.queue.push_back(Segment { came, ..Segment::new(bytes.to_vec(), now, sequence) }),
         }
     }
 

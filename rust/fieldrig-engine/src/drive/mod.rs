@@ -21,6 +21,7 @@ pub(crate) mod owner;
 pub(crate) mod sim;
 pub(crate) mod step;
 pub(crate) mod sys;
+mod timed;
 pub(crate) mod wires;
 
 pub use channel::Sent;

@@ -3,10 +3,12 @@
 //! A send that fails ends its connection, but what came in before is still read.
 
 use super::channel::{Inbound, Sent};
+use super::timed;
 use super::wires::{News, OUTPUT_LIMIT, SENDS_KEPT, Watch, Wires};
 use crate::port::{Look, Read};
 use fieldrig_proto::dissect::Direction;
-use fieldrig_proto::endpoint::{Conn, How, Why};
+use fieldrig_proto::endpoint::{Conn, Fate, How, Why};
+use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::time::{Stamp, Time};
 
 impl Wires {
@@ -106,6 +108,22 @@ impl Wires {
                 return None;
             }
             let timed = front.is_timed();
+            if front.written == 0 && front.not_after.is_some_and(|limit| issued > limit) {
+                self.fates.push_back((conn, Fate::TooLate { scheduled: due, now: issued }));
+                channel.output.queued -= front.bytes.len();
+                channel.output.queue.pop_front();
+                continue;
+            }
+            if let Some(command) = front.command.take() {
+                channel.output.queue.pop_front();
+                let fate = match channel.command(issued, &command) {
+                    Ok(()) => timed::done(channel, due, issued, self.clock.now()),
+                    Err(error) => Fate::Refused(refusal(&command, &error)),
+                };
+                self.clocked |= channel.break_until.is_some();
+                self.fates.push_back((conn, fate));
+                continue;
+            }
             let rest = &front.bytes[front.written..];
             let result = if channel.cut { Ok(rest.len()) } else { channel.port.forward(issued, rest, front.came) };
             let written = match result {
@@ -130,9 +148,11 @@ impl Wires {
                     self.sends.push_back(Sent { scheduled: due, issued: Some(issued), returned: Some(returned) });
                 }
                 note_sent(&mut self.watch, front.sequence, issued, returned);
+                front.begun = front.answered.then_some((due, issued));
             }
             front.written += written;
             let whole = front.written == front.bytes.len();
+            let begun = front.begun;
             channel.output.queued -= written;
             channel.wrote(returned, written);
             if !whole {
@@ -141,6 +161,9 @@ impl Wires {
             }
             channel.output.queue.pop_front();
             channel.output.blocked = false;
+            if let Some((due, issued)) = begun {
+                self.fates.push_back((conn, timed::done(channel, due, issued, returned)));
+            }
         }
     }
 
@@ -218,6 +241,20 @@ impl Wires {
 
 fn would_block(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+}
+
+/// Why a port does not do something to its line, for people.
+fn refusal(command: &LineCommand, error: &std::io::Error) -> String {
+    let what = match command {
+        LineCommand::Break(_) => "break".to_owned(),
+        LineCommand::Rts(_) => "RTS".to_owned(),
+        LineCommand::Dtr(_) => "DTR".to_owned(),
+        LineCommand::Settings(settings) => settings.to_string(),
+    };
+    match error.kind() {
+        std::io::ErrorKind::Unsupported if error.get_ref().is_none() => format!("this kind of port has no {what}"),
+        _ => format!("{what}: {error}"),
+    }
 }
 
 fn note_sent(watch: &mut Watch, sequence: u64, issued: Time, returned: Time) {

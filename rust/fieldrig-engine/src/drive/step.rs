@@ -447,6 +447,7 @@ impl<E: Endpoint> Driver<E> {
                 }
                 News::Closed(conn, why) => self.endpoint.handle(now, Input::Closed(conn, why)),
                 News::Writable(conn) => self.endpoint.handle(now, Input::Writable(conn)),
+                News::Timed(conn, fate) => self.endpoint.handle(now, Input::Timed(conn, fate)),
             }
             self.pump(now)?;
         }
@@ -482,6 +483,7 @@ impl<E: Endpoint> Driver<E> {
         for _ in 0..NEWS {
             self.wires.flush();
             self.wires.settle_joined();
+            self.wires.tell_departures();
             if self.wires.news.is_empty() {
                 return Ok(());
             }

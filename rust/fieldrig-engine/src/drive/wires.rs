@@ -1,9 +1,10 @@
 //! All ports of one node: what the step looks at and writes to. Knows no endpoint.
 
-use super::channel::{Channel, Inbound, Sent};
+use super::channel::{Channel, Inbound, Segment, Sent};
 use super::connect::{Attempt, CONNECT_LIMIT};
 use super::gate::{Gate, Wish};
 use super::sys::{Epoll, Kick, Ready};
+use super::timed::Timing;
 use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::layer::rfc2217::{Rfc2217Port, Side};
@@ -14,7 +15,7 @@ use crate::port::stream::Listener;
 use crate::port::switchboard::{MemoryListener, Switchboard};
 use crate::trace::{Capture, LinkId};
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::endpoint::{Action, Conn, How, Peer, Why};
+use fieldrig_proto::endpoint::{Action, Conn, Fate, How, Peer, Why};
 use fieldrig_proto::line::{LineCommand, LineSettings};
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::record::Record;
@@ -54,6 +55,7 @@ pub(super) enum News {
     Opened(Conn),
     Closed(Conn, Why),
     Writable(Conn),
+    Timed(Conn, Fate),
 }
 
 pub(super) struct Listening {
@@ -139,6 +141,8 @@ pub(crate) struct Wires {
     sequence: u64,
     pub(super) watch: Watch,
     pub(super) sends: VecDeque<Sent>,
+    /// What became of timed actions; told once what was sent has left, as far as others on the way know.
+    pub(super) fates: VecDeque<(Conn, Fate)>,
     /// The next pass looks at the connections epoll does not tell of.
     pub(super) looked_at: bool,
     /// How many connections are in memory.
@@ -184,6 +188,7 @@ impl Wires {
             sequence: 0,
             watch: Watch::Off,
             sends: VecDeque::new(),
+            fates: VecDeque::new(),
             looked_at: false,
             in_memory: 0,
             clocked: false,
@@ -370,6 +375,10 @@ impl Wires {
             Action::Forward { conn, range, not_before, came } => self.send(now, conn, range, (not_before, None), came),
             Action::Join(one, other) => self.join_wires(one, other),
             Action::SetLine(conn, command) => self.set_line(now, conn, &command),
+            Action::Timed { conn, what, not_before, gap_before, not_after } => {
+                self.send_timed(now, conn, what, Timing { not_before, gap_before, not_after });
+            }
+            Action::Recall(conn) => self.recall(conn),
             Action::Close(conn, how) => self.close(now, conn, how),
             Action::Connect(target) => self.connect(now, &target),
         }
@@ -397,27 +406,36 @@ impl Wires {
         timing: (Option<Time>, Option<Duration>),
         came: Option<Time>,
     ) {
+        let sequence = self.next_sequence();
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         if channel.closing.is_some() || channel.finished || range.end > self.out.len() || range.start > range.end {
             return;
         }
-        self.sequence += 1;
         if matches!(self.watch, Watch::Armed) {
             self.watch = Watch::On(
-                self.sequence,
+                sequence,
                 conn,
                 Sent { scheduled: timing.0.unwrap_or(now).max(now), issued: None, returned: None },
             );
         }
+        let (not_before, gap_before) = timing;
+        let segment = |out: &[u8]| Segment {
+            not_before,
+            gap_before,
+            came,
+            ..Segment::new(out[range.clone()].to_vec(), now, sequence)
+        };
         match timing {
             // Each send is a datagram of its own.
-            timing @ (None, None) if channel.port.is_datagram() => {
-                channel.output.push_timed(&self.out, range, now, self.sequence, timing, came);
+            (None, None) if channel.port.is_datagram() => {
+                let segment = segment(&self.out);
+                channel.output.push_segment(&self.out, now, segment);
             }
-            (None, None) => channel.output.push(&self.out, range, now, self.sequence, came),
-            timing => {
+            (None, None) => channel.output.push(&self.out, range, now, sequence, came),
+            _ => {
+                let segment = segment(&self.out);
                 self.clocked = true;
-                channel.output.push_timed(&self.out, range, now, self.sequence, timing, came);
+                channel.output.push_segment(&self.out, now, segment);
             }
         }
         if !self.dirty.contains(&conn) {
@@ -425,23 +443,20 @@ impl Wires {
         }
     }
 
+    /// A number for something that is handed out.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
     fn set_line(&mut self, now: Time, conn: Conn, command: &LineCommand) {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
-        match channel.port.command(now, command) {
-            Ok(()) => {
-                if let LineCommand::Break(length) = command
-                    && channel.port.fd().is_some()
-                {
-                    channel.break_until = Some(now + *length);
-                    self.clocked = true;
-                }
-            }
-            Err(error) => {
-                let what = format!("{command:?}: {error}");
-                let record = Record::new("line.refused").at(Stamp::exact(now)).conn(conn).with("what", what);
-                self.log.write(&record.with("node", self.name.as_str()));
-            }
+        if let Err(error) = channel.command(now, command) {
+            let what = format!("{command:?}: {error}");
+            let record = Record::new("line.refused").at(Stamp::exact(now)).conn(conn).with("what", what);
+            return self.log.write(&record.with("node", self.name.as_str()));
         }
+        self.clocked |= channel.break_until.is_some();
     }
 
     pub(super) fn close(&mut self, now: Time, conn: Conn, how: How) {

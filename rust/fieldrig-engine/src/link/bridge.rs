@@ -303,7 +303,7 @@ impl Endpoint for Bridge {
                     self.events.push_back(BridgeEvent::Line { at: now, way, what });
                 }
             }
-            Input::Datagram(..) | Input::Writable(_) => {}
+            Input::Datagram(..) | Input::Writable(_) | Input::Timed(..) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 
 use fieldrig_engine::{Binding, PortSpec, Rig, RigOptions};
 use fieldrig_proto::dissect::Sender;
-use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Target, Why};
+use fieldrig_proto::endpoint::{Action, Conn, Endpoint, Fate, How, Input, Target, Timed, Why};
 use fieldrig_proto::line::LineEvent;
 use fieldrig_proto::record::Record;
 use fieldrig_proto::time::{Duration, Stamp, Time};
@@ -18,6 +18,7 @@ pub(crate) enum Event {
     Line(Conn, LineEvent),
     Closed(Conn, Why),
     Writable(Conn),
+    Timed(Conn, Fate),
     Timeout(Time),
 }
 
@@ -64,7 +65,11 @@ impl Probe {
     }
 
     pub(crate) fn act(&mut self, action: Action) {
-        self.actions.push_back((Vec::new(), action));
+        self.act_with(b"", action);
+    }
+
+    pub(crate) fn act_with(&mut self, bytes: &[u8], action: Action) {
+        self.actions.push_back((bytes.to_vec(), action));
     }
 
     pub(crate) fn connect(&mut self, via: &str, url: &str) {
@@ -105,6 +110,7 @@ impl Endpoint for Probe {
                 Event::Closed(conn, why)
             }
             Input::Writable(conn) => Event::Writable(conn),
+            Input::Timed(conn, fate) => Event::Timed(conn, fate),
         };
         self.events.push_back(event);
     }
@@ -122,7 +128,7 @@ impl Endpoint for Probe {
 
     fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {
         let (bytes, mut action) = self.actions.pop_front()?;
-        if let Action::Send { range, .. } = &mut action {
+        if let Action::Send { range, .. } | Action::Timed { what: Timed::Send(range), .. } = &mut action {
             let start = out.len();
             out.extend_from_slice(&bytes);
             *range = start..out.len();

@@ -245,7 +245,7 @@ impl Face for ConsoleFace {
                 let record = Record::new("console.line").at(Stamp::exact(now)).conn(conn);
                 self.events.push_back(record.with("event", format!("{event:?}")));
             }
-            Input::Datagram(..) => {}
+            Input::Datagram(..) | Input::Timed(..) => {}
         }
     }
 

@@ -448,12 +448,14 @@ impl Endpoint for Device {
                 Some(face) if self.power != Power::Off => (face, Input::Closed(conn, why)),
                 _ => return,
             },
-            Input::Bytes(conn, ..) | Input::Datagram(conn, ..) | Input::Line(conn, _) | Input::Writable(conn) => {
-                match self.conns.get(&conn) {
-                    Some(attached) if self.power == Power::Run => (attached.face, input),
-                    _ => return,
-                }
-            }
+            Input::Bytes(conn, ..)
+            | Input::Datagram(conn, ..)
+            | Input::Line(conn, _)
+            | Input::Writable(conn)
+            | Input::Timed(conn, _) => match self.conns.get(&conn) {
+                Some(attached) if self.power == Power::Run => (attached.face, input),
+                _ => return,
+            },
         };
         self.faces[face].handle(now, input, &mut self.store);
         self.propagate(now);

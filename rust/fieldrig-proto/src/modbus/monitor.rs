@@ -236,7 +236,7 @@ impl Endpoint for Monitor {
                     self.end(now, Source::Wire(conn), &why_text(&why));
                 }
             }
-            Input::Datagram(..) | Input::Line(..) | Input::Writable(_) => {}
+            Input::Datagram(..) | Input::Line(..) | Input::Writable(_) | Input::Timed(..) => {}
         }
     }
 

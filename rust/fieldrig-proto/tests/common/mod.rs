@@ -444,6 +444,7 @@ impl Inner {
             }
             // Every link here is as exact as every other.
             Action::Join(..) => return,
+            Action::Timed { .. } | Action::Recall(_) => panic!("nothing here asks when it left"),
             Action::SetLine(conn, command) => (conn, Out::Line(command)),
             Action::Close(conn, How::HalfOpen) => (conn, Out::Finish { both: false }),
             Action::Close(conn, How::Fin) => (conn, Out::Finish { both: true }),

@@ -183,7 +183,7 @@ impl Endpoint for Script {
             // The end that the script itself asked for is no news.
             Input::Closed(_, Why::Local) => {}
             Input::Closed(_, why) => self.closed.push_back(why),
-            Input::Datagram(..) | Input::Writable(_) => {}
+            Input::Datagram(..) | Input::Writable(_) | Input::Timed(..) => {}
         }
     }
 

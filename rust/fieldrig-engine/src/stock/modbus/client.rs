@@ -454,7 +454,7 @@ impl Endpoint for Client {
                 self.bytes(now, bytes, stamps.at(bytes.len().saturating_sub(1), bytes.len()));
             }
             Input::Closed(conn, why) => self.closed(now, conn, why),
-            Input::Bytes(..) | Input::Datagram(..) | Input::Line(..) | Input::Writable(_) => {}
+            Input::Bytes(..) | Input::Datagram(..) | Input::Line(..) | Input::Writable(_) | Input::Timed(..) => {}
         }
     }
 

@@ -375,7 +375,7 @@ impl Endpoint for Reception {
                     }
                 }
             },
-            Input::Datagram(..) | Input::Line(..) | Input::Writable(_) => {}
+            Input::Datagram(..) | Input::Line(..) | Input::Writable(_) | Input::Timed(..) => {}
         }
     }
 

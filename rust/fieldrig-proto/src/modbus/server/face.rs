@@ -397,7 +397,7 @@ impl Face for ServerFace {
                     connection.assembler.spoil();
                 }
             }
-            Input::Line(..) | Input::Writable(_) => {}
+            Input::Line(..) | Input::Writable(_) | Input::Timed(..) => {}
         }
     }
 

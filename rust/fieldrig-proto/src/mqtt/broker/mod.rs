@@ -439,7 +439,7 @@ impl Endpoint for Broker {
                 };
                 self.lose(now, conn, how, why.to_owned(), false);
             }
-            Input::Datagram(..) | Input::Line(..) => {}
+            Input::Datagram(..) | Input::Line(..) | Input::Timed(..) => {}
         }
     }
 
