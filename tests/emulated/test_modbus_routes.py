@@ -65,7 +65,7 @@ def test_every_function_on_every_route(clock: Literal["real", "virtual"], url: s
         ("modbus://h:502", "there is no scheme `modbus`"),
         ("tcp://h", "the port number is missing"),
         ("rtu://10.0.0.5:4001", "write rtu+tcp://10.0.0.5:4001"),
-        ("rtu:///dev/ttyUSB0?parity=mark", "`parity=mark` is not none, even or odd"),
+        ("rtu:///dev/ttyUSB0?parity=on", "`parity=on` is not none, even, odd, mark or space"),
         ("rtu:///dev/ttyUSB0?speed=9600", "unknown key `speed`"),
         ("ascii:///dev/ttyUSB0?case=lower", "it must be one of"),
         ("rtu+udp://h:1", "there is no scheme `rtu+udp`"),

@@ -124,8 +124,8 @@ pub enum Input<'a> {
     /// A datagram arrived, whole; it may be empty. Whoever sends datagrams to us for the first time is `Opened` before; what
     /// we send on that connection goes back there, one datagram for each [`Action::Send`].
     Datagram(Conn, &'a Peer, &'a [u8], Stamps<'a>),
-    /// Something happened on the line besides bytes.
-    Line(Conn, LineEvent),
+    /// Something happened on the line besides bytes, at this instant. What concerns a byte (parity, framing) comes after it.
+    Line(Conn, LineEvent, Stamp),
     /// A connection ended.
     Closed(Conn, Why),
     /// At least [`HIGH_WATER`] bytes were handed out since `Opened` or the last `Writable`, and all of them have left.

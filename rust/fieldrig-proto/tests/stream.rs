@@ -277,7 +277,7 @@ proptest! {
                 0 => stream.handle(now, Input::Opened(conn, &Other::default())),
                 1 => stream.handle(now, Input::Bytes(conn, &number.to_be_bytes(), Stamps::PerByte(&[]))),
                 2 => stream.handle(now, Input::Closed(conn, if number % 2 == 0 { Why::Finished } else { Why::Reset })),
-                3 => stream.handle(now, Input::Line(conn, LineEvent::Overrun)),
+                3 => stream.handle(now, Input::Line(conn, LineEvent::Overrun, Stamp::exact(now))),
                 4 => stream.close(now, How::Fin),
                 5 => drop(stream.search(&regex("a.b"), u64::from(number % 100))),
                 _ => drop(stream.send(now, b"x")),

@@ -373,7 +373,7 @@ impl<E: Endpoint> Driver<E> {
                     wires.opened(conn, *met);
                     self.tell_news()?;
                 }
-                Read::Bytes(..) | Read::Line(_) if channel.cut => channel.since = before,
+                Read::Bytes(..) | Read::Line(..) if channel.cut => channel.since = before,
                 Read::Bytes(count, arrival) => {
                     let whole = Stamp::between(channel.since - channel.port.resolution(), now);
                     let last = match arrival {
@@ -405,8 +405,14 @@ impl<E: Endpoint> Driver<E> {
                         return Ok(());
                     }
                 }
-                Read::Line(event) => {
-                    self.endpoint.handle(now, Input::Line(conn, event));
+                Read::Line(event, arrival) => {
+                    let stamp = match arrival {
+                        Arrival::Last(stamp) | Arrival::Together(stamp) => channel.through(stamp),
+                        Arrival::Unstamped | Arrival::PerByte => {
+                            Stamp::between(channel.since - channel.port.resolution(), now)
+                        }
+                    };
+                    self.endpoint.handle(now, Input::Line(conn, event, stamp));
                     self.pump(now)?;
                 }
                 end => {
@@ -431,7 +437,7 @@ impl<E: Endpoint> Driver<E> {
             Read::Reset(reason) => self.wires.lose(conn, Why::Reset, &reason),
             Read::HungUp(reason) => self.wires.lose(conn, Why::HungUp, &reason),
             Read::Refused(refusal) => self.wires.refused(conn, &refusal),
-            Read::Nothing | Read::Bytes(..) | Read::Line(_) | Read::Opened(_) => {}
+            Read::Nothing | Read::Bytes(..) | Read::Line(..) | Read::Opened(_) => {}
         }
     }
 

@@ -297,7 +297,7 @@ impl Endpoint for Bridge {
                 self.bytes(now, conn, bytes, stamps.unsure_since(bytes.len()));
             }
             Input::Closed(conn, why) => self.closed(now, conn, &why),
-            Input::Line(conn, event) => {
+            Input::Line(conn, event, _) => {
                 if let Some((_, side)) = self.find(conn) {
                     let (way, what) = (Way::BOTH[side], format!("{event:?}"));
                     self.events.push_back(BridgeEvent::Line { at: now, way, what });

@@ -117,8 +117,8 @@ impl Port for MemoryPort {
                     lane.items.pop_front();
                 }
                 Some((due, Item::Line(_))) if *due <= now && count == 0 => {
-                    let Some((_, Item::Line(event))) = lane.items.pop_front() else { break };
-                    return Read::Line(event);
+                    let Some((due, Item::Line(event))) = lane.items.pop_front() else { break };
+                    return Read::Line(event, Arrival::Together(Stamp::exact(due)));
                 }
                 _ => break,
             }

@@ -232,7 +232,7 @@ pub(crate) enum Read {
     /// So many bytes are in the buffer.
     Bytes(usize, Arrival),
     /// Something happened on the line.
-    Line(LineEvent),
+    Line(LineEvent, Arrival),
     /// The other side will send nothing more.
     Finished,
     /// The other side broke it off.

@@ -83,7 +83,8 @@ impl Serial {
                 _ => serialport::DataBits::Eight,
             })
             .parity(match settings.parity {
-                Parity::None => serialport::Parity::None,
+                // Mark and space are unknown to the crate, and set by `termios`.
+                Parity::None | Parity::Mark | Parity::Space => serialport::Parity::None,
                 Parity::Even => serialport::Parity::Even,
                 Parity::Odd => serialport::Parity::Odd,
             })

@@ -46,6 +46,9 @@ pub(super) fn mark(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// The bits of a format. Stick parity (CMSPAR) that somebody left behind would turn even into space.
+const FORMAT: libc::tcflag_t = libc::CSIZE | libc::PARENB | libc::PARODD | libc::CMSPAR | libc::CSTOPB;
+
 /// Sets speed and format.
 pub(super) fn configure(fd: RawFd, settings: &LineSettings) -> io::Result<()> {
     let mut termios = read(fd)?;
@@ -59,9 +62,11 @@ pub(super) fn configure(fd: RawFd, settings: &LineSettings) -> io::Result<()> {
         Parity::None => 0,
         Parity::Even => libc::PARENB,
         Parity::Odd => libc::PARENB | libc::PARODD,
+        Parity::Mark => libc::PARENB | libc::CMSPAR | libc::PARODD,
+        Parity::Space => libc::PARENB | libc::CMSPAR,
     };
     let stop = if settings.stop_bits == StopBits::Two { libc::CSTOPB } else { 0 };
-    let kept = termios.c_cflag & !(libc::CSIZE | libc::PARENB | libc::PARODD | libc::CSTOPB | libc::CBAUD);
+    let kept = termios.c_cflag & !(FORMAT | libc::CBAUD);
     termios.c_cflag = kept | size | parity | stop | libc::BOTHER;
     termios.c_ispeed = settings.baud;
     termios.c_ospeed = settings.baud;

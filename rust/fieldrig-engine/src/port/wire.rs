@@ -286,9 +286,9 @@ impl Port for TapPort {
                     tap.lane.pop_front();
                 }
                 Some(Item { due, what: What::Line(_), .. }) if *due <= now && count == 0 => {
-                    let Some(Item { due, what: What::Line(event), .. }) = tap.lane.pop_front() else { break };
+                    let Some(Item { due, stamp, what: What::Line(event), .. }) = tap.lane.pop_front() else { break };
                     state.heard_by(self.id, due);
-                    return Read::Line(event);
+                    return Read::Line(event, Arrival::Together(stamp));
                 }
                 _ => break,
             }

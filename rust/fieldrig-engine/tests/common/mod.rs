@@ -97,7 +97,7 @@ impl Endpoint for Probe {
                 let stamps = (0..bytes.len()).map(|index| stamps.at(index, bytes.len())).collect();
                 Event::Bytes(conn, bytes.to_vec(), stamps)
             }
-            Input::Line(conn, event) => Event::Line(conn, event),
+            Input::Line(conn, event, _) => Event::Line(conn, event),
             Input::Closed(conn, why) => {
                 if why == Why::Finished
                     && let Some(how) = self.on_finished

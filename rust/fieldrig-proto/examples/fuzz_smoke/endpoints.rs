@@ -91,7 +91,7 @@ impl<E: Endpoint + 'static> Driver<E> {
         match chance.below(128) {
             0 => self.closed(conn, chance),
             1 => self.handle(Input::Writable(conn)),
-            2 => self.handle(Input::Line(conn, LineEvent::Break)),
+            2 => self.handle(Input::Line(conn, LineEvent::Break, Stamp::exact(self.now))),
             3 => self.handle(Input::Bytes(Conn(u32::MAX), bytes, Stamps::One(Stamp::default()))),
             4..20 => self.wait(chance),
             20..50 => {

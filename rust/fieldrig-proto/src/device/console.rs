@@ -236,7 +236,7 @@ impl Face for ConsoleFace {
             Input::Bytes(conn, bytes, stamps) => self.received(conn, bytes, stamps),
             Input::Closed(conn, why) => self.closed(conn, &why),
             Input::Writable(conn) => self.drained(now, conn),
-            Input::Line(conn, event) => {
+            Input::Line(conn, event, _) => {
                 if event == LineEvent::Break
                     && let Some(side) = self.side(conn)
                 {

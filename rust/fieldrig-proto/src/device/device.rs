@@ -450,7 +450,7 @@ impl Endpoint for Device {
             },
             Input::Bytes(conn, ..)
             | Input::Datagram(conn, ..)
-            | Input::Line(conn, _)
+            | Input::Line(conn, ..)
             | Input::Writable(conn)
             | Input::Timed(conn, _) => match self.conns.get(&conn) {
                 Some(attached) if self.power == Power::Run => (attached.face, input),

@@ -28,7 +28,8 @@ impl LineSettings {
             settings.data_bits = bits.ok_or_else(|| format!("`data={data}` is not 5, 6, 7 or 8"))?;
         }
         if let Some(parity) = value("parity") {
-            settings.parity = parity_of(parity).ok_or_else(|| format!("`parity={parity}` is not none, even or odd"))?;
+            settings.parity =
+                parity_of(parity).ok_or_else(|| format!("`parity={parity}` is not none, even, odd, mark or space"))?;
         }
         if let Some(stop) = value("stop") {
             settings.stop_bits = match stop {
@@ -46,6 +47,8 @@ fn parity_of(word: &str) -> Option<Parity> {
         "none" | "n" => Some(Parity::None),
         "even" | "e" => Some(Parity::Even),
         "odd" | "o" => Some(Parity::Odd),
+        "mark" | "m" => Some(Parity::Mark),
+        "space" | "s" => Some(Parity::Space),
         _ => None,
     }
 }
@@ -66,6 +69,8 @@ mod tests {
             (&[("line", "19200 8E1"), ("dtr", "on")], "19200 8E1"),
             (&[("baud", "19200"), ("parity", "even")], "19200 8E1"),
             (&[("data", "7"), ("parity", "O"), ("stop", "2")], "9600 7O2"),
+            (&[("parity", "mark")], "9600 8M1"),
+            (&[("parity", "S")], "9600 8S1"),
         ] {
             assert_eq!(read(keys).as_deref(), Ok(settings));
         }
@@ -77,7 +82,7 @@ mod tests {
             (&[("baud", "fast")][..], "`baud=fast` is no positive number, such as baud=19200"),
             (&[("baud", "0")], "`baud=0` is no positive number, such as baud=19200"),
             (&[("data", "9")], "`data=9` is not 5, 6, 7 or 8"),
-            (&[("parity", "mark")], "`parity=mark` is not none, even or odd"),
+            (&[("parity", "high")], "`parity=high` is not none, even, odd, mark or space"),
             (&[("stop", "1.5")], "`stop=1.5` is not 1 or 2"),
             (&[("line", "9600 8E1"), ("stop", "2")], "`line` says it all; leave `stop` out"),
         ] {

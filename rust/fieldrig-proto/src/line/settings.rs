@@ -13,6 +13,10 @@ pub enum Parity {
     Even,
     /// Odd number of ones.
     Odd,
+    /// Always 1: the ninth bit of an address on a multidrop line, or a second stop bit.
+    Mark,
+    /// Always 0.
+    Space,
 }
 
 /// Stop bits.
@@ -62,6 +66,8 @@ impl fmt::Display for LineSettings {
             Parity::None => 'N',
             Parity::Even => 'E',
             Parity::Odd => 'O',
+            Parity::Mark => 'M',
+            Parity::Space => 'S',
         };
         let stop = if self.stop_bits == StopBits::Two { 2 } else { 1 };
         write!(f, "{} {}{parity}{stop}", self.baud, self.data_bits)
@@ -97,7 +103,9 @@ impl FromStr for LineSettings {
             b'N' => Parity::None,
             b'E' => Parity::Even,
             b'O' => Parity::Odd,
-            _ => return Err(error("the parity is not N, E or O")),
+            b'M' => Parity::Mark,
+            b'S' => Parity::Space,
+            _ => return Err(error("the parity is not N, E, O, M or S")),
         };
         let stop_bits = match stop {
             b'1' => StopBits::One,
@@ -118,11 +126,16 @@ mod tests {
         assert_eq!(settings.to_string(), "9600 8E1");
         assert_eq!(settings.character_time(), Duration::from_nanos(1_145_833));
         assert_eq!(settings.time_of(3), Duration::from_nanos(3_437_500));
+        for (text, parity) in [("300 8M1", Parity::Mark), ("300 8S1", Parity::Space)] {
+            let settings: LineSettings = text.parse().expect("valid settings");
+            assert_eq!((settings.parity, settings.to_string().as_str()), (parity, text));
+            assert_eq!(settings.time_of(3), Duration::from_millis(110), "eleven bits each");
+        }
         for (text, problem) in [
             ("9600", "the format is missing"),
             ("fast 8E1", "the speed is not a positive number"),
             ("9600 9E1", "the data bits are not 5 to 8"),
-            ("9600 8X1", "the parity is not N, E or O"),
+            ("9600 8X1", "the parity is not N, E, O, M or S"),
             ("9600 8E3", "the stop bits are not 1 or 2"),
         ] {
             assert_eq!(text.parse::<LineSettings>().map_err(|e| e.problem), Err(problem));

@@ -446,8 +446,8 @@ impl Endpoint for Stream {
         match input {
             Input::Opened(conn, peer) => self.opened(now, conn, peer),
             Input::Bytes(conn, bytes, stamps) if self.conn == Some(conn) => self.received(bytes, stamps),
-            Input::Line(conn, event) if self.conn == Some(conn) => {
-                let (offset, at) = (self.end(), Stamp::exact(now));
+            Input::Line(conn, event, at) if self.conn == Some(conn) => {
+                let offset = self.end();
                 if self.line_events.len() == LINE_EVENTS {
                     self.line_events.pop_front();
                 }

@@ -494,7 +494,7 @@ impl Endpoint for Client {
             (Input::Datagram(conn, _, bytes, stamps), Link::Open(open)) if conn == *open && self.line.is_none() => {
                 self.take_datagram(now, bytes, stamps.at(bytes.len().saturating_sub(1), bytes.len()));
             }
-            (Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun), Link::Open(open))
+            (Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun, _), Link::Open(open))
                 if conn == *open =>
             {
                 if let Some(line) = &mut self.line {

@@ -225,7 +225,7 @@ impl Endpoint for Monitor {
                 }
             }
             Input::Bytes(conn, bytes, stamps) => self.take(now, Source::Wire(conn), None, bytes, stamps),
-            Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun) => {
+            Input::Line(conn, LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun, _) => {
                 if let Some((_, flow)) = self.flows.iter_mut().find(|(known, _)| *known == Source::Wire(conn)) {
                     flow.spoil();
                 }

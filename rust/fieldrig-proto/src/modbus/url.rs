@@ -359,7 +359,11 @@ mod tests {
             ("rtu://dev/ttyUSB0", "`dev/ttyUSB0` is no absolute path", "rtu:///dev/ttyUSB0"),
             ("rtu://10.0.0.5:4001", "`10.0.0.5:4001` is an address, not a serial port", "rtu+tcp://10.0.0.5:4001"),
             ("ascii://host:4001", "`host:4001` is an address, not a serial port", "ascii+tcp://host:4001"),
-            ("rtu:///dev/ttyS0?parity=mark", "`parity=mark` is not none, even or odd", "baud=19200&parity=even"),
+            (
+                "rtu:///dev/ttyS0?parity=on",
+                "`parity=on` is not none, even, odd, mark or space",
+                "baud=19200&parity=even",
+            ),
             ("rtu:///dev/ttyS0?baud", "`baud` has no value", "baud=19200"),
             ("rtu:///dev/ttyS0?baud=1&baud=2", "`baud` is there twice", "baud=19200"),
             ("rtu:///dev/ttyS0?line=9600+8E1&stop=2", "`line` says it all; leave `stop` out", "baud=19200"),

@@ -457,7 +457,7 @@ impl Inner {
             let (end, conn) = side.address();
             match arrival {
                 Arrival::Opened(peer) => self.give(end, Input::Opened(conn, &peer)),
-                Arrival::Line(event) => self.give(end, Input::Line(conn, event)),
+                Arrival::Line(event) => self.give(end, Input::Line(conn, event, Stamp::exact(self.now))),
                 Arrival::Closed(why) => {
                     let dead = !side.can_write;
                     side.can_read = false;

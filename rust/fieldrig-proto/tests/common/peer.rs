@@ -179,7 +179,7 @@ impl Endpoint for Script {
                 self.stamps.extend((0..bytes.len()).map(|index| stamps.at(index, bytes.len())));
                 self.received.extend_from_slice(bytes);
             }
-            Input::Line(_, event) => self.lines.push_back(event),
+            Input::Line(_, event, _) => self.lines.push_back(event),
             // The end that the script itself asked for is no news.
             Input::Closed(_, Why::Local) => {}
             Input::Closed(_, why) => self.closed.push_back(why),

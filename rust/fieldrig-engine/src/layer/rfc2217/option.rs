@@ -57,6 +57,8 @@ pub(super) fn settings_of(line: &LineSettings) -> Vec<Setting> {
         Parity::None => (1, "none"),
         Parity::Odd => (2, "odd"),
         Parity::Even => (3, "even"),
+        Parity::Mark => (4, "mark"),
+        Parity::Space => (5, "space"),
     };
     let stop = if line.stop_bits == StopBits::Two { 2 } else { 1 };
     vec![
@@ -78,6 +80,8 @@ pub(super) fn apply(line: &mut LineSettings, command: u8, value: &[u8]) -> bool 
         (SET_PARITY, [1]) => line.parity = Parity::None,
         (SET_PARITY, [2]) => line.parity = Parity::Odd,
         (SET_PARITY, [3]) => line.parity = Parity::Even,
+        (SET_PARITY, [4]) => line.parity = Parity::Mark,
+        (SET_PARITY, [5]) => line.parity = Parity::Space,
         (SET_STOPSIZE, [1]) => line.stop_bits = StopBits::One,
         (SET_STOPSIZE, [2]) => line.stop_bits = StopBits::Two,
         _ => return false,
@@ -120,15 +124,17 @@ mod tests {
 
     #[test]
     fn settings_go_over_the_wire_and_back() {
-        let line: LineSettings = "19200 7O2".parse().expect("valid settings");
         let mut other: LineSettings = "9600 8N1".parse().expect("valid settings");
-        for Setting { command, value, text } in settings_of(&line) {
-            assert!(apply(&mut other, command, &value));
-            assert!(text.ends_with(&shown(command, &value)), "{text}");
+        for line in ["19200 7O2", "300 8M1", "300 8S1", "300 8E1", "300 8N1"] {
+            let line: LineSettings = line.parse().expect("valid settings");
+            for Setting { command, value, text } in settings_of(&line) {
+                assert!(apply(&mut other, command, &value));
+                assert!(text.ends_with(&shown(command, &value)), "{text}");
+            }
+            assert_eq!(other, line);
         }
-        assert_eq!(other, line);
         for (command, value) in
-            [(SET_BAUDRATE, &[0, 0, 0, 0][..]), (SET_PARITY, &[4]), (SET_STOPSIZE, &[3]), (SET_DATASIZE, &[])]
+            [(SET_BAUDRATE, &[0, 0, 0, 0][..]), (SET_PARITY, &[6]), (SET_STOPSIZE, &[3]), (SET_DATASIZE, &[])]
         {
             assert!(!apply(&mut other, command, value));
         }

@@ -247,7 +247,8 @@ impl Rfc2217Port {
         }
         let count = self.incoming.len().min(buffer.len());
         if count == 0 {
-            return self.events.pop_front().map(Read::Line);
+            let arrival = self.arrival;
+            return self.events.pop_front().map(|event| Read::Line(event, arrival));
         }
         for (to, from) in buffer.iter_mut().zip(self.incoming.drain(..count)) {
             *to = from;

@@ -363,7 +363,7 @@ fn a_character_with_an_error_makes_noise() {
         let request = ask(1, 1);
         wire.say(MS * 10, &request[..4]);
         let now = wire.now;
-        wire.monitor.handle(now, Input::Line(CONN, LineEvent::Parity));
+        wire.monitor.handle(now, Input::Line(CONN, LineEvent::Parity, Stamp::exact(now)));
         wire.say(Duration::ZERO, &request[4..]);
         let told = wire.told();
         let hex = crate::dissect::hex(&request);

@@ -389,7 +389,7 @@ impl Face for ServerFace {
             Input::Bytes(conn, bytes, stamps) => self.bytes(now, conn, bytes, stamps, store),
             Input::Datagram(conn, _, bytes, _) => self.datagram(now, conn, bytes, store),
             Input::Closed(conn, why) => self.closed(conn, &why),
-            Input::Line(conn, event @ (LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun)) => {
+            Input::Line(conn, event @ (LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun), _) => {
                 if event == LineEvent::Overrun {
                     self.diagnoses().for_each(Diagnosis::overran);
                 }

@@ -7,7 +7,7 @@ use crate::line::{LineEvent, LineSettings};
 use crate::modbus::rtu::LineRules;
 use crate::modbus::server::{ServerConfig, Transport};
 use crate::record::Value;
-use crate::time::Duration;
+use crate::time::{Duration, Stamp};
 
 struct Line {
     bench: Bench,
@@ -147,7 +147,11 @@ fn overruns_are_counted_until_they_are_cleared() {
     let mut line = Line::new();
     for _ in 0..3 {
         let now = line.bench.now;
-        line.bench.face.handle(now, Input::Line(line.conn, LineEvent::Overrun), &mut line.bench.store);
+        line.bench.face.handle(
+            now,
+            Input::Line(line.conn, LineEvent::Overrun, Stamp::exact(now)),
+            &mut line.bench.store,
+        );
         line.send(&[0xff]);
     }
     assert_eq!(line.counter(0x12), 3);

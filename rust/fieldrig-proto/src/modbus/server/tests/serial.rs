@@ -107,7 +107,7 @@ fn a_parity_error_spoils_the_frame() {
         let request = frame(1, &[0x41, 1, 2]);
         bench.send(conn, &request[..2]);
         let now = bench.now;
-        bench.face.handle(now, Input::Line(conn, LineEvent::Parity), &mut bench.store);
+        bench.face.handle(now, Input::Line(conn, LineEvent::Parity, Stamp::exact(now)), &mut bench.store);
         assert_eq!(ask(&mut bench, conn, &request[2..]), []);
         assert_eq!(bench.face.counters().communication_errors, 1);
     }
