@@ -56,13 +56,21 @@ class MessageLike(Protocol):
     def payload(self) -> bytes: ...
 
 
+class Stalled(Protocol):
+    """A time for which the host did not let us run."""
+
+    @property
+    def latest_ns(self) -> int:
+        """How long it lasted at most."""
+
+
 class Timeline:
     """The instants that all links of one device share: the last stimulus, the start of the test, the host's stalls.
 
     A private timeline serves an object that is used without a bench.
     """
 
-    def __init__(self, now: Callable[[], Stamp], stalled: Callable[[Stamp], Iterable[Span]] | None = None) -> None:
+    def __init__(self, now: Callable[[], Stamp], stalled: Callable[[Stamp], Iterable[Stalled]] | None = None) -> None:
         self._now = now
         self._stalled = stalled
         self._last = Stamp(0)

@@ -15,6 +15,7 @@ __all__ = [
     "Secrets",
     "SerialPort",
     "Span",
+    "Stall",
     "Stamp",
     "TraceFollower",
     "WireLock",
@@ -98,6 +99,35 @@ class Span:
     def __hash__(self) -> int: ...
     def __getnewargs__(self) -> tuple[int, int]: ...
 
+@final
+class Stall:
+    """A time for which the host did not let us run. Its kind is "stopped" or "starved".
+
+    "stopped": the whole process stood still (SIGSTOP, a debugger, a virtual machine that was paused). "starved": its
+    sentinel waited for a CPU; threads with real-time scheduling may have run all the time.
+    """
+
+    @property
+    def start(self) -> Stamp:
+        """The last instant at which everything was in order."""
+    @property
+    def end(self) -> Stamp:
+        """The first instant at which we ran again."""
+    @property
+    def length(self) -> Span:
+        """How long it lasted."""
+    @property
+    def latest_ns(self) -> int:
+        """How long it lasted at most (nanoseconds)."""
+    @property
+    def kind(self) -> Literal["stopped", "starved"]: ...
+    @property
+    def run_delay(self) -> Span:
+        """How long the sentinel waited for a CPU meanwhile."""
+    @property
+    def reason(self) -> str:
+        """What happened, for people: `the host was busy: run queue 63 ms of 64.2 ms`."""
+
 def duration(value: str | Span, /) -> float:
     """Reads a duration with its unit (`"500ms"`; ns, us, ms, s, min, h) and gives seconds.
 
@@ -167,8 +197,16 @@ class Rig:
         """The current instant."""
     def log(self, kind: str, /, **fields: object) -> None:
         """Writes a line into the run log; fields are bools, numbers, texts, bytes, lists and dicts of these."""
-    def stalls(self, since: HasInstant, /) -> tuple[Span, ...]:
-        """The times for which the host did not let us run, since an instant."""
+    def stalls(self, since: HasInstant, /) -> tuple[Stall, ...]:
+        """When the host did not let us run, since an instant, as far as it stands against every verdict on time.
+
+        Stops of more than 10 ms, and times of more than 50 ms for which we waited for a CPU.
+        """
+    def hiccups(self, since: HasInstant, /) -> tuple[Stall, ...]:
+        """All times of more than 10 ms for which the host did not let us run; a busy host has many.
+
+        For limits of a few milliseconds, and to explain what was late.
+        """
     def sleep(self, duration: str | Span, /) -> None:
         """Waits; on virtual time, moves it, and everything that is due meanwhile happens."""
     def files(self) -> dict[str, str]:
@@ -177,6 +215,12 @@ class Rig:
     def timing_class(self) -> Literal["A", "B", "C", "V"] | None:
         """How well it can meet deadlines on lines: A (real-time scheduling), B (short timer slack and slice), C
         (neither), V (virtual time: exact). The worst of its lines; None if it has none."""
+    @property
+    def timing_steps(self) -> tuple[str, ...]:
+        """What the worst of its lines asked of the host, and what became of it; empty if there is none.
+
+        `real-time scheduling: SCHED_FIFO 50`, `locked memory: no (Operation not permitted (os error 1))`.
+        """
     def stop(self) -> None:
         """Closes everything that runs on it, ends every thread, completes the files; stopping twice is fine."""
     def __enter__(self) -> Self: ...

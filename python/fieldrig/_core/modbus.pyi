@@ -7,7 +7,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, final, type_check_only
 
-from fieldrig._core import Dissection, HasInstant, Rig, Span, Stamp
+from fieldrig._core import Dissection, HasInstant, Rig, Span, Stall, Stamp
 from fieldrig._core.device import Change
 from fieldrig.handling import Reply
 
@@ -801,7 +801,7 @@ class Monitor:
     def look(self) -> None:
         """Takes what has arrived, without waiting, so that what comes later is known to be later."""
     def now(self) -> Stamp: ...
-    def stalls(self, since: Stamp, /) -> tuple[Span, ...]: ...
+    def stalls(self, since: Stamp, /) -> tuple[Stall, ...]: ...
     def alive(self) -> str | None:
         """Why it may have missed something: the wire is gone, or the inbox was too small; None if neither.
 

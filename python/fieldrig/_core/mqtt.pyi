@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Any, Literal, Self, final
 
-from fieldrig._core import HasInstant, Rig, Span, Stamp
+from fieldrig._core import HasInstant, Rig, Span, Stall, Stamp
 
 __all__ = ["Broker", "Client", "Message", "Published", "Watch"]
 
@@ -78,7 +78,7 @@ class Client:
     def look(self) -> None:
         """Takes what has arrived, without waiting, so that what comes later is known to be later."""
     def now(self) -> Stamp: ...
-    def stalls(self, since: Stamp, /) -> tuple[Span, ...]: ...
+    def stalls(self, since: Stamp, /) -> tuple[Stall, ...]: ...
     def close(self) -> None: ...
 
 @final

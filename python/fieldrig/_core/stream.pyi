@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Literal, Self, final
 
-from fieldrig._core import HasInstant, Rig, Span, Stamp
+from fieldrig._core import HasInstant, Rig, Span, Stall, Stamp
 
 __all__ = ["Line", "Match", "Received", "Sent", "Stream"]
 
@@ -162,7 +162,7 @@ class Stream:
     def look(self) -> None:
         """Takes what has arrived, without waiting, so that what comes later is known to be later."""
     def now(self) -> Stamp: ...
-    def stalls(self, since: Stamp, /) -> tuple[Span, ...]: ...
+    def stalls(self, since: Stamp, /) -> tuple[Stall, ...]: ...
     def close(self, how: Literal["fin", "rst", "half"] = "fin") -> None:
         """Ends the conversation; "half": we send nothing more but go on reading. Closing twice is fine."""
     def __enter__(self) -> Self: ...

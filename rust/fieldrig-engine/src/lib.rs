@@ -23,6 +23,7 @@ pub mod log;
 mod node;
 mod port;
 mod rig;
+mod run_delay;
 pub mod secrets;
 mod sentinel;
 #[cfg(not(loom))]
@@ -31,10 +32,10 @@ mod sync;
 pub mod trace;
 
 pub use clock::{Clock, ClockKind};
-pub use drive::{Gate, LostPort, Sent, Timing, TimingClass};
+pub use drive::{Gate, LostPort, Sent, Step, Timing, TimingClass};
 pub use error::EngineError;
 pub use layer::tls::{TlsSettings, TlsVersion};
 pub use node::{Called, Faults, Node};
 pub use port::{Holder, MemoryEnd, PortSpec, SerialPort, UrlError, UsbPort, WireLock, memory_pair, ports, ports_in};
 pub use rig::{Binding, Rig, RigOptions, Thread};
-pub use sentinel::Stall;
+pub use sentinel::{Stall, StallKind};

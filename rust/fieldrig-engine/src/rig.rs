@@ -1,7 +1,8 @@
 //! A rig: the clock, the log, the capture and the threads that the nodes of one run share.
 
 use crate::clock::{Clock, ClockKind};
-use crate::drive::line::{Precision, Timing, TimingClass};
+use crate::drive::ladder::{Timing, TimingClass};
+use crate::drive::line::Precision;
 use crate::drive::owner::{Driven, Owner, OwnerGate};
 use crate::drive::sim::Sim;
 use crate::drive::step::Driver;
@@ -146,11 +147,18 @@ impl Rig {
     /// no line, or none whose thread is ready.
     #[must_use]
     pub fn timing_class(&self) -> Option<TimingClass> {
-        if self.shared.sim.is_some() {
-            return Some(TimingClass::V);
+        match self.shared.sim {
+            Some(_) => Some(TimingClass::V),
+            None => self.timing().map(|timing| timing.class),
         }
+    }
+
+    /// What the worst of its line threads asked of the host, and what became of it; `None` as [`Rig::timing_class`], and
+    /// in virtual time.
+    #[must_use]
+    pub fn timing(&self) -> Option<Timing> {
         let nodes = lock(&self.shared.nodes);
-        nodes.iter().filter_map(Weak::upgrade).filter_map(|node| node.timing()).map(|timing| timing.class).max()
+        nodes.iter().filter_map(Weak::upgrade).filter_map(|node| node.timing()).max_by_key(|timing| timing.class)
     }
 
     /// The run log.
@@ -165,9 +173,18 @@ impl Rig {
         &self.shared.capture
     }
 
-    /// The intervals since `since` in which the host did not let us run.
+    /// The intervals since `since` in which the host did not let us run, and which stand against every verdict on time:
+    /// those of [`Rig::hiccups`] that are [`Stall::is_grave`].
     #[must_use]
     pub fn sentinel_stalls(&self, since: Time) -> Vec<Stall> {
+        let mut stalls = self.hiccups(since);
+        stalls.retain(Stall::is_grave);
+        stalls
+    }
+
+    /// All intervals since `since` of more than 10 ms in which the host did not let us run; a busy one has many.
+    #[must_use]
+    pub fn hiccups(&self, since: Time) -> Vec<Stall> {
         self.shared.sentinel.as_ref().map_or_else(Vec::new, |sentinel| sentinel.stalls(since))
     }
 

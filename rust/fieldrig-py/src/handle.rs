@@ -3,7 +3,7 @@
 use crate::error::{Kind, Owner, error, is_over};
 use crate::life::{Alive, Shared, detached};
 use crate::rig::{Rig, shared_or_private};
-use crate::time::{Span, Stamp};
+use crate::time::Stamp;
 use crate::wait::blocking;
 use fieldrig_engine::{Binding, Called, Node, Sent, Thread};
 use fieldrig_proto::endpoint::Endpoint;
@@ -175,7 +175,7 @@ where
     ///
     /// # Errors
     /// `ForkError` in a child process.
-    pub(crate) fn stalls(&self, py: Python<'_>, since: time::Stamp) -> PyResult<Vec<Span>> {
+    pub(crate) fn stalls(&self, py: Python<'_>, since: time::Stamp) -> PyResult<Vec<crate::stall::Stall>> {
         Ok(crate::rig::stalls(self.shared.rig(py)?, since))
     }
 

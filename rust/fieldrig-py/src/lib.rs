@@ -3,7 +3,7 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `rig`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
+//! - `rig`, `stall`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
 //! - `model`, `loader`: models in Python. `attach`: how threads of ours come to Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
@@ -27,6 +27,7 @@ mod place;
 mod ports;
 mod rig;
 mod secrets;
+mod stall;
 mod stream;
 mod time;
 mod trace;
@@ -49,6 +50,8 @@ mod _core {
     use crate::rig::Rig;
     #[pymodule_export]
     use crate::secrets::Secrets;
+    #[pymodule_export]
+    use crate::stall::Stall;
     #[pymodule_export]
     use crate::time::{Span, Stamp, duration, duration_ns};
     #[pymodule_export]

@@ -2,7 +2,8 @@
 
 use crate::error::{Kind, Owner, engine_error, error};
 use crate::life::{Shared, detached};
-use crate::time::{Span, Stamp, instant, limit};
+use crate::stall::Stall;
+use crate::time::{Stamp, instant, limit};
 use crate::value::from_python;
 use crate::wait::blocking;
 use fieldrig_engine::secrets::Secrets;
@@ -10,7 +11,7 @@ use fieldrig_engine::trace::Level;
 use fieldrig_engine::{ClockKind, RigOptions};
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::record::Record;
-use fieldrig_proto::time::{self, Duration};
+use fieldrig_proto::time;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::path::PathBuf;
@@ -37,11 +38,9 @@ pub(crate) fn shared_or_private(py: Python<'_>, given: Option<&Bound<'_, Rig>>) 
     }
 }
 
-/// The stalls of the host since an instant.
-pub(crate) fn stalls(rig: &fieldrig_engine::Rig, since: time::Stamp) -> Vec<Span> {
-    let length = |length: Duration| i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
-    let stalls = rig.sentinel_stalls(since.earliest());
-    stalls.iter().map(|stall| Span(time::Span::exact(length(stall.length())))).collect()
+/// The stalls of the host since an instant that stand against every verdict on time.
+pub(crate) fn stalls(rig: &fieldrig_engine::Rig, since: time::Stamp) -> Vec<Stall> {
+    rig.sentinel_stalls(since.earliest()).into_iter().map(Stall).collect()
 }
 
 #[pymethods]
@@ -107,6 +106,12 @@ impl Rig {
     fn stalls<'py>(&self, py: Python<'py>, since: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, stalls(self.shared.rig(py)?, instant(since)?))
     }
+    /// All intervals of more than 10 ms in which the host did not let us run.
+    #[pyo3(signature = (since, /))]
+    fn hiccups<'py>(&self, py: Python<'py>, since: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+        let hiccups = self.shared.rig(py)?.hiccups(instant(since)?.earliest());
+        PyTuple::new(py, hiccups.into_iter().map(Stall))
+    }
     /// Waits; on virtual time, moves it.
     #[pyo3(signature = (duration, /))]
     fn sleep(&self, py: Python<'_>, duration: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -129,6 +134,12 @@ impl Rig {
     #[getter]
     fn timing_class(&self, py: Python<'_>) -> PyResult<Option<String>> {
         Ok(self.shared.rig(py)?.timing_class().map(|class| format!("{class:?}")))
+    }
+    /// What its lines asked of the host to meet deadlines, and what became of it.
+    #[getter]
+    fn timing_steps<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let timing = self.shared.rig(py)?.timing();
+        PyTuple::new(py, timing.map_or_else(Vec::new, |timing| timing.steps).iter().map(ToString::to_string))
     }
     /// Closes everything that runs on it, ends every thread, completes the files.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {

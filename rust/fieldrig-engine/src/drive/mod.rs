@@ -14,6 +14,8 @@ mod channel;
 mod connect;
 mod due;
 pub(crate) mod gate;
+pub(crate) mod host;
+pub(crate) mod ladder;
 mod layers;
 pub(crate) mod line;
 mod output;
@@ -26,5 +28,5 @@ pub(crate) mod wires;
 
 pub use channel::Sent;
 pub use gate::Gate;
-pub use line::{Timing, TimingClass};
+pub use ladder::{Step, Timing, TimingClass};
 pub use wires::LostPort;

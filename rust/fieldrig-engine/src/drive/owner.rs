@@ -3,7 +3,8 @@
 //! Every open port is always owned: what arrives while nobody waits is read, stamped, answered and captured here. Both
 //! are the same loop; a line thread also looks at least every millisecond and meets deadlines by spinning.
 
-use super::line::{Precision, Timing};
+use super::ladder::Timing;
+use super::line::Precision;
 use super::sys::{self, Epoll, Kick, Ready};
 use crate::clock::Clock;
 use crate::lease::{Alarm, AtomicDeadline, Gate};

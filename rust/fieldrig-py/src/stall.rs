@@ -1,0 +1,56 @@
+//! An interval in which the host did not let us run, as the sentinel saw it.
+
+use crate::time::{Span, Stamp};
+use fieldrig_engine::StallKind;
+use fieldrig_proto::time::{self, Duration, Time};
+use pyo3::prelude::*;
+
+/// An interval in which the host did not let us run.
+#[pyclass(frozen, module = "fieldrig")]
+pub(crate) struct Stall(pub(crate) fieldrig_engine::Stall);
+
+#[pymethods]
+impl Stall {
+    #[getter]
+    fn start(&self) -> Stamp {
+        exact(self.0.from)
+    }
+    #[getter]
+    fn end(&self) -> Stamp {
+        exact(self.0.until)
+    }
+    #[getter]
+    fn length(&self) -> Span {
+        Span(time::Span { earliest: nanos(self.0.shortest()), latest: nanos(self.0.length()) })
+    }
+    #[getter]
+    fn latest_ns(&self) -> i64 {
+        nanos(self.0.length())
+    }
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.0.kind {
+            StallKind::Stopped => "stopped",
+            StallKind::Starved => "starved",
+        }
+    }
+    #[getter]
+    fn run_delay(&self) -> Span {
+        Span(time::Span::exact(nanos(self.0.run_delay)))
+    }
+    #[getter]
+    fn reason(&self) -> String {
+        self.0.reason()
+    }
+    fn __repr__(&self) -> String {
+        format!("Stall({})", self.0.reason())
+    }
+}
+
+fn exact(time: Time) -> Stamp {
+    Stamp(time::Stamp::exact(time))
+}
+
+fn nanos(length: Duration) -> i64 {
+    i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
+}
