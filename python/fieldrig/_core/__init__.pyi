@@ -9,8 +9,8 @@ from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, stream
 
 __all__ = [
     "Dissection",
-    "ExposedWire",
     "Field",
+    "JoinedPort",
     "Rig",
     "Secrets",
     "SerialPort",
@@ -182,12 +182,14 @@ class Rig:
     @property
     def clock(self) -> Literal["real", "virtual"]:
         """Which clock it has."""
-    def add_wire(self, name: str, line: str | None = None) -> None:
+    def add_wire(self, name: str, line: str | None = None, *, duplex: Literal["half", "full"] = "half") -> None:
         """Adds a wire in memory with any number of taps (`wire://NAME`): each hears what the others send.
 
         Args:
             name: the name; adding it again with the same line does nothing.
             line: speed and format (`"9600 8E1"`): bytes take the time they would take; without, they take none.
+            duplex: "half": one pair of conductors for all, as RS-485 has it: who sends while another does garbles both.
+                "full": one conductor for each direction, as RS-232 has it.
 
         Raises:
             PortError: there is a wire of this name with another line.
@@ -311,25 +313,44 @@ class WireLock:
     ) -> None: ...
 
 @final
-class ExposedWire:
-    """A pty on a wire in memory (`Rig.add_wire`), for programs that know nothing of fieldrig.
+class JoinedPort:
+    """A port that is joined to a wire in memory (`Rig.add_wire`): what comes in at the one goes out at the other.
 
     Args:
         rig: the rig of the wire.
         wire: its name.
-        line: speed and format with which the pty presents itself.
+        url: the port; `pty://` makes a new one for programs that know nothing of fieldrig.
+        name: what run log and trace call it; `WIRE.port` if not given.
+        brings: whether who asks or who answers is at the port.
 
     Raises:
-        PortError: there is no such wire, or the rig is on virtual time.
-        UsageError: the line is malformed.
+        PortError: there is no such wire, the port cannot be opened, or the rig is on virtual time.
+        UsageError: the URL is malformed.
     """
 
-    def __new__(cls, rig: Rig, wire: str, line: str | None = None) -> ExposedWire: ...
+    def __new__(
+        cls,
+        rig: Rig,
+        wire: str,
+        url: str,
+        *,
+        name: str | None = None,
+        brings: Literal["clients", "devices"] = "clients",
+    ) -> JoinedPort: ...
     @property
-    def path(self) -> str:
-        """The device node that others open."""
+    def url(self) -> str:
+        """The URL under which others find it."""
+    @property
+    def address(self) -> str:
+        """Where others find it: a device node, `host:port`, a path."""
+    @property
+    def joined(self) -> bool:
+        """Somebody is at the other end, as far as the port knows: connected, or a line, which always is."""
+    @property
+    def lost(self) -> str | None:
+        """Why it is gone; None while it is there."""
     def close(self) -> None:
-        """Takes the pty away."""
+        """Takes it off the wire and closes it."""
 
 @final
 class Dissection:

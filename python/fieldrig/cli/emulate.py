@@ -90,7 +90,7 @@ class Places:
     def __init__(self, rig: _core.Rig, running: _core.bench.Running) -> None:
         self._rig = rig
         self._running = running
-        self._exposed: dict[str, _core.ExposedWire] = {}
+        self._exposed: dict[str, _core.JoinedPort] = {}
         self._hear_the_same: set[str] = set()
 
     def find(self, device: str, link: _core.bench.DeviceLink, line: str | None) -> str:
@@ -99,12 +99,12 @@ class Places:
         scheme, _, wire = url.partition("://")
         if scheme != "wire":
             return url
+        query = f"?line={line.replace(' ', '+')}" if line else ""
         if wire not in self._exposed:
-            self._exposed[wire] = _core.ExposedWire(self._rig, wire, line)
+            self._exposed[wire] = _core.JoinedPort(self._rig, wire, f"pty://{query}", name=f"{wire}.pty")
         else:
             self._hear_the_same.add(f"{device}/{link.face}")
-        query = f"?line={line.replace(' ', '+')}" if line else ""
-        return f"serial://{self._exposed[wire].path}{query}"
+        return f"serial://{self._exposed[wire].address}{query}"
 
     def _url(self, device: str, link: _core.bench.DeviceLink) -> str:
         if link.tested:

@@ -16,8 +16,8 @@ mod bench;
 mod device;
 mod dissect;
 mod error;
-mod exposed;
 mod handle;
+mod joined;
 mod life;
 mod loader;
 mod modbus;
@@ -43,7 +43,7 @@ mod _core {
     #[pymodule_export]
     use crate::dissect::{Dissection, Field};
     #[pymodule_export]
-    use crate::exposed::ExposedWire;
+    use crate::joined::JoinedPort;
     #[pymodule_export]
     use crate::ports::{SerialPort, WireLock, ports};
     #[pymodule_export]

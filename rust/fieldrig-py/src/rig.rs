@@ -79,11 +79,16 @@ impl Rig {
         Ok(if self.shared.rig(py)?.clock().is_virtual() { "virtual" } else { "real" })
     }
     /// Adds a multi-drop wire in memory.
-    #[pyo3(signature = (name, line = None))]
-    fn add_wire(&self, py: Python<'_>, name: &str, line: Option<&str>) -> PyResult<()> {
+    #[pyo3(signature = (name, line = None, *, duplex = "half"))]
+    fn add_wire(&self, py: Python<'_>, name: &str, line: Option<&str>, duplex: &str) -> PyResult<()> {
         let settings = line.map(str::parse::<LineSettings>).transpose();
         let settings = settings.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
-        let added = self.shared.rig(py)?.add_wire(name, settings);
+        let rig = self.shared.rig(py)?;
+        let added = match duplex {
+            "half" => rig.add_wire(name, settings),
+            "full" => rig.add_full_duplex_wire(name, settings),
+            _ => return Err(error(py, Kind::Usage, format!("duplex= is \"half\" or \"full\", not {duplex:?}"))),
+        };
         added.map_err(|problem| engine_error(py, &problem, Owner::Bench))
     }
     /// The current instant.

@@ -13,16 +13,23 @@
 //!   and a wire in memory that is joined to a real one has what left there when it left there ([`Action::Join`]).
 //! - The end of a connection is passed on: finished as finished, broken off as broken off. The right side that cannot be
 //!   reached breaks the left connection off.
+//! - A wire may be a connection, too (the socket of an emulator, a serial server): one at a time, and its end is only its
+//!   own. What is sent while nobody is there is lost, as on a line.
+//! - What happens on a wire besides bytes happens on the other one: a break, the settings of who opened it, and modem lines,
+//!   crossed as in a null modem. What the other side cannot do is left out.
 //! - Whoever connects to a mirror gets a copy of everything that is sent one way, and is never listened to.
 
 use super::event::BridgeEvent;
 use super::faults::{ByteFault, Disturbance, FaultError, Lane, Way};
 use fieldrig_proto::endpoint::{Action, Conn, Endpoint, How, Input, Peer, Target, Why};
+use fieldrig_proto::line::{LineCommand, LineEvent};
 use fieldrig_proto::time::{Duration, Time};
 use std::collections::VecDeque;
 
 /// So many bytes wait for the right side to be reached.
 const PATIENCE: usize = 1 << 20;
+/// How long a break is that is passed on: nobody tells how long it was, only that it was longer than a character.
+const BREAK: Duration = Duration::from_millis(10);
 
 /// Bytes to be forwarded.
 #[derive(Clone, Debug)]
@@ -143,6 +150,11 @@ impl Bridge {
         }
         let Some(side) = self.sides.iter().position(|side| *side == peer.via) else { return };
         match (&self.dial, side) {
+            (None, _) if self.pairs[0].ends[side].is_some() => {
+                let why = format!("{} is taken: {} has to wait", peer.via, peer.address);
+                self.events.push_back(BridgeEvent::Refused { at: now, why });
+                self.act(Action::Close(conn, How::Rst));
+            }
             (None, _) => {
                 self.pairs[0].ends[side] = Some(conn);
                 if let [Some(left), Some(right)] = self.pairs[0].ends {
@@ -205,7 +217,10 @@ impl Bridge {
         }
         let Some((index, side)) = self.find(conn) else { return };
         let other = self.pairs[index].ends[1 - side];
-        if *why == Why::Finished {
+        if *why == Why::Finished && self.dial.is_none() {
+            // A line has no end: who says that it sends nothing more has left it.
+            self.act(Action::Close(conn, How::Fin));
+        } else if *why == Why::Finished {
             return match other {
                 Some(other) => self.act(Action::Close(other, How::HalfOpen)),
                 None => self.pairs[index].finished_early = true,
@@ -287,6 +302,16 @@ impl Bridge {
     }
 }
 
+/// What has to be done to a line so that the same happens there.
+fn commands(event: &LineEvent) -> Vec<LineCommand> {
+    match event {
+        LineEvent::Break => vec![LineCommand::Break(BREAK)],
+        LineEvent::Modem { cts, dsr, .. } => vec![LineCommand::Rts(*cts), LineCommand::Dtr(*dsr)],
+        LineEvent::Settings(settings) => vec![LineCommand::Settings(*settings)],
+        LineEvent::Parity | LineEvent::Framing | LineEvent::Overrun => Vec::new(),
+    }
+}
+
 impl Endpoint for Bridge {
     type Event = BridgeEvent;
 
@@ -298,9 +323,12 @@ impl Endpoint for Bridge {
             }
             Input::Closed(conn, why) => self.closed(now, conn, &why),
             Input::Line(conn, event, _) => {
-                if let Some((_, side)) = self.find(conn) {
+                if let Some((index, side)) = self.find(conn) {
                     let (way, what) = (Way::BOTH[side], format!("{event:?}"));
                     self.events.push_back(BridgeEvent::Line { at: now, way, what });
+                    if let Some(other) = self.pairs[index].ends[1 - side].filter(|_| self.dial.is_none()) {
+                        commands(&event).into_iter().for_each(|command| self.act(Action::SetLine(other, command)));
+                    }
                 }
             }
             Input::Datagram(..) | Input::Writable(_) | Input::Timed(..) => {}

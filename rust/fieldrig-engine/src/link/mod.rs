@@ -5,10 +5,10 @@
 
 mod bridge;
 mod event;
-mod expose;
 mod faults;
+mod joint;
 
 pub use bridge::Bridge;
 pub use event::BridgeEvent;
-pub use expose::ExposedWire;
 pub use faults::{ByteFault, Disturbance, FaultError, Way};
+pub use joint::{Brings, JoinedPort};

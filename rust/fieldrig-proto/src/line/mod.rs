@@ -7,6 +7,7 @@ mod search;
 mod settings;
 pub mod silence;
 pub mod stream;
+pub mod uart;
 
 pub use console::CONSOLE;
 pub use keys::LINE_KEYS;

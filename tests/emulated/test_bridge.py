@@ -1,0 +1,158 @@
+"""Bridges: two ports with a line between them, whoever is at their ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fieldrig import Rig
+from fieldrig.bridge import Bridge
+from fieldrig.errors import PortError, UsageError
+from fieldrig.stream import Stream
+
+
+@contextmanager
+def emulator(path: Path) -> Iterator[socket.socket]:
+    """A unix socket at which one program waits, as the serial line of an emulator does."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        listener.settimeout(10)
+        yield listener
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A device node, opened raw as any program would."""
+    fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        tty.setraw(fd)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read(fd: int, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        found += os.read(fd, count - len(found))
+    return found
+
+
+def until(rig: Rig, condition: Callable[[], bool]) -> None:
+    """Waits until it is so."""
+    begun = rig.now()
+    while not condition():
+        assert (rig.now() - begun).latest < 30
+        rig.sleep("1ms")
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        piece = connection.recv(count - len(found))
+        assert piece, found
+        found += piece
+    return found
+
+
+def test_the_socket_of_an_emulator_becomes_a_serial_line_with_a_speed(tmp_path: Path) -> None:
+    with (
+        emulator(tmp_path / "uart.sock") as listener,
+        Rig() as rig,
+        Bridge("pty://", f"unix://{tmp_path}/uart.sock", line="9600 8E1", rig=rig) as bridge,
+        opened(bridge.left.address) as program,
+    ):
+        device, _ = listener.accept()
+        with device:
+            device.settimeout(10)
+            begun = rig.now()
+            os.write(program, b"question")
+            assert exactly(device, 8) == b"question"
+            # Eleven bits for each of eight characters, and surely not less.
+            assert (rig.now() - begun).earliest >= 8 * 11 / 9600
+            device.sendall(bytes(range(256)))
+            assert read(program, 256) == bytes(range(256))
+        assert bridge.left.lost is None
+
+
+def test_who_listens_takes_one_at_a_time_and_then_the_next(tmp_path: Path) -> None:
+    place = tmp_path / "line.sock"
+    with Rig() as rig, Bridge("tcp-listen://127.0.0.1:0", f"unix-listen://{place}", rig=rig) as bridge:
+        host, _, port = bridge.left.address.rpartition(":")
+        for _ in range(2):
+            with socket.create_connection((host, int(port)), timeout=10) as one, socket.socket(socket.AF_UNIX) as other:
+                other.settimeout(10)
+                other.connect(str(place))
+                until(rig, lambda: bridge.left.joined and bridge.right.joined)
+                other.sendall(b"boot")
+                assert exactly(one, 4) == b"boot"
+                with pytest.raises(ConnectionResetError):
+                    with socket.create_connection((host, int(port)), timeout=10) as late:
+                        assert late.recv(1)
+                one.sendall(b"ver")
+                assert exactly(other, 3) == b"ver"
+                one.shutdown(socket.SHUT_WR)
+                assert one.recv(1) == b""
+                other.shutdown(socket.SHUT_WR)
+                assert other.recv(1) == b""
+        assert bridge.lost is None
+
+
+def test_between_two_wires_a_bridge_is_exact_on_virtual_time() -> None:
+    with Rig(clock="virtual") as rig:
+        rig.add_wire("west")
+        rig.add_wire("east")
+        with (
+            Bridge("wire://west", "wire://east", line="9600 8N1", rig=rig),
+            Stream("wire://west", rig=rig) as west,
+            Stream("wire://east", rig=rig) as east,
+        ):
+            sent = west.send(b"abc")
+            took = sent.until(east.receive(3, within="1s"))
+            assert took.earliest_ns >= duration_of(3, 10, 9600)
+            assert took.latest_ns <= duration_of(3, 10, 9600) + 10
+            with pytest.raises(UsageError, match="duplex"):
+                rig.add_wire("north", duplex="double")  # type: ignore[arg-type]
+
+
+def duration_of(characters: int, bits: int, baud: int) -> int:
+    return characters * bits * 1_000_000_000 // baud
+
+
+def test_a_port_that_is_not_there_is_named_and_nothing_stays_open(tmp_path: Path) -> None:
+    link = tmp_path / "meter"
+    with pytest.raises(PortError, match=r"nobody\.sock"):
+        Bridge(f"pty://?link={link}", f"unix://{tmp_path}/nobody.sock", line="9600 8N1")
+    assert not link.is_symlink()
+    with pytest.raises(UsageError, match="9600 8X1"):
+        Bridge("pty://", "pty://", line="9600 8X1")
+
+
+def test_the_command_says_where_its_ports_are_and_runs_until_ctrl_c(tmp_path: Path) -> None:
+    link = tmp_path / "meter"
+    command = ["bridge", f"pty://?link={link}", "tcp-listen://127.0.0.1:0", "--line", "9600+8E1", "--format", "json"]
+    arguments = [sys.executable, "-m", "fieldrig", *command]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as bridge:
+        try:
+            assert bridge.stdout is not None
+            left, right = (json.loads(bridge.stdout.readline()) for _ in range(2))
+            assert left["address"] == str(link)
+            host, _, port = right["address"].rpartition(":")
+            with opened(str(link)) as program, socket.create_connection((host, int(port)), timeout=10) as device:
+                device.sendall(b"hello")
+                assert read(program, 5) == b"hello"
+        finally:
+            bridge.send_signal(signal.SIGINT)
+            assert bridge.wait(timeout=30) == 130
+    assert not link.is_symlink()
