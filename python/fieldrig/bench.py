@@ -237,7 +237,7 @@ class Bench:
         for link in self.links.values():
             link.restart()
         for device in self._devices.values():
-            device.restart()
+            device.begin_test()
         # What the devices do because they were put back is before the test, whichever was put back last.
         timelines = [link.timeline for link in self.links.values()]
         timelines += [device.timeline for device in self._devices.values()]

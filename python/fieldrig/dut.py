@@ -12,6 +12,7 @@ from .errors import BenchError, FieldrigError, NoSuchLink, Stopped, UsageError
 from .expect import Timeline, since
 from .frames import WireObserver
 from .power import Action, Power
+from .restart import Restart
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -38,6 +39,7 @@ class Dut:
         self.timeline.trace = bench.files().get("trace")
         self.emulated = bench._running.device(native.name)
         self.power = Power(self, bench, native)
+        self.restart = Restart(self, bench, native)
         self._bench = bench
         self._native = native
         self._links: dict[str, Any] = {}
@@ -272,7 +274,7 @@ class Dut:
         name = None if handler is None else getattr(handler, "__qualname__", type(handler).__qualname__)
         self._bench.rig.log("handler", device=self.name, link=link, handler=str(name))
 
-    def restart(self) -> None:
+    def begin_test(self) -> None:
         """A new test begins: its habits are those of the standard again, it has no handlers, its rules are those of
         its model and begin anew, its points go back if the bench file says so.
 

@@ -251,5 +251,5 @@ def test_a_switch_can_only_be_switched_on_and_off(rig: Rig, broker: mqtt.Broker)
             relay(rig, board.url).drive("on")
     with pytest.raises(UsageError, match="a plug can do `on` and `off`, not `reset`"):
         plug(rig, broker.url).drive("reset")
-    with pytest.raises(UsageError, match="neither a command nor a modbus relay nor an mqtt plug"):
+    with pytest.raises(UsageError, match="pump.power: nothing that switches"):
         make_switch("pump", {"gpio": 4})

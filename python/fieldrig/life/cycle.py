@@ -21,6 +21,7 @@ from ..errors import BenchError
 from .command import run_command
 from .identity import Identity
 from .lost import Losses
+from .restart import Restarter, make_restarter
 from .safe import SafeAction, SafeState
 from .switch import Switch, described, make_switch
 
@@ -67,6 +68,13 @@ class LifeCycle:
             return None, None
         made = make_switch(native.name, self._described(table), self._bench.rig, self._safe, self._bench.client_at)
         return made, table.get("settle")
+
+    def restarter(self, dut: Dut, native: _core.bench.Dut) -> Restarter | None:
+        """What resets a real device; None if the bench file does not say."""
+        table = self._tables[native.name].get("restart")
+        if not table:
+            return None
+        return make_restarter(native.name, table, self._folder, dut.power.recover, self._safe)
 
     def identity(self, dut: Dut) -> Identity:
         """Who a device is."""

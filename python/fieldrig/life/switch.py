@@ -1,4 +1,4 @@
-"""How a real device gets and loses its power: one interface, three kinds.
+"""How a real device gets and loses its power: one interface, and its kinds.
 
 A switch is described by the `power` table of the bench file, with what the table leaves out filled in (`described`): a
 plain dict, so that the guardian can be told of it. A kind is one class with the methods of `Switch`, and a line in
@@ -120,7 +120,9 @@ def described(table: Mapping[str, Any], folder: Path, reach: Callable[[str], dic
     found.setdefault("timeout", TIMEOUT)
     if "command" in found:
         return {**found, "folder": str(folder)}
-    link = found.get("modbus") or found["mqtt"]
+    link = found.get("modbus") or found.get("mqtt")
+    if link is None:
+        return found
     return {**found, "reach": reach(link)}
 
 
@@ -152,4 +154,12 @@ def make_switch(
         from .plug import PlugSwitch
 
         return PlugSwitch(name, table, rig)
-    raise UsageError(f"{name}.power: neither a command nor a modbus relay nor an mqtt plug: {dict(table)!r}")
+    if "scpi" in table:
+        from .scpi import ScpiSwitch
+
+        return ScpiSwitch(name, table, rig)
+    if "plugin" in table:
+        from .plugin import PluginSwitch
+
+        return PluginSwitch(name, table)
+    raise UsageError(f"{name}.power: nothing that switches: {dict(table)!r}")

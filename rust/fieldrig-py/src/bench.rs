@@ -275,7 +275,12 @@ impl Dut {
     #[getter]
     fn life<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (life, tables) = (&self.plan().life, PyDict::new(py));
-        let found = [("prepare", &life.prepare), ("recover", &life.recover), ("power", &life.power)];
+        let found = [
+            ("prepare", &life.prepare),
+            ("recover", &life.recover),
+            ("power", &life.power),
+            ("restart", &life.restart),
+        ];
         for (name, table) in found {
             if let Some(table) = table {
                 tables.set_item(name, to_python(py, table)?)?;

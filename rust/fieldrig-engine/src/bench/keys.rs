@@ -103,18 +103,19 @@ pub(crate) enum Asked {
     Node,
 }
 
-const fn key(name: &'static str, kind: Kind, what: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, kind: Kind, what: &'static str) -> Key {
     Key { name, kind, what, required: false }
 }
 
-const fn required(name: &'static str, kind: Kind, what: &'static str) -> Key {
+pub(super) const fn required(name: &'static str, kind: Kind, what: &'static str) -> Key {
     Key { name, kind, what, required: true }
 }
 
-const fn shape(what: &'static str, keys: &'static [Key]) -> Shape {
+pub(super) const fn shape(what: &'static str, keys: &'static [Key]) -> Shape {
     Shape { what, keys, extra: Extra::None }
 }
 
+use super::switching;
 use Kind::{Any, Either, Integer, Named, Table, Text, Texts, Word};
 
 /// What fieldrig can be on a link.
@@ -234,7 +235,7 @@ pub(crate) static BROKER: Shape = Shape {
     extra: Extra::Broker,
 };
 
-const UNIT: Key = key("unit", Integer(0, 255), "unit id");
+pub(super) const UNIT: Key = key("unit", Integer(0, 255), "unit id");
 const TAGS: Key = key("tags", Texts, "words for @pytest.mark.each_dut(tag=..) and needs(\"tag:..\")");
 const SETTINGS: Key = key("settings", Named(&Any), "keyword arguments of a model in Python");
 const RESET: Key = key("reset", Kind::Words(&RESETS), "what goes back to its initial state when a test begins");
@@ -252,7 +253,8 @@ pub(crate) static DUT: Shape = shape(
         RESET,
         key("writable", Texts, "what tests may write on the real device: points, or \"holding:100-120\""),
         key("allow", Kind::Words(&ALLOWED), "what else suites may do to the real device"),
-        key("power", Either(&[Table(&POWER_COMMAND), Table(&POWER_MODBUS), Table(&POWER_MQTT)]), "how it is switched"),
+        key("power", Either(&switching::POWER), "how it is switched"),
+        key("restart", Either(&switching::RESTART), "how it is reset without switching its power"),
         key("identity", Named(&Table(&IDENTITY)), "what tells one device, or one firmware, from another, by name"),
         key("prepare", Table(&PREPARE), "what is done once before the tests"),
         key("recover", Table(&RECOVER), "what is done once after a link was lost"),
@@ -316,59 +318,6 @@ pub(crate) static RECOVER: Shape = shape(
         key("command", Text, "a shell command"),
         key("power", Word(&RECOVERIES), "`cycle`: power off and on"),
         key("timeout", Kind::Duration, "how long it may take"),
-    ],
-);
-
-const SETTLE: Key = key("settle", Kind::Duration, "how long the device needs until it can be used again");
-const TIMEOUT: Key = key("timeout", Kind::Duration, "how long one action may take");
-const SAFE: Key = key("safe", Text, "the action that is surely done at the end of a run");
-
-pub(crate) static POWER_COMMAND: Shape = shape(
-    "power by a shell command",
-    &[
-        required("command", Text, "a shell command; {action} stands for what is to be done"),
-        key("actions", Texts, "what the command can do"),
-        SETTLE,
-        TIMEOUT,
-        SAFE,
-    ],
-);
-
-pub(crate) static POWER_MODBUS: Shape = shape(
-    "power by a Modbus relay",
-    &[
-        required("modbus", Text, "the link to the relay"),
-        UNIT,
-        key("coil", Integer(0, 65535), "the coil that switches"),
-        key("register", Integer(0, 65535), "the holding register that switches"),
-        key("on", Integer(0, 65535), "what is written to switch on, 1 by default"),
-        key("off", Integer(0, 65535), "what is written to switch off, 0 by default"),
-        SETTLE,
-        TIMEOUT,
-        SAFE,
-    ],
-);
-
-pub(crate) static POWER_MQTT: Shape = shape(
-    "power by an MQTT plug",
-    &[
-        required("mqtt", Text, "the link to the broker of the plug"),
-        required("topic", Text, "where commands go"),
-        key("on", Text, "the payload that switches on, \"ON\" by default"),
-        key("off", Text, "the payload that switches off, \"OFF\" by default"),
-        key("status", Table(&PLUG_STATUS), "where the plug says what it did"),
-        SETTLE,
-        TIMEOUT,
-        SAFE,
-    ],
-);
-
-pub(crate) static PLUG_STATUS: Shape = shape(
-    "the answer of a plug",
-    &[
-        required("topic", Text, "where it comes"),
-        key("on", Text, "the payload that says on, \"ON\" by default"),
-        key("off", Text, "the payload that says off, \"OFF\" by default"),
     ],
 );
 

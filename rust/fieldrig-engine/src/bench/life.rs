@@ -1,11 +1,12 @@
-//! The life of a device that is judged: `power`, `identity`, `prepare`, `recover`.
+//! The life of a device that is judged: `power`, `restart`, `identity`, `prepare`, `recover`.
 //!
 //! These tables are carried out elsewhere. Here they are checked, completed with their defaults and handed on.
 
 use super::file::LinkEntry;
-use super::keys::{self, Shape};
+use super::keys;
 use super::place::{Outcome, Place, did_you_mean};
-use super::section::{Located, Section};
+use super::section::Section;
+use super::switching;
 use super::tree::{Entry, Node};
 use fieldrig_proto::record::Value;
 
@@ -18,26 +19,28 @@ pub struct Life {
     pub prepare: Option<Value>,
     /// What is done after a link was lost.
     pub recover: Option<Value>,
-    /// How it is switched; the key `kind` is `command`, `modbus` or `mqtt`.
+    /// How it is switched; the key `kind` is `command`, `modbus`, `mqtt`, `scpi` or `plugin`.
     pub power: Option<Value>,
+    /// How it is reset; the key `kind` is `command`, `power` or `plugin`.
+    pub restart: Option<Value>,
     /// The links that these tables name, or need one of.
     needs: Vec<Need>,
 }
 
 /// A link that must be there.
 #[derive(Clone, Debug)]
-struct Need {
+pub(super) struct Need {
     /// How the names of its protocols begin.
-    family: &'static str,
+    pub(super) family: &'static str,
     /// Its name, if it is given.
-    link: Option<String>,
-    place: Place,
+    pub(super) link: Option<String>,
+    pub(super) place: Place,
     /// It must be one of the device's own; else any of the bench.
-    own: bool,
+    pub(super) own: bool,
 }
 
 /// How long an action may take if the file does not say.
-const ACTION_LIMIT: &str = "30s";
+pub(super) const ACTION_LIMIT: &str = "30s";
 const IDENTITY_LIMIT: &str = "10s";
 const PREPARE_LIMIT: &str = "5min";
 const RECOVER_LIMIT: &str = "1min";
@@ -46,7 +49,10 @@ const RECOVER_LIMIT: &str = "1min";
 pub(super) fn read(dut: &mut Section<'_>) -> Outcome<Life> {
     let mut life = Life::default();
     if let Some(section) = dut.section("power")? {
-        life.power = Some(power(section, &mut life.needs)?);
+        life.power = Some(switching::power(section, &mut life.needs)?);
+    }
+    if let Some(section) = dut.section("restart")? {
+        life.restart = Some(switching::restart(section, life.power.is_some(), &mut life.needs)?);
     }
     if let Some(section) = dut.section("identity")? {
         for entry in section.entries() {
@@ -100,102 +106,6 @@ impl Need {
                 Err(self.place.error(format!("the link `{name}` speaks {}, not {}", link.protocol.name, self.family)))
             }
         }
-    }
-}
-
-fn power(section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
-    if section.has("modbus") {
-        return relay(section, needs);
-    }
-    if section.has("mqtt") {
-        return plug(section, needs);
-    }
-    let mut section = section;
-    let command = section.text("command")?;
-    if command.is_none() && section.is_empty() {
-        let message = format!("{} says no way to switch", section.name);
-        return Err(section.place.error(message).hint("write `command`, `modbus` or `mqtt`"));
-    }
-    let command = section.require("command", command)?;
-    if !command.value.contains("{action}") {
-        let message = format!("`command` in {} has no `{{action}}`", section.name);
-        return Err(command.place.error(message).hint("write it where `on` or `off` goes: \"relay.sh {action} 7\""));
-    }
-    let actions: Vec<String> = section.texts("actions")?.into_iter().map(|action| action.value).collect();
-    let actions = if actions.is_empty() { vec!["on".to_owned(), "off".to_owned()] } else { actions };
-    common(&mut section, &keys::POWER_COMMAND, &actions)?;
-    let mut table = completed(&section, "command", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
-    default(&mut table, "actions", Value::List(actions.into_iter().map(Value::Text).collect()));
-    Ok(Value::Table(table))
-}
-
-fn relay(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
-    let link = section.text("modbus")?;
-    let link = section.require("modbus", link)?;
-    let unit = section.integer("unit", 0, 255)?.unwrap_or(1);
-    let (coil, register) = (section.integer("coil", 0, 65535)?, section.integer("register", 0, 65535)?);
-    let (on, off) = (section.integer("on", 0, 65535)?.unwrap_or(1), section.integer("off", 0, 65535)?.unwrap_or(0));
-    if coil.is_some() == register.is_some() {
-        let message = format!("{} must have one of `coil` and `register`", section.name);
-        return Err(section.place.error(message));
-    }
-    if coil.is_some() && (on > 1 || off > 1) {
-        let key = if on > 1 { "on" } else { "off" };
-        let message = format!("`{key}` in {} is {}, and a coil holds 0 or 1", section.name, on.max(off));
-        return Err(section.locate(key).error(message));
-    }
-    common(&mut section, &keys::POWER_MODBUS, &["on".to_owned(), "off".to_owned()])?;
-    needs.push(Need { family: "modbus", link: Some(link.value), place: link.place, own: false });
-    let mut table = completed(&section, "modbus", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
-    for (key, value) in [("unit", unit), ("on", on), ("off", off)] {
-        default(&mut table, key, Value::Int(value));
-    }
-    Ok(Value::Table(table))
-}
-
-fn plug(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
-    let link = section.text("mqtt")?;
-    let link = section.require("mqtt", link)?;
-    let topic = section.text("topic")?;
-    section.require("topic", topic)?;
-    let words = [section.text("on")?, section.text("off")?];
-    let status = section.section("status")?.map(status).transpose()?;
-    common(&mut section, &keys::POWER_MQTT, &["on".to_owned(), "off".to_owned()])?;
-    needs.push(Need { family: "mqtt", link: Some(link.value), place: link.place, own: false });
-    let mut table = completed(&section, "mqtt", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
-    for (key, word) in ["on", "off"].into_iter().zip(words) {
-        default(&mut table, key, Value::Text(word.map_or_else(|| key.to_uppercase(), |word| word.value)));
-    }
-    if let (Some(status), Some((_, slot))) = (status, table.iter_mut().find(|(key, _)| key == "status")) {
-        *slot = status;
-    }
-    Ok(Value::Table(table))
-}
-
-fn status(mut section: Section<'_>) -> Outcome<Value> {
-    let topic = section.text("topic")?;
-    section.require("topic", topic)?;
-    let words = [section.text("on")?, section.text("off")?];
-    section.finish(&keys::PLUG_STATUS)?;
-    let mut table = entries(&section);
-    for (key, word) in ["on", "off"].into_iter().zip(words) {
-        default(&mut table, key, Value::Text(word.map_or_else(|| key.to_uppercase(), |word| word.value)));
-    }
-    Ok(Value::Table(table))
-}
-
-/// `settle`, `timeout` and `safe`, which every kind of power has; ends the table.
-fn common(section: &mut Section<'_>, shape: &Shape, actions: &[String]) -> Outcome<()> {
-    section.duration("settle")?;
-    section.duration("timeout")?;
-    let safe = section.text("safe")?;
-    section.finish(shape)?;
-    match safe {
-        Some(Located { value, place }) if !actions.contains(&value) => {
-            let message = format!("`safe` in {} cannot be `{value}`", section.name);
-            Err(place.error(message).maybe_hint(did_you_mean(&value, actions.iter().map(String::as_str))))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -260,7 +170,7 @@ fn recover(mut section: Section<'_>, has_power: bool) -> Outcome<Value> {
 }
 
 /// The table as it is written, with its kind (if there are several) and what it leaves open.
-fn completed(section: &Section<'_>, kind: &str, defaults: &[(&str, &str)]) -> Vec<(String, Value)> {
+pub(super) fn completed(section: &Section<'_>, kind: &str, defaults: &[(&str, &str)]) -> Vec<(String, Value)> {
     let mut table = entries(section);
     if !kind.is_empty() {
         default(&mut table, "kind", Value::from(kind));
@@ -271,11 +181,11 @@ fn completed(section: &Section<'_>, kind: &str, defaults: &[(&str, &str)]) -> Ve
     table
 }
 
-fn entries(section: &Section<'_>) -> Vec<(String, Value)> {
+pub(super) fn entries(section: &Section<'_>) -> Vec<(String, Value)> {
     section.entries().iter().map(|entry| (entry.key.clone(), Node::value(&entry.node))).collect()
 }
 
-fn default(table: &mut Vec<(String, Value)>, key: &str, value: Value) {
+pub(super) fn default(table: &mut Vec<(String, Value)>, key: &str, value: Value) {
     if !table.iter().any(|(known, _)| known == key) {
         table.push((key.to_owned(), value));
     }

@@ -40,6 +40,7 @@ mod profiles;
 mod schema;
 mod section;
 mod series;
+mod switching;
 mod tls;
 mod tree;
 

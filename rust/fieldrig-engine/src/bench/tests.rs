@@ -30,7 +30,7 @@ fn every_mistake_of_the_corpus_is_told_with_its_place() {
     let corpus = fixtures().join("bench-errors");
     let mut folders: Vec<PathBuf> = std::fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
-    assert!(folders.len() >= 110, "the corpus is not complete: {} cases", folders.len());
+    assert!(folders.len() >= 116, "the corpus is not complete: {} cases", folders.len());
     let mut wrong = Vec::new();
     for folder in folders {
         let expected = std::fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();

@@ -1,0 +1,262 @@
+"""Supplies that speak SCPI, plugs whose make is known, plug-ins of other packages, and resets."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fieldrig import Rig, mqtt
+from fieldrig.bench import BenchPlan
+from fieldrig.errors import BenchError, UsageError
+from tests.life.lab import Lab
+
+
+class Supply:
+    """A power supply that speaks SCPI over TCP, one connection after the other."""
+
+    def __init__(self) -> None:
+        self.on = True
+        self.stuck = False
+        self.heard: list[str] = []
+        self.errors: list[str] = ['-410,"Query INTERRUPTED"']
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, name="supply")
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rw", encoding="ascii", newline="\n") as lines:
+                for line in lines:
+                    answer = self._hears(line.strip())
+                    if answer is not None:
+                        lines.write(answer + "\n")
+                        lines.flush()
+
+    def _hears(self, line: str) -> str | None:
+        self.heard.append(line)
+        if line == "SYST:ERR?":
+            return self.errors.pop(0) if self.errors else '+0,"No error"'
+        if line == "OUTP?":
+            return str(int(self.on))
+        if line in ("OUTP ON", "OUTP OFF"):
+            self.on = self.on if self.stuck else line == "OUTP ON"
+        else:
+            self.errors.append('-113,"Undefined header"')
+        return None
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def supply() -> Iterator[Supply]:
+    made = Supply()
+    yield made
+    made.close()
+
+
+def test_a_supply_is_told_and_read_back_and_its_old_errors_accuse_nobody(lab: Lab, supply: Supply) -> None:
+    path = lab.bench(f'power = {{ scpi = "{supply.url}", safe = "off" }}')
+    with BenchPlan.load(path).open(out=lab.folder / "run") as bench:
+        power = bench.device("pump").power
+        assert (supply.on, power.status()) == (True, "on")
+        power.off()
+        assert (supply.on, power.status(), supply.errors) == (False, "off", [])
+        power.on()
+        assert supply.on
+    assert not supply.on, "the guardian drove the safe state"
+    assert lab.records("safe") == [{"device": "pump", "action": "off", "by": "guardian", "problem": ""}]
+    assert lab.records("power")[-1] == {"device": "pump", "action": "on", "read_back": "on"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "stuck", "error"),
+    [
+        ('on = "OUTPUT:STATE ON"', False, 'said to `OUTPUT:STATE ON`: -113,"Undefined header"'),
+        ('timeout = "100ms"', True, "switched `on`, but it reads back `off` after 100 ms"),
+        ('timeout = "100ms", status = "VOLT"', False, "answered nothing to `VOLT`"),
+    ],
+    ids=["error", "read-back", "silent"],
+)
+def test_a_supply_that_fails_is_the_benchs_fault(lab: Lab, supply: Supply, keys: str, stuck: bool, error: str) -> None:
+    supply.on, supply.stuck = False, stuck
+    path = lab.bench(f'power = {{ scpi = "{supply.url}", {keys} }}')
+    with pytest.raises(BenchError) as raised, BenchPlan.load(path).open(out=lab.folder / "run") as bench:
+        bench.device("pump").power.on()
+    assert error in str(raised.value)
+    assert supply.url in str(raised.value) or "pump.power" in str(raised.value)
+
+
+def test_a_supply_that_is_not_there_is_the_benchs_fault(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    path = lab.bench(f'power = {{ scpi = "{url}" }}')
+    with pytest.raises(BenchError, match=f"the supply of pump at {url}: "):
+        BenchPlan.load(path).open(out=lab.folder / "run")
+
+
+PLUGS = {
+    'tasmota = "rack"': ("cmnd/rack/POWER", "stat/rack/POWER", {"ON": "ON", "OFF": "OFF"}),
+    'tasmota = "rack", relay = 2': ("cmnd/rack/POWER2", "stat/rack/POWER2", {"ON": "ON", "OFF": "OFF"}),
+    'shelly = "rack"': (
+        "rack/command/switch:0",
+        "rack/status/switch:0",
+        {"on": '{"id":0, "source":"MQTT", "output":true}', "off": '{"id":0, "source":"MQTT", "output":false}'},
+    ),
+    'shelly = "shellyplug-A1", generation = 1, relay = 1': (
+        "shellies/shellyplug-A1/relay/1/command",
+        "shellies/shellyplug-A1/relay/1",
+        {"on": "on", "off": "off"},
+    ),
+}
+
+
+@pytest.mark.parametrize("keys", PLUGS)
+def test_a_plug_whose_make_is_known_needs_no_topics(lab: Lab, keys: str) -> None:
+    command, status, answers = PLUGS[keys]
+    with Rig(name="outside") as rig, mqtt.Broker(rig=rig) as broker, mqtt.Client(broker.url, rig=rig) as plug:
+        with plug.watch(command) as told:
+            done: list[str] = []
+            thread = threading.Thread(target=obey, args=(plug, told, status, answers, done))
+            thread.start()
+            with lab_bench(lab, broker.url, keys) as bench:
+                bench.device("pump").power.off()
+            thread.join()
+    assert done == list(answers), "on when the bench opens, off by the test"
+
+
+def obey(plug: Any, told: Any, status: str, answers: dict[str, str], done: list[str]) -> None:
+    """Does what the plug is told twice: it is switched on when the bench opens, and off by the test."""
+    while len(done) < 2:
+        heard = [message.text for message in told.messages()]
+        for text in heard[len(done) :]:
+            plug.publish(status, answers[text], qos=1)
+            done.append(text)
+        told._core.wait(len(heard), plug._core.now().latest_ns + 1_000_000_000)
+
+
+def lab_bench(lab: Lab, broker: str, keys: str) -> Any:
+    """The lab with a link to a broker, and a plug there."""
+    path = lab.bench(f'power = {{ mqtt = "lab", {keys}, timeout = "20s" }}')
+    path.write_text(path.read_text() + f'[link.lab]\nprotocol = "mqtt5"\nreal = {{ broker = "{broker}" }}\n')
+    return BenchPlan.load(path).open(out=lab.folder / "run")
+
+
+class Hub:
+    """A plug-in of another package."""
+
+    state = "on"
+    resets = 0
+
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        self.name, self.options = name, options
+        self.actions = ("on", "off")
+
+    def drive(self, action: str) -> None:
+        if self.options.get("broken"):
+            raise RuntimeError("no such hub")
+        Hub.state = action
+
+    def confirm(self, action: str) -> str | None:
+        return "on" if self.options.get("welded") else Hub.state
+
+    def status(self) -> str | None:
+        return Hub.state
+
+    def restart(self) -> None:
+        Hub.resets += 1
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plug-in is installed: its entry points are known."""
+    real = importlib.metadata.entry_points
+    point = importlib.metadata.EntryPoint("hub", "tests.life.test_switches:Hub", "fieldrig.switch")
+
+    def entry_points(**wanted: str) -> Any:
+        return [point] if str(wanted.get("group", "")).startswith("fieldrig.") else real(**wanted)
+
+    monkeypatch.setattr("fieldrig.life.plugin.entry_points", entry_points)
+    Hub.state, Hub.resets = "on", 0
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_plug_in_switches_and_resets(lab: Lab) -> None:
+    path = lab.bench('power = { plugin = "hub", options = { port = 2 } }\nrestart = { plugin = "hub" }')
+    with BenchPlan.load(path).open(out=lab.folder / "run") as bench:
+        pump = bench.device("pump")
+        pump.power.off()
+        assert (Hub.state, pump.power.status()) == ("off", "off")
+        restarted = pump.restart()
+        assert Hub.resets == 1
+        assert restarted.at.latest_ns <= restarted.done.earliest_ns
+    assert lab.records("restart") == [{"device": "pump"}]
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ('plugin = "hug"', "pump: there is no plug-in `hug`: hub"),
+        ('plugin = "hub", options = { broken = true }', "pump.power: the plug-in `hub`: RuntimeError: no such hub"),
+        ('plugin = "hub", options = { welded = true }', "the plug-in `hub`: switched `off`, but it reads back `on`"),
+    ],
+    ids=["name", "raises", "read-back"],
+)
+def test_a_plug_in_that_fails_is_the_benchs_fault(lab: Lab, keys: str, error: str) -> None:
+    path = lab.bench(f"power = {{ {keys} }}")
+    with pytest.raises(BenchError) as raised, BenchPlan.load(path).open(out=lab.folder / "run") as bench:
+        bench.device("pump").power.off()
+    assert error in str(raised.value)
+
+
+RESETS: dict[str, Callable[[Lab], str]] = {
+    "command": lambda lab: f'restart = {{ command = "{lab.relay} reset" }}',
+    "power": lambda lab: lab.power() + '\nrestart = { power = "cycle", off = "1ms" }',
+}
+
+
+@pytest.mark.parametrize("kind", RESETS)
+def test_a_real_device_is_reset_as_the_bench_file_says(lab: Lab, kind: str) -> None:
+    with BenchPlan.load(lab.bench(RESETS[kind](lab))).open(out=lab.folder / "run") as bench:
+        before = len(lab.switched())
+        bench.device("pump").restart()
+    done = [line for line in lab.switched()[before:] if line.endswith("done")]
+    assert done == (["reset done"] if kind == "command" else ["off done", "on done"])
+
+
+def test_a_reset_that_fails_is_the_benchs_fault_and_leaves_a_stimulus(lab: Lab) -> None:
+    (lab.folder / "reset.fails").touch()
+    with BenchPlan.load(lab.bench(RESETS["command"](lab))).open(out=lab.folder / "run") as bench:
+        with pytest.raises(BenchError, match="reset` ended with 3: relay: contact welded"):
+            bench.device("pump").restart()
+    assert lab.records("restart.failed")[0]["device"] == "pump"
+
+
+def test_a_real_device_without_a_way_to_reset_says_so(lab: Lab) -> None:
+    with BenchPlan.load(lab.bench("")).open(out=lab.folder / "run") as bench:
+        with pytest.raises(UsageError, match="does not say how this real device is reset"):
+            bench.device("pump").restart()
+
+
+def test_an_emulated_device_reboots(lab: Lab) -> None:
+    (lab.folder / "pump.toml").write_text('[model]\nname = "pump"\n[boot]\nlines = "boot ok"\n')
+    path = lab.bench('model = "pump.toml"\nrestart = { command = "never run" }')
+    with BenchPlan.load(path, ["emulated"]).open(out=lab.folder / "run") as bench:
+        pump = bench.device("pump")
+        restarted = pump.restart()
+        pump.console.expect("boot ok", after=restarted, within="30s")
+    boots = [record["boots"] for record in lab.records("device.power") if record["state"] == "run"]
+    assert boots == [1, 2]
