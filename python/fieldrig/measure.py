@@ -6,6 +6,7 @@ Rules of this file:
 - A span is judged at both ends: surely inside passes, surely outside fails, else it is inconclusive. One that surely
   ends before it begins fails, whatever the limits.
 - If the host stood still during the test for long enough to explain a miss (or a pass), it is inconclusive.
+- A limit finer than twice the resolution of the port through which something was seen is inconclusive.
 - What was declared must be set; a declared measurement left unset fails the test.
 """
 
@@ -17,7 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ._core import Span
+from ._core.timing import span_too_fine
 from .errors import InconclusiveError, LimitExceeded, UsageError
+from .timing import Judged, Rules, explained
 from .units import human, nanoseconds
 
 Bound = str | Span | float | int | None
@@ -106,10 +109,7 @@ class Measure:
         Raises:
             UsageError: a number without a unit, a limit of the wrong kind, a name used twice.
         """
-        if not name or not all(c.isalnum() or c in "_.-[]" for c in name):
-            raise UsageError(f"measure(): {name!r} is no name for a measurement: use letters, digits, _ . -")
-        if any(taken.name == name for taken in self._taken):
-            raise UsageError(f"measure(): {name!r} was measured already in this test: give each its own name")
+        self._check_name(name)
         declared = self._declared.get(name, {})
         low_limit = min if min is not None else declared.get("min")
         high_limit = max if max is not None else declared.get("max")
@@ -117,6 +117,30 @@ class Measure:
             taken = self._span(name, value, low_limit, high_limit)
         else:
             taken = self._number(name, value, unit or declared.get("unit"), low_limit, high_limit)
+        return self._take(taken)
+
+    def timing(self, name: str) -> Rules[list[Measurement]]:
+        """The rules of `fieldrig.timing`, of which each takes measurements instead of raising.
+
+        ``measure.timing("tick").period(ticks, "100ms", tolerance="5ms")`` takes ``tick``, the period that decides, and
+        ``tick.mean``; the other rules take ``tick`` alone. They give the measurements, and raise `UsageError` only.
+
+        Args:
+            name: its name in reports.
+
+        Raises:
+            UsageError: the name is none, or used twice.
+        """
+        self._check_name(name)
+        return Rules(lambda judged: [self._take(one) for one in _figures(name, judged)])
+
+    def _check_name(self, name: str) -> None:
+        if not name or not all(c.isalnum() or c in "_.-[]" for c in name):
+            raise UsageError(f"measure(): {name!r} is no name for a measurement: use letters, digits, _ . -")
+        if any(taken.name == name for taken in self._taken):
+            raise UsageError(f"measure(): {name!r} was measured already in this test: give each its own name")
+
+    def _take(self, taken: Measurement) -> Measurement:
         if taken.verdict == "fail" and (why := self._broken()) is not None:
             taken = replace(taken, verdict="inconclusive", reason=why)
         self._taken.append(taken)
@@ -139,8 +163,12 @@ class Measure:
         if verdict == "inconclusive":
             reason = f"the limit lies within the uncertainty of {human(span.latest_ns - span.earliest_ns)}"
         stalled = self._stalled_ns()
+        finest = _finest(low, high)
+        fine = None if finest is None else span_too_fine(span, finest)
         if span.latest_ns < 0:
             verdict, reason = "fail", "it ends before it begins (are its two ends swapped?)"
+        elif fine is not None:
+            verdict, reason = "inconclusive", explained(*fine)[0]
         elif stalled and _stall_explains(verdict, span, low, high, stalled):
             verdict, reason = "inconclusive", f"the host stood still for {human(stalled)} during the test"
         return Measurement(
@@ -212,6 +240,32 @@ class Measure:
             names = _named([taken.name for taken in unsure])
             return InconclusiveError(f"measurements could not be decided: {names}\n{text}")
         return None
+
+
+def _figures(name: str, judged: Judged) -> list[Measurement]:
+    """What a rule found out, as measurements."""
+
+    def seconds(nanos: int | None) -> float | None:
+        return None if nanos is None else nanos / 1e9
+
+    return [
+        Measurement(
+            f"{name}.mean" if figure.name.startswith("mean") else name,
+            figure.value.earliest,
+            figure.value.latest,
+            "s",
+            seconds(figure.min_ns),
+            seconds(figure.max_ns),
+            "inconclusive" if judged.doubt else figure.verdict,
+            judged.doubt or figure.reason,
+        )
+        for figure in judged.figures
+    ]
+
+
+def _finest(low: int | None, high: int | None) -> int | None:
+    """The finest limit: zero distinguishes nothing."""
+    return min((end for end in (low, high) if end), default=None)
 
 
 def _check_band(name: str, low: float | None, high: float | None) -> None:

@@ -5,7 +5,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
 
-from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, stream
+from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, stream, timing
 
 __all__ = [
     "Dissection",
@@ -30,6 +30,7 @@ __all__ = [
     "mqtt",
     "ports",
     "stream",
+    "timing",
 ]
 
 __version__: Final[str]

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from .. import __version__
 from ..errors import FieldrigError, InconclusiveError
-from . import bridge, check, conform, demo, emulate, init, map, ports, probe
+from . import bridge, calibrate, check, conform, demo, emulate, init, map, ports, probe
 from .exits import Exit, exit_of
 from .output import Output
 
@@ -42,6 +42,7 @@ _COMMANDS: dict[str, Command] = {
     "init": init,
     "check": check,
     "ports": ports,
+    "calibrate": calibrate,
     "emulate": emulate,
     "bridge": bridge,
     "probe": probe,

@@ -365,7 +365,8 @@ impl Rig {
 impl Shared {
     fn surroundings(&self) -> Surroundings {
         let (clock, capture, log) = (self.clock.clone(), self.capture.clone(), self.log.clone());
-        Surroundings { clock, capture, log, switchboard: Arc::clone(&self.switchboard) }
+        let witness = self.sentinel.as_ref().map(Sentinel::witness);
+        Surroundings { clock, capture, log, switchboard: Arc::clone(&self.switchboard), witness }
     }
 
     /// The thread that is to own a node; none on virtual time.

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Layers, from the floor up:
-//! - [`time`], [`verdict`], [`record`], [`fault`], [`dissect`]: words that everything shares.
+//! - [`time`], [`timing`], [`verdict`], [`record`], [`fault`], [`dissect`]: words that everything shares.
 //! - [`endpoint`]: the seam and its calling contract. Read it before writing an endpoint.
 //! - [`mod@line`]: serial lines and the framing toolkit; [`device`]: stores, models, faces.
 //! - one folder for each protocol: [`modbus`], [`mqtt`]. Protocols never import each other.
@@ -35,4 +35,5 @@ pub mod mqtt;
 pub mod protocol;
 pub mod record;
 pub mod time;
+pub mod timing;
 pub mod verdict;

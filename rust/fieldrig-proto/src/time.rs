@@ -3,7 +3,8 @@
 //! Rules of this file:
 //! - [`Time`] counts nanoseconds since the start of the run, on the one clock of the run. Nothing here reads a clock.
 //! - A [`Stamp`] is an instant that is only known to lie between two `Time`s; `Stamp - Stamp` is a [`Span`],
-//!   which is as uncertain as both together.
+//!   which is as uncertain as both together. Both remember through which port something was seen ([`Source`]), for
+//!   explanations only: they compare by their times.
 //! - A [`Limit`] on a span uses both ends: surely inside passes, surely outside fails, anything else is inconclusive.
 //! - [`parse_duration`] is the one parser of durations (`"500ms"`) for bench files, Python and the command line.
 
@@ -66,11 +67,47 @@ impl fmt::Display for Time {
     }
 }
 
-/// An instant with its uncertainty: it lies between `earliest` and `latest`, both included.
+/// Through which port something was seen: a number that only whoever opened the port can explain.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Source(u32);
+
+impl Source {
+    /// Seen through no port: an action of ours, or virtual time.
+    pub const NONE: Source = Source(0);
+
+    /// The source of this number; 0 is [`Source::NONE`].
+    #[must_use]
+    pub const fn new(number: u32) -> Source {
+        Source(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// An instant with its uncertainty: it lies between `earliest` and `latest`, both included.
+#[derive(Copy, Clone, Debug, Default)]
 pub struct Stamp {
     earliest: Time,
     latest: Time,
+    source: Source,
+}
+
+impl PartialEq for Stamp {
+    fn eq(&self, other: &Stamp) -> bool {
+        (self.earliest, self.latest) == (other.earliest, other.latest)
+    }
+}
+
+impl Eq for Stamp {}
+
+impl std::hash::Hash for Stamp {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.earliest, self.latest).hash(state);
+    }
 }
 
 /// What two stamps say about the order of their instants.
@@ -88,13 +125,25 @@ impl Stamp {
     /// An instant known exactly.
     #[must_use]
     pub const fn exact(at: Time) -> Stamp {
-        Stamp { earliest: at, latest: at }
+        Stamp { earliest: at, latest: at, source: Source::NONE }
     }
 
     /// An instant somewhere between two others, given in either order.
     #[must_use]
     pub fn between(one: Time, other: Time) -> Stamp {
-        Stamp { earliest: one.min(other), latest: one.max(other) }
+        Stamp { earliest: one.min(other), latest: one.max(other), source: Source::NONE }
+    }
+
+    /// The same instant, seen through this port.
+    #[must_use]
+    pub const fn seen_through(self, source: Source) -> Stamp {
+        Stamp { source, ..self }
+    }
+
+    /// Through which port it was seen.
+    #[must_use]
+    pub const fn source(self) -> Source {
+        self.source
     }
 
     /// The instant is not before this.
@@ -137,7 +186,11 @@ impl Stamp {
 impl Sub for Stamp {
     type Output = Span;
     fn sub(self, from: Stamp) -> Span {
-        Span { earliest: signed(self.earliest, from.latest), latest: signed(self.latest, from.earliest) }
+        Span {
+            earliest: signed(self.earliest, from.latest),
+            latest: signed(self.latest, from.earliest),
+            sources: [from.source, self.source],
+        }
     }
 }
 
@@ -148,12 +201,27 @@ fn signed(to: Time, from: Time) -> i64 {
 }
 
 /// The time between two instants, in nanoseconds, as uncertain as they are. Negative where the second came first.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Copy, Clone, Debug, Default)]
 pub struct Span {
     /// Not shorter than this (ns).
     pub earliest: i64,
     /// Not longer than this (ns).
     pub latest: i64,
+    sources: [Source; 2],
+}
+
+impl PartialEq for Span {
+    fn eq(&self, other: &Span) -> bool {
+        (self.earliest, self.latest) == (other.earliest, other.latest)
+    }
+}
+
+impl Eq for Span {}
+
+impl std::hash::Hash for Span {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.earliest, self.latest).hash(state);
+    }
 }
 
 /// A band for a span, in nanoseconds; an absent end does not limit.
@@ -169,7 +237,19 @@ impl Span {
     /// A span known exactly.
     #[must_use]
     pub const fn exact(nanos: i64) -> Span {
-        Span { earliest: nanos, latest: nanos }
+        Span { earliest: nanos, latest: nanos, sources: [Source::NONE; 2] }
+    }
+
+    /// A span between two lengths, given in either order.
+    #[must_use]
+    pub fn between(one: i64, other: i64) -> Span {
+        Span { earliest: one.min(other), latest: one.max(other), sources: [Source::NONE; 2] }
+    }
+
+    /// Through which ports its two ends were seen: that from which it counts, and the later one.
+    #[must_use]
+    pub const fn sources(self) -> [Source; 2] {
+        self.sources
     }
 
     /// Pass if the span lies surely inside the limit, fail if surely outside, else inconclusive.
@@ -270,12 +350,12 @@ mod tests {
     #[test]
     fn a_span_is_judged_at_both_ends() {
         let limit = Limit { min: None, max: Some(500) };
-        assert_eq!(Span { earliest: 100, latest: 500 }.judge(limit), Verdict::Pass);
-        assert_eq!(Span { earliest: 499, latest: 501 }.judge(limit), Verdict::Inconclusive);
-        assert_eq!(Span { earliest: 501, latest: 900 }.judge(limit), Verdict::Fail);
+        assert_eq!(Span::between(100, 500).judge(limit), Verdict::Pass);
+        assert_eq!(Span::between(499, 501).judge(limit), Verdict::Inconclusive);
+        assert_eq!(Span::between(501, 900).judge(limit), Verdict::Fail);
         let band = Limit { min: Some(10), max: Some(20) };
         assert_eq!(Span::exact(9).judge(band), Verdict::Fail);
-        assert_eq!(Span { earliest: 9, latest: 12 }.judge(band), Verdict::Inconclusive);
+        assert_eq!(Span::between(9, 12).judge(band), Verdict::Inconclusive);
         assert_eq!(Span::exact(15).judge(band), Verdict::Pass);
     }
 
@@ -283,8 +363,8 @@ mod tests {
     fn a_difference_of_stamps_is_as_uncertain_as_both() {
         let sent = Stamp::between(Time::from_nanos(10), Time::from_nanos(12));
         let seen = Stamp::between(Time::from_nanos(30), Time::from_nanos(35));
-        assert_eq!(sent.until(seen), Span { earliest: 18, latest: 25 });
-        assert_eq!(seen.until(sent), Span { earliest: -25, latest: -18 });
+        assert_eq!(sent.until(seen), Span::between(18, 25));
+        assert_eq!(seen.until(sent), Span::between(-25, -18));
         assert_eq!(sent.order(seen), Order::Before);
         assert_eq!(sent.order(sent), Order::Unknown);
     }

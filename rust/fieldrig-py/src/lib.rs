@@ -3,7 +3,7 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `rig`, `stall`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
+//! - `rig`, `stall`, `timing`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
 //! - `model`, `loader`: models in Python. `attach`: how threads of ours come to Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
@@ -30,6 +30,7 @@ mod secrets;
 mod stall;
 mod stream;
 mod time;
+mod timing;
 mod trace;
 mod value;
 mod wait;
@@ -114,6 +115,23 @@ mod _core {
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             crate::importable(module, "stream")
+        }
+    }
+
+    /// Verdicts on the times of events, and how finely ports tell time.
+    #[pymodule]
+    mod timing {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::timing::{
+            Calibration, Figure, calibration_file, calibrations, judge_timing, origin_of, span_too_fine,
+            store_calibration, too_fine,
+        };
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "timing")
         }
     }
 

@@ -21,7 +21,7 @@ impl Stall {
     }
     #[getter]
     fn length(&self) -> Span {
-        Span(time::Span { earliest: nanos(self.0.shortest()), latest: nanos(self.0.length()) })
+        Span(time::Span::between(nanos(self.0.shortest()), nanos(self.0.length())))
     }
     #[getter]
     fn latest_ns(&self) -> i64 {

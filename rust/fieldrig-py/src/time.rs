@@ -93,7 +93,7 @@ impl Span {
     #[pyo3(signature = (earliest_ns, latest_ns = None))]
     fn new(earliest_ns: i64, latest_ns: Option<i64>) -> Span {
         let other = latest_ns.unwrap_or(earliest_ns);
-        Span(time::Span { earliest: earliest_ns.min(other), latest: earliest_ns.max(other) })
+        Span(time::Span::between(earliest_ns, other))
     }
     #[getter]
     fn earliest(&self) -> f64 {

@@ -42,7 +42,7 @@ mod section;
 mod series;
 mod switching;
 mod tls;
-mod tree;
+pub(crate) mod tree;
 
 pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate, survey};
 pub use code::{LinkSide, LoadedModel, MakeModel, ModelLoader, ModelProblem, Surroundings, TomlOnly};

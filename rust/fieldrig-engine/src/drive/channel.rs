@@ -10,7 +10,7 @@ use crate::port::Port;
 use crate::trace::LinkId;
 use fieldrig_proto::endpoint::{HIGH_WATER, How, Peer};
 use fieldrig_proto::line::LineCommand;
-use fieldrig_proto::time::{Duration, Stamp, Time};
+use fieldrig_proto::time::{Duration, Source, Stamp, Time};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -195,6 +195,8 @@ pub(super) struct Channel {
     pub(super) port: Box<dyn Port>,
     pub(super) peer: Peer,
     pub(super) link: LinkId,
+    /// Where the stamps of what is seen on it come from.
+    pub(super) source: Source,
     /// The loss of this connection is the loss of a port of the node.
     pub(super) bound: bool,
     pub(super) output: Output,
@@ -232,6 +234,7 @@ impl Channel {
             port,
             peer,
             link,
+            source: Source::NONE,
             bound,
             output: Output::default(),
             inbound: Inbound::Reading,

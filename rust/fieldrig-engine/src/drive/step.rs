@@ -375,11 +375,17 @@ impl<E: Endpoint> Driver<E> {
                 }
                 Read::Bytes(..) | Read::Line(..) if channel.cut => channel.since = before,
                 Read::Bytes(count, arrival) => {
-                    let whole = Stamp::between(channel.since - channel.port.resolution(), now);
+                    let whole =
+                        Stamp::between(channel.since - channel.port.resolution(), now).seen_through(channel.source);
                     let last = match arrival {
                         Arrival::Unstamped => whole,
-                        Arrival::Last(stamp) | Arrival::Together(stamp) => channel.through(stamp),
-                        Arrival::PerByte => stamps.last().copied().unwrap_or(whole),
+                        Arrival::Last(stamp) | Arrival::Together(stamp) => {
+                            channel.through(stamp).seen_through(channel.source)
+                        }
+                        Arrival::PerByte => {
+                            stamps.iter_mut().for_each(|stamp| *stamp = stamp.seen_through(channel.source));
+                            stamps.last().copied().unwrap_or(whole)
+                        }
                     };
                     channel.quiet_since = channel.quiet_since.max(last.latest());
                     let drained = count < buffer.len() && channel.port.short_read_drains();
@@ -390,7 +396,8 @@ impl<E: Endpoint> Driver<E> {
                         Arrival::Unstamped => Stamps::One(whole),
                         Arrival::Together(_) => Stamps::One(last),
                         Arrival::Last(_) => {
-                            Stamps::Chunk { whole: Stamp::between(whole.earliest(), last.latest()), last }
+                            let from = Stamp::between(whole.earliest(), last.latest()).seen_through(channel.source);
+                            Stamps::Chunk { whole: from, last }
                         }
                         Arrival::PerByte => Stamps::PerByte(stamps),
                     };

@@ -10,16 +10,18 @@ use crate::error::EngineError;
 use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::{ClientSide, ServerSide, TlsSettings};
 use crate::log::RunLog;
+use crate::origin;
 use crate::port::Port;
 use crate::port::stream::Listener;
 use crate::port::switchboard::{MemoryListener, Switchboard};
+use crate::sentinel::Witness;
 use crate::trace::{Capture, LinkId};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Action, Conn, Fate, How, Peer, Why};
 use fieldrig_proto::line::{LineCommand, LineSettings};
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::record::Record;
-use fieldrig_proto::time::{Duration, Stamp, Time};
+use fieldrig_proto::time::{Duration, Source, Stamp, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -101,6 +103,8 @@ pub(crate) struct Surroundings {
     pub(crate) capture: Capture,
     pub(crate) log: RunLog,
     pub(crate) switchboard: Arc<Switchboard>,
+    /// Who watches the host; nobody on virtual time.
+    pub(crate) witness: Option<Witness>,
 }
 
 pub(crate) struct Wires {
@@ -110,6 +114,9 @@ pub(crate) struct Wires {
     pub(super) capture: Capture,
     pub(super) log: RunLog,
     pub(super) switchboard: Arc<Switchboard>,
+    witness: Option<Witness>,
+    /// The last origin that was entered for a name, and its port and resolution.
+    origins: BTreeMap<String, (String, Duration, Source)>,
     name: String,
     pub(super) kinds: BTreeMap<String, LinkKind>,
     pub(super) gates: BTreeMap<String, Gate>,
@@ -153,7 +160,7 @@ pub(crate) struct Wires {
 
 impl Wires {
     pub(crate) fn new(name: &str, around: Surroundings) -> std::io::Result<Wires> {
-        let Surroundings { clock, capture, log, switchboard } = around;
+        let Surroundings { clock, capture, log, switchboard, witness } = around;
         let epoll = Epoll::new()?;
         let kick = Arc::new(Kick::new()?);
         epoll.add(kick.fd(), super::sys::IN, KICK)?;
@@ -164,6 +171,8 @@ impl Wires {
             capture,
             log,
             switchboard,
+            witness,
+            origins: BTreeMap::new(),
             name: name.to_owned(),
             kinds: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -247,6 +256,7 @@ impl Wires {
         }
         let link = self.link(&peer.via);
         let mut channel = Channel::new(port, peer, link, bound, now);
+        channel.source = self.source(&channel);
         channel.interest = channel.wanted();
         let opening = channel.port.is_opening();
         if opening {
@@ -269,6 +279,30 @@ impl Wires {
             self.gate_channel(now, conn, gate);
         }
         Ok(conn)
+    }
+
+    /// The origin of what is seen on a channel; none on virtual time.
+    pub(super) fn source(&mut self, channel: &Channel) -> Source {
+        if self.clock.is_virtual() {
+            return Source::NONE;
+        }
+        let (peer, resolution) = (&channel.peer, channel.port.resolution());
+        let port = if peer.wire { peer.address.clone() } else { self.full_name(&peer.via) };
+        match self.origins.get(&peer.via) {
+            Some((known, its, source)) if *known == port && *its == resolution => *source,
+            _ => {
+                let note = channel.port.resolution_note();
+                if !note.is_empty() {
+                    let nanos = i64::try_from(resolution.as_nanos()).unwrap_or(i64::MAX);
+                    let record = Record::new("port.resolution").at(Stamp::exact(self.clock.now()));
+                    let record = record.with("port", port.clone()).with("resolution_ns", nanos);
+                    self.log.write(&record.with("why", note.clone()));
+                }
+                let source = origin::enter(port.clone(), resolution, note, self.witness.clone());
+                self.origins.insert(peer.via.clone(), (port, resolution, source));
+                source
+            }
+        }
     }
 
     pub(super) fn node_name(&self) -> &str {

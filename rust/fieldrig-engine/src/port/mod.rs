@@ -6,6 +6,7 @@
 //! - What ends a port is a value ([`Read::Finished`], [`Read::Reset`], [`Read::HungUp`]), never an error that is lost,
 //!   and bytes that came before the end are read before it.
 
+pub mod calibration;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod open;
@@ -295,6 +296,10 @@ pub(crate) trait Port: Send {
     /// So long may bytes have waited in the machinery before a look could find them.
     fn resolution(&self) -> std::time::Duration {
         std::time::Duration::ZERO
+    }
+    /// Where that is from: measured, assumed, and why a measured one is not used; empty if there is nothing to say.
+    fn resolution_note(&self) -> String {
+        String::new()
     }
     /// A layer has a handshake to finish before bytes of the endpoint go through; [`Read::Opened`] ends it.
     fn is_opening(&self) -> bool {

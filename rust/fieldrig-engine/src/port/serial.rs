@@ -3,10 +3,11 @@
 //! Rules of this file:
 //! - Data-terminal-ready is left as it is unless asked for: driving it resets many boards.
 //! - The port is locked for the life of the descriptor. A port that is taken names who has it, as far as can be seen.
-//! - No adapter is calibrated: a byte may have waited in a USB adapter for [`USB_ADAPTER`], and in a UART for as long as
-//!   its buffer takes to fill. A pty hands over at once.
+//! - What was measured (`calibration.rs`) says for how long a byte may have waited. An adapter on USB that nobody measured
+//!   counts as [`USB_ADAPTER`], a UART as long as its buffer takes to fill. A pty hands over at once.
 //! - Bytes that arrived before a hang-up are read before it is reported.
 
+use super::calibration::Known;
 use super::{Arrival, Look, Port, Read, open_error, termios, usb};
 use crate::drive::sys::{check, check_size};
 use crate::error::EngineError;
@@ -27,6 +28,7 @@ pub(crate) struct Serial {
     fd: OwnedFd,
     settings: LineSettings,
     machinery: Machinery,
+    known: Known,
 }
 
 /// What is between the line and us.
@@ -70,6 +72,7 @@ pub(super) fn is_paced(path: &Path) -> bool {
 
 impl Serial {
     pub(crate) fn open(path: &Path, settings: LineSettings, dtr: Option<bool>) -> Result<Serial, EngineError> {
+        let known = Known::of(path);
         let found = usb::device_of(Path::new("/"), &path.to_string_lossy()).transpose()?;
         let path = found.as_deref().unwrap_or(path);
         let url = format!("serial://{}", path.display());
@@ -103,7 +106,7 @@ impl Serial {
         set_nonblocking(fd.as_raw_fd()).map_err(|error| open_error(&url, &error))?;
         // What arrived before we opened it, with whatever settings, is not for us.
         termios::flush_input(fd.as_raw_fd());
-        Ok(Serial { fd, settings, machinery: Machinery::of(path) })
+        Ok(Serial { fd, settings, machinery: Machinery::of(path), known })
     }
 }
 
@@ -151,7 +154,11 @@ impl Port for Serial {
     }
 
     fn resolution(&self) -> Duration {
-        self.machinery.resolution(&self.settings)
+        self.known.resolution(&self.settings).unwrap_or_else(|| self.machinery.resolution(&self.settings))
+    }
+
+    fn resolution_note(&self) -> String {
+        self.known.note(&self.settings, self.machinery.resolution(&self.settings))
     }
 
     fn wire_time(&self, bytes: usize) -> Duration {

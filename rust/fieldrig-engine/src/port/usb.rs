@@ -175,6 +175,18 @@ fn usb_of(root: &Path, device: &Path) -> Option<UsbPort> {
     })
 }
 
+/// The stable name of what is behind an entry of `/sys/class/tty`, if it hangs on USB: with its interface if it has
+/// several, and with the place it is plugged in if it has no serial number.
+pub(super) fn stable_name(root: &Path, entry: &Path) -> Option<String> {
+    let device = entry.join("device").canonicalize().ok()?;
+    let usb = usb_of(root, &device)?;
+    let interface = usb.interface.as_ref().filter(|number| *number != "00");
+    let interface = interface.map(|number| format!(":if{number}")).unwrap_or_default();
+    let adapter = device.ancestors().find(|folder| folder.join("idVendor").exists())?.file_name()?;
+    let place = if usb.serial.is_none() { format!("@{}", adapter.to_string_lossy()) } else { String::new() };
+    Some(format!("{}{interface}{place}", usb.name()))
+}
+
 fn text(folder: &Path, name: &str) -> Option<String> {
     std::fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned())
 }

@@ -56,9 +56,13 @@ impl Sentinel {
 
     /// The stalls that ended after `since`, up to now.
     pub(crate) fn stalls(&self, since: Time) -> Vec<Stall> {
-        let unseen = self.await_look();
-        let stalls = lock(&self.shared.stalls);
-        stalls.iter().chain(&unseen).filter(|stall| stall.until > since).copied().collect()
+        self.witness().stalls(since)
+    }
+
+    /// Who can be asked about stalls as long as one likes.
+    pub(crate) fn witness(&self) -> Witness {
+        let thread = lock(&self.thread).as_ref().map(|handle| handle.thread().clone());
+        Witness { shared: Arc::clone(&self.shared), thread }
     }
 
     pub(crate) fn stop(&self) {
@@ -69,6 +73,22 @@ impl Sentinel {
             // It has nothing in it that panics.
             let _ = thread.join();
         }
+    }
+}
+
+/// What a sentinel saw; after its end, what it had seen until then.
+#[derive(Clone)]
+pub(crate) struct Witness {
+    shared: Arc<Shared>,
+    thread: Option<std::thread::Thread>,
+}
+
+impl Witness {
+    /// The stalls that ended after `since`, up to now.
+    pub(crate) fn stalls(&self, since: Time) -> Vec<Stall> {
+        let unseen = self.await_look();
+        let stalls = lock(&self.shared.stalls);
+        stalls.iter().chain(&unseen).filter(|stall| stall.until > since).copied().collect()
     }
 
     /// Waits for a look if a stall may have ended that it has not seen yet; a sentinel that does not come to look is
@@ -89,11 +109,17 @@ impl Sentinel {
                     run_delay: now.since(looked),
                 });
             }
-            if let Some(thread) = &*lock(&self.thread) {
-                thread.thread().unpark();
+            if let Some(thread) = &self.thread {
+                thread.unpark();
             }
             std::thread::sleep(NAP);
         }
+    }
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Witness")
     }
 }
 

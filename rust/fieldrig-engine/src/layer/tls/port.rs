@@ -366,6 +366,10 @@ impl Port for TlsPort {
         self.below.resolution()
     }
 
+    fn resolution_note(&self) -> String {
+        self.below.resolution_note()
+    }
+
     fn next_arrival(&self) -> Option<Time> {
         self.below.next_arrival()
     }

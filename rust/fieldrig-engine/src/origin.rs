@@ -1,0 +1,63 @@
+//! Where stamps come from: the port through which something was seen, what it can tell apart, and who watched the host.
+//!
+//! Rules of this file:
+//! - A stamp carries a number ([`Source`]); what it means stands in one table of the process, since stamps outlive rigs.
+//! - What is seen on virtual time has no origin: nothing there is late.
+
+use crate::sentinel::{Stall, Witness};
+use fieldrig_proto::time::{Duration, Source, Time};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+static ORIGINS: Mutex<Vec<Arc<Origin>>> = Mutex::new(Vec::new());
+
+/// A port through which something was seen.
+#[derive(Debug)]
+pub struct Origin {
+    /// Its name, for people.
+    pub port: String,
+    /// So long may bytes have waited in the machinery before anybody could see them.
+    pub resolution: Duration,
+    /// Where the resolution is from: measured, assumed, and why a measured one is not used.
+    pub note: String,
+    witness: Option<Witness>,
+}
+
+impl Origin {
+    /// The times after an instant in which the host stood still.
+    #[must_use]
+    pub fn stalls(&self, since: Time) -> Vec<Stall> {
+        self.witness.as_ref().map_or_else(Vec::new, |witness| witness.stalls(since))
+    }
+}
+
+/// What a source means; `None` if it is [`Source::NONE`].
+#[must_use]
+pub fn origin(source: Source) -> Option<Arc<Origin>> {
+    let index = usize::try_from(source.number()).ok()?.checked_sub(1)?;
+    known().get(index).cloned()
+}
+
+/// Enters a port into the table.
+pub(crate) fn enter(port: String, resolution: Duration, note: String, witness: Option<Witness>) -> Source {
+    let mut known = known();
+    known.push(Arc::new(Origin { port, resolution, note, witness }));
+    u32::try_from(known.len()).map_or(Source::NONE, Source::new)
+}
+
+fn known() -> MutexGuard<'static, Vec<Arc<Origin>>> {
+    ORIGINS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_says_which_port_it_was() {
+        let source = enter("/dev/ttyUSB0".to_owned(), Duration::from_millis(1), "calibrated".to_owned(), None);
+        let found = origin(source).expect("it was entered");
+        assert_eq!((found.port.as_str(), found.resolution), ("/dev/ttyUSB0", Duration::from_millis(1)));
+        assert!(found.stalls(Time::ZERO).is_empty());
+        assert!(origin(Source::NONE).is_none() && origin(Source::new(u32::MAX)).is_none());
+    }
+}

@@ -1,0 +1,129 @@
+"""Timing verdicts: interval arithmetic with reasons, and measurements of them. The arithmetic is proven in Rust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from fieldrig import Span, Stamp, timing
+from fieldrig.errors import DutError, InconclusiveError, LimitExceeded, UsageError
+from fieldrig.measure import Measure, Measurement
+
+MS = 1_000_000
+
+
+@dataclass
+class Event:
+    at: Stamp
+
+
+@dataclass
+class Action:
+    at: Stamp
+    done: Stamp = field(default_factory=lambda: Stamp(0))
+    scheduled: Stamp | None = None
+
+
+def seen(*instants: float, unsure: float = 0) -> list[Event]:
+    """Events at these milliseconds, each known to within so many."""
+    return [Event(Stamp(round((at - unsure) * MS), round(at * MS))) for at in instants]
+
+
+SENT = Action(Stamp(100 * MS, 101 * MS), Stamp(101 * MS))
+
+
+def test_within_and_not_before_pass_fail_and_doubt() -> None:
+    (event,) = seen(110, unsure=2)
+    assert timing.within(event, "10ms", after=SENT).figures[0].value == Span(7 * MS, 10 * MS)
+    timing.not_before(event, "7ms", after=SENT)
+    with pytest.raises(LimitExceeded, match="within 6ms, 2 events: the time is 7 ms to 10 ms, surely above 6 ms"):
+        timing.within(event, "6ms", after=SENT)
+    with pytest.raises(DutError, match="surely below 11 ms"):
+        timing.not_before(event, "11ms", after=SENT)
+    with pytest.raises(InconclusiveError, match="and the limit 9 ms lies in between: its beginning is known to within"):
+        timing.within(event, "9ms", after=SENT)
+
+
+def test_what_came_while_our_action_was_under_way_came_after_it() -> None:
+    (event,) = seen(100.8, unsure=0.5)
+    timing.within(event, "1ms", after=SENT)
+    with pytest.raises(InconclusiveError):
+        timing.within(event, "1ms", after=Event(SENT.at))
+    with pytest.raises(LimitExceeded, match="it ends before it begins"):
+        timing.within(seen(99)[0], "1ms", after=SENT)
+
+
+def test_gaps_count_from_the_end_of_what_we_sent() -> None:
+    events = seen(10, 12, 16)
+    timing.gap(events, min="2ms", max="4ms")
+    with pytest.raises(LimitExceeded, match="the gap 2 of 2 is 4 ms, surely above 3 ms"):
+        timing.gap(events, max="3ms")
+    timing.gap([Action(Stamp(10 * MS), Stamp(13 * MS)), *seen(15)], max="2ms")
+
+
+def test_a_period_is_judged_one_by_one_and_as_a_whole() -> None:
+    ticks = seen(*(1 + index * 10.05 for index in range(21)), unsure=0.1)
+    whole = timing.period(ticks, "10ms", tolerance="1ms")
+    assert [figure.name for figure in whole.figures] == ["period", "mean period"]
+    assert whole.figures[1].value == Span(10_045_000, 10_055_000)
+    with pytest.raises(LimitExceeded, match="the mean period of 20 periods is .*, surely above 10.04 ms"):
+        timing.period(ticks, "10ms", tolerance="1ms", drift="40us")
+    with pytest.raises(LimitExceeded, match="the period 2 of 3 is 15 ms, surely above 11 ms"):
+        timing.period(seen(0.1, 10.1, 25.1, 35.1), "10ms", tolerance="1ms")
+
+
+def test_jitter_is_peak_to_peak() -> None:
+    timing.jitter(seen(1, 11, 22, 31), "2ms")
+    with pytest.raises(LimitExceeded, match="the jitter of 3 periods is 2 ms, surely above 1.9 ms"):
+        timing.jitter(seen(1, 11, 22, 31), "1.9ms")
+
+
+def test_a_late_stimulus_of_our_own_is_held_against_nobody() -> None:
+    late = Action(Stamp(104 * MS), Stamp(104 * MS), Stamp(100 * MS))
+    reply = seen(106)[0]
+    timing.within(reply, "5ms", after=late)
+    with pytest.raises(InconclusiveError, match="our own stimulus was issued 4 ms late, and the tolerance is 3 ms"):
+        timing.within(reply, "3ms", after=late)
+    with pytest.raises(InconclusiveError, match="issued 4 ms late, and the tolerance is 1 ms"):
+        timing.period(seen(10, 20, 30), "10ms", tolerance="1ms", stimulus=[late])
+    timing.period(seen(10, 20, 30), "10ms", tolerance="4ms", stimulus=late)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: timing.jitter(seen(1, 2), "1ms"), "jitter() takes at least 3 events, there are 2"),
+        (lambda: timing.gap(seen(1), max="1ms"), "gap() takes at least 2 events, there are 1"),
+        (lambda: timing.gap(seen(1, 2)), "gap() without min= and max= judges nothing"),
+        (lambda: timing.gap(seen(1, 2), min="2ms", max="1ms"), "nothing can pass"),
+        (lambda: timing.within(seen(1)[0], 5, after=SENT), "limit=5: 5 is not a duration"),  # type: ignore[arg-type]
+        (lambda: timing.within("x", "5ms", after=SENT), "'x' is no event"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_call_that_judges_nothing_is_refused(call, says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        call()
+    assert says in raised.value.message
+
+
+def test_measurements_hold_the_figures_and_do_not_stop_the_test() -> None:
+    noted: list[Measurement] = []
+    measure = Measure(lambda: 0, noted.append, {})
+    measure.timing("tick").period(seen(0.1, 10.1, 25.1, 35.1), "10ms", tolerance="1ms")
+    measure.timing("tick.jitter").jitter(seen(0.1, 10.1, 25.1, 35.1), "6ms")
+    assert [(one.name, one.verdict) for one in noted] == [
+        ("tick", "fail"),
+        ("tick.mean", "pass"),
+        ("tick.jitter", "pass"),
+    ]
+    assert (noted[0].low, noted[0].min, noted[0].max) == (0.015, 0.009, 0.011)
+    assert isinstance(measure.outcome(), LimitExceeded)
+    with pytest.raises(UsageError, match="was measured already"):
+        measure.timing("tick")
+    unsure = Measure(lambda: 0, noted.append, {})
+    unsure.timing("reply").within(seen(110, unsure=2)[0], "9ms", after=SENT)
+    assert isinstance(unsure.outcome(), InconclusiveError)
+    late = Action(Stamp(104 * MS), Stamp(104 * MS), Stamp(100 * MS))
+    (spoiled,) = unsure.timing("late").within(seen(120)[0], "3ms", after=late)
+    assert (spoiled.verdict, spoiled.low) == ("inconclusive", 0.016)
