@@ -169,6 +169,8 @@ class Measure:
             verdict, reason = "fail", "it ends before it begins (are its two ends swapped?)"
         elif fine is not None:
             verdict, reason = "inconclusive", explained(*fine)[0]
+        elif stalled and verdict == "inconclusive":
+            reason = f"{reason}; the host stood still for {human(stalled)} during the test"
         elif stalled and _stall_explains(verdict, span, low, high, stalled):
             verdict, reason = "inconclusive", f"the host stood still for {human(stalled)} during the test"
         return Measurement(

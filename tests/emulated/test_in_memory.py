@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fieldrig import Rig, modbus, mqtt
+from fieldrig import Rig, Span, Stamp, modbus, mqtt, timing
 from fieldrig.errors import DutError, NoAnswer, PortError, UsageError
 from fieldrig.serial import Console
 from fieldrig.stream import Stream
@@ -62,6 +62,27 @@ def test_an_hour_of_polling_and_reporting_is_exact_and_repeatable() -> None:
     first = hour()
     assert len(first) == 60
     assert first == hour()
+
+
+def test_an_hour_of_polling_at_9600_baud_is_exact_to_the_nanosecond(sim: Rig) -> None:
+    character, silence = 10 * 10**9 // 9600, 7 * 11 * 10**9 // (2 * 9600)
+    every = 10**9
+    sim.add_wire("bus", "9600 8N1")
+    with (
+        modbus.Device("wire://bus", unit=1, holding={0: list(range(10))}, rig=sim),
+        modbus.Client("wire://bus", unit=1, rig=sim) as client,
+    ):
+        answers = []
+        for slot in range(every, (HOUR + 1) * 10**9, every):
+            sim.sleep(Span(slot - sim.now().latest_ns))
+            answers.append(client.read_holding(0, 10))
+            assert answers[-1].at == Stamp(slot)
+    # Eight characters there; the silence, and one more in which a byte could still be complete; 25 back.
+    took = (8 + 25 + 1) * character + silence
+    assert len(answers) == HOUR
+    assert {answer.latency for answer in answers} == {Span(took)}
+    timing.period(answers, "1s", tolerance="0ns", drift="0ns")
+    timing.jitter([answer.done for answer in answers], "0ns")
 
 
 def test_an_exchange_on_a_wire_takes_as_long_as_its_characters(sim: Rig) -> None:

@@ -289,11 +289,15 @@ impl Judged {
 
     fn unsure(&self, name: &str, which: &str, interval: Interval, facts: &Facts<'_>) -> String {
         let (Limit { min, max }, value) = (self.limit, self.value);
-        let crossed = [min, max].into_iter().flatten().find(|end| value.earliest <= *end && *end <= value.latest);
+        let below = min.filter(|min| value.earliest < *min && *min <= value.latest);
+        let crossed = below.or(max.filter(|max| value.earliest <= *max && *max < value.latest));
         let limit =
             crossed.map_or_else(String::new, |limit| format!(" and the limit {} lies in between", human(limit)));
         let ends = [("beginning", interval.from), ("end", interval.to)];
-        let whose = ends.iter().filter(|(_, at)| !at.uncertainty().is_zero()).map(|(end, at)| blame(end, *at, facts));
+        let widest = interval.from.uncertainty().max(interval.to.uncertainty());
+        // Not worth a word is what is a tenth of the other.
+        let counts = |at: &Stamp| !at.uncertainty().is_zero() && at.uncertainty() * 10 >= widest;
+        let whose = ends.iter().filter(|(_, at)| counts(at)).map(|(end, at)| blame(end, *at, facts));
         let whose: Vec<String> = whose.collect();
         format!("{}{limit}: {}", self.known(name, which), whose.join("; "))
     }
@@ -302,7 +306,10 @@ impl Judged {
 /// Whose uncertainty that of a stamp is.
 fn blame(end: &str, at: Stamp, facts: &Facts<'_>) -> String {
     let width = i64::try_from(at.uncertainty().as_nanos()).unwrap_or(i64::MAX);
-    let stall = facts.stalls.iter().find(|(from, until)| *from < at.latest() && *until > at.earliest());
+    // One that is much longer is not why.
+    let within = |from: Time, until: Time| from < at.latest() && until > at.earliest();
+    let as_long = |from: Time, until: Time| until.since(from) <= at.uncertainty() * 2;
+    let stall = facts.stalls.iter().find(|(from, until)| within(*from, *until) && as_long(*from, *until));
     let length = stall.map(|(from, until)| i64::try_from(until.since(*from).as_nanos()).unwrap_or(i64::MAX));
     let still = length.map(|length| format!("the host stood still for {}", human(length)));
     let why = match ((facts.port)(at.source()), still) {
