@@ -8,9 +8,11 @@ from typing import Final, Literal, Protocol, Self, final, type_check_only
 from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, stream, timing
 
 __all__ = [
+    "Checkup",
     "Dissection",
     "Field",
     "JoinedPort",
+    "Lateness",
     "Rig",
     "Secrets",
     "SerialPort",
@@ -24,6 +26,7 @@ __all__ = [
     "device",
     "duration",
     "duration_ns",
+    "examine",
     "export_trace",
     "modbus",
     "modbus_stock",
@@ -230,6 +233,65 @@ class Rig:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+@final
+class Lateness:
+    """How late many deadlines were met (seconds)."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def p50(self) -> float: ...
+    @property
+    def p99(self) -> float: ...
+    @property
+    def p999(self) -> float | None:
+        """None with fewer than 3000 deadlines."""
+    @property
+    def max(self) -> float: ...
+    @property
+    def missed(self) -> int:
+        """How many were later than a whole period."""
+    @property
+    def histogram(self) -> list[tuple[float | None, int]]:
+        """The upper bound of each bar (None: no bound), and how many lie in it."""
+
+@final
+class Checkup:
+    """What `examine` found."""
+
+    @property
+    def timing_class(self) -> Literal["A", "B", "C"]: ...
+    @property
+    def steps(self) -> list[tuple[str, bool, str]]:
+        """What was asked of the host, whether it was granted, and what was granted or why not."""
+    @property
+    def wakes(self) -> Lateness:
+        """How late sleeps ended: what cyclictest measures."""
+    @property
+    def deadlines(self) -> Lateness:
+        """How late deadlines were met, after the spin."""
+    @property
+    def explained(self) -> float | None:
+        """Of all lateness beyond 100 us, the part for which the thread waited for a CPU; None if that is not known."""
+    @property
+    def stalls(self) -> tuple[Stall, ...]: ...
+    @property
+    def facts(self) -> list[tuple[str, str, str | None]]:
+        """What is known of the host: about what, what, and why that is bad for deadlines, if it is."""
+
+def examine(period: str | Span, length: str | Span, *, cpu: int | None = None) -> Checkup:
+    """Measures how well this host lets the threads of serial lines meet deadlines.
+
+    Args:
+        period: from deadline to deadline; deadlines are absolute.
+        length: how long it measures.
+        cpu: the CPU to which the thread is bound.
+
+    Raises:
+        BenchError: a thread cannot be started or bound.
+        UsageError: something is no duration.
+    """
 
 @final
 class Secrets:

@@ -13,6 +13,7 @@
 
 pub mod bench;
 mod clock;
+pub mod doctor;
 mod drive;
 mod error;
 pub mod json;

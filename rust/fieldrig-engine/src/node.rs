@@ -8,9 +8,12 @@
 //! - Timed sends are left to the line thread, and a node that somebody else queues for is left to him: the caller then
 //!   looks on, and is told of every pass.
 
+use crate::clock::Clock;
+use crate::drive::ceiling::Ceiling;
 use crate::drive::owner::{Driven, OwnerGate, TICK};
 use crate::drive::sim::{Moved, Sim};
 use crate::drive::step::{Check, Driver};
+use crate::drive::watchdog::Watched;
 use crate::drive::wires::LostPort;
 use crate::drive::{Gate, Sent, Timing};
 use crate::error::EngineError;
@@ -19,6 +22,7 @@ use crate::log::RunLog;
 use fieldrig_proto::endpoint::Endpoint;
 use fieldrig_proto::time::{Duration, Time};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -60,7 +64,8 @@ pub(crate) struct Inner<E: Endpoint> {
     pub(crate) log: RunLog,
     pub(crate) sim: Option<Arc<Sim>>,
     pub(crate) timed: bool,
-    pub(crate) timing: Arc<Mutex<Option<Timing>>>,
+    /// What is known of its line thread.
+    pub(crate) watched: Arc<Watched>,
     pub(crate) line_thread: Mutex<Option<Arc<crate::drive::owner::Owner>>>,
     pub(crate) progress: Progress,
     pub(crate) left: AtomicBool,
@@ -87,7 +92,27 @@ impl Progress {
     }
 }
 
-type Lent<'a, E> = Held<'a, Driver<E>, OwnerGate>;
+/// A node that a caller has, with the priority that he needs for that; the node goes first.
+struct Lent<'a, E: Endpoint> {
+    held: Held<'a, Driver<E>, OwnerGate>,
+    _ceiling: Option<Ceiling>,
+}
+
+impl<'a, E: Endpoint> Deref for Lent<'a, E> {
+    type Target = Held<'a, Driver<E>, OwnerGate>;
+    fn deref(&self) -> &Self::Target {
+        &self.held
+    }
+}
+
+impl<E: Endpoint> DerefMut for Lent<'_, E> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.held
+    }
+}
+
+/// With a deadline nearer than this, who enters has the priority of the line thread.
+const NEAR: Duration = Duration::from_millis(20);
 
 /// An endpoint with its ports. Clones are the same node; when the last is dropped it closes.
 pub struct Node<E: Endpoint + Send + 'static>
@@ -299,7 +324,7 @@ where
     /// How well the host lets the line thread of this node meet deadlines; `None` for nodes without a line.
     #[must_use]
     pub fn timing(&self) -> Option<Timing> {
-        self.inner().timing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner().watched.timing()
     }
 
     /// Lost ports and such: why this node is down, if it is.
@@ -337,11 +362,19 @@ where
     E::Event: Clone + Send,
 {
     fn enter(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'_, E>, EngineError> {
-        self.lease.enter(go_on).map_err(|refusal| match refusal {
+        let ceiling = self.deadline_is_near().then(Ceiling::raise).flatten();
+        let held = self.lease.enter(go_on).map_err(|refusal| match refusal {
             Refusal::Interrupted => EngineError::Interrupted,
             Refusal::Reentered => EngineError::Reentered { node: self.name.clone() },
             Refusal::Closed => EngineError::Stopped { node: self.name.clone() },
-        })
+        })?;
+        Ok(Lent { held, _ceiling: ceiling })
+    }
+
+    /// Whether its line thread, with real-time scheduling, has something to do soon.
+    fn deadline_is_near(&self) -> bool {
+        let near = || self.lease.gate().exact_deadline() <= (Clock::Real.now() + NEAR).as_nanos();
+        self.timed && self.watched.is_real_time() && near()
     }
 
     /// [`Inner::enter`] for something that the caller does: on virtual time it comes surely after everything that arrived.
@@ -416,8 +449,17 @@ where
             }
             if now.since(asked) >= SLICE || self.sim.is_some() {
                 asked = now;
-                if !go_on() {
-                    held.log_events(&self.log, &self.name);
+                held.log_events(&self.log, &self.name);
+                // To answer may take its time (the GIL), which a line thread with something to send has not.
+                let goes_on = if self.timed && held.wires.has_timed_output() {
+                    drop(held);
+                    let goes_on = go_on();
+                    held = self.enter(go_on)?;
+                    goes_on
+                } else {
+                    go_on()
+                };
+                if !goes_on {
                     return Err(EngineError::Interrupted);
                 }
             }
@@ -479,7 +521,7 @@ where
         progress.watchers.fetch_add(1, Ordering::SeqCst);
         let seen = *progress.lock();
         drop(held);
-        let left = deadline.since(crate::clock::Clock::Real.now()).min(SLICE);
+        let left = deadline.since(Clock::Real.now()).min(SLICE);
         let waited = progress.changed.wait_timeout_while(progress.lock(), left, |count| *count == seen);
         // Whether it was told or the time is over makes no difference: the caller looks either way.
         drop(waited.unwrap_or_else(PoisonError::into_inner));
@@ -519,25 +561,27 @@ where
 
     fn drive(&self) {
         if let Some(mut held) = self.lease.try_enter() {
-            if self.timed {
-                held.tick();
+            // Who looks on at a line need not look again each millisecond: he would be in the way.
+            let news = if self.timed {
+                held.tick()
             } else {
                 held.wait_and_pass(Duration::ZERO);
-            }
+                true
+            };
             held.log_events(&self.log, &self.name);
-            self.leave(held);
+            drop(held);
+            if news {
+                self.progress.bump();
+            }
         }
     }
 
     fn timing(&self) -> Option<Timing> {
-        self.timing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.watched.timing()
     }
 
-    fn next_timed_send(&self) -> Option<Time> {
-        if self.lease.gate().deadline() == u64::MAX {
-            return None;
-        }
-        self.lease.try_enter().and_then(|held| held.wires.next_timed_send())
+    fn exact_deadline(&self) -> u64 {
+        self.lease.gate().exact_deadline()
     }
 
     fn close(&self) {

@@ -2,10 +2,11 @@
 
 use crate::clock::{Clock, ClockKind};
 use crate::drive::ladder::{Timing, TimingClass};
-use crate::drive::line::Precision;
+use crate::drive::line::{Budget, Precision};
 use crate::drive::owner::{Driven, Owner, OwnerGate};
 use crate::drive::sim::Sim;
 use crate::drive::step::Driver;
+use crate::drive::watchdog::{Kennel, Watched};
 use crate::drive::wires::{LinkKind, Surroundings, Wires};
 use crate::error::EngineError;
 use crate::lease::Lease;
@@ -81,6 +82,10 @@ struct Shared {
     log: RunLog,
     capture: Capture,
     sentinel: Option<Sentinel>,
+    /// The line threads, as the sentinel watches them.
+    kennel: Arc<Kennel>,
+    /// How much line threads may spin.
+    budget: Arc<Budget>,
     sim: Option<Arc<Sim>>,
     switchboard: Arc<Switchboard>,
     reactor: Mutex<Option<Arc<Owner>>>,
@@ -103,9 +108,13 @@ impl Rig {
         let capture = Capture::start_masked(folder, options.level, options.secrets.clone())
             .map_err(|error| EngineError::machine("the capture", &error))?;
         let sim = clock.is_virtual().then(|| Arc::new(Sim::new(clock.clone())));
+        let kennel: Arc<Kennel> = Arc::default();
         let sentinel = match &sim {
             Some(_) => None,
-            None => Some(Sentinel::start().map_err(|error| EngineError::machine("the sentinel thread", &error))?),
+            None => Some(
+                Sentinel::start(Arc::clone(&kennel))
+                    .map_err(|error| EngineError::machine("the sentinel thread", &error))?,
+            ),
         };
         let shared = Shared {
             options,
@@ -113,6 +122,8 @@ impl Rig {
             log,
             capture,
             sentinel,
+            kennel,
+            budget: Arc::new(Budget::new()),
             sim,
             switchboard: Arc::default(),
             reactor: Mutex::default(),
@@ -304,8 +315,8 @@ impl Rig {
             addresses.insert(binding.via, address);
         }
         let timed = timed && shared.sim.is_none();
-        let timing = Arc::default();
-        let owner = shared.owner(thread, timed, name, &timing).map_err(machine)?;
+        let watched = Arc::default();
+        let owner = shared.owner(thread, timed, name, &watched).map_err(machine)?;
         let line_thread = owner.clone().filter(|_| timed);
         let token = shared.next_token.fetch_add(1, Ordering::Relaxed);
         let fd = wires.epoll.fd();
@@ -317,7 +328,7 @@ impl Rig {
             log: shared.log.clone(),
             sim: shared.sim.clone(),
             timed,
-            timing,
+            watched,
             line_thread: Mutex::new(line_thread),
             progress: crate::node::Progress::default(),
             left: AtomicBool::new(false),
@@ -375,16 +386,18 @@ impl Shared {
         thread: Thread,
         timed: bool,
         node: &str,
-        timing: &Arc<Mutex<Option<Timing>>>,
+        watched: &Arc<Watched>,
     ) -> std::io::Result<Option<Arc<Owner>>> {
         if self.sim.is_some() {
             return Ok(None);
         }
         if timed {
+            let budget = Arc::clone(&self.budget);
             let precision = match thread {
-                Thread::Reactor => Precision::new(Arc::clone(timing)),
-                Thread::Models => Precision::modest(Arc::clone(timing)),
+                Thread::Reactor => Precision::new(Arc::clone(watched), budget),
+                Thread::Models => Precision::modest(Arc::clone(watched), budget),
             };
+            self.kennel.add(watched);
             return Owner::start(&thread_name("line", node), Some(precision)).map(Some);
         }
         let (slot, kind) = match thread {

@@ -45,7 +45,13 @@ fn fate(rig: &Rig, node: &Node<Probe>) -> Fate {
 }
 
 fn exactly(due: Time, length: Duration) -> Fate {
-    Fate::Done(Departure { scheduled: due, issued: due, returned: due, left: due + length })
+    Fate::Done(Departure {
+        scheduled: due,
+        issued: due,
+        returned: due,
+        left: due + length,
+        run_delay: Some(Duration::ZERO),
+    })
 }
 
 #[test]
@@ -90,8 +96,10 @@ fn what_is_too_late_is_not_done_and_what_was_taken_back_neither() {
         send(probe, b"never", at(50_000), None);
     };
     client.with(ask).expect("the node works");
-    assert_eq!(fate(&rig, &client), Fate::TooLate { scheduled: at(10_000), now: at(10_000) });
-    assert_eq!(fate(&rig, &client), exactly(at(10_000), Duration::ZERO));
+    assert_eq!(fate(&rig, &client), Fate::TooLate { scheduled: at(4000), now: at(10_000) });
+    let (scheduled, issued) = (at(4000), at(10_000));
+    let late = Departure { scheduled, issued, returned: issued, left: issued, run_delay: None };
+    assert_eq!(fate(&rig, &client), Fate::Done(late), "it keeps its slot");
     client.with(|probe, _| probe.act(Action::Recall(Conn(0)))).expect("the node works");
     assert_eq!(fate(&rig, &client), Fate::Recalled);
     client.with(|probe, _| probe.send(Conn(0), b"!")).expect("the node works");

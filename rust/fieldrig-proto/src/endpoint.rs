@@ -137,7 +137,8 @@ pub enum Input<'a> {
 /// When something timed was done, on the clock of the driver.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Departure {
-    /// When it was due: not before it was handed out, nor before the line was silent for as long as was asked.
+    /// When it was due: the instant asked for, also if that was over already; or when the line had been silent for as
+    /// long as was asked.
     pub scheduled: Time,
     /// Right before the port was given it.
     pub issued: Time,
@@ -145,6 +146,9 @@ pub struct Departure {
     pub returned: Time,
     /// When its last bit has left, as far as the port knows the speed of the line; else `returned`.
     pub left: Time,
+    /// For how much of the time from `scheduled` to `issued` its thread waited for a CPU; `None` if the host does not tell.
+    /// It explains, and decides nothing.
+    pub run_delay: Option<Duration>,
 }
 
 /// What became of an [`Action::Timed`].

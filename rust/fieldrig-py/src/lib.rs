@@ -3,7 +3,8 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `rig`, `stall`, `timing`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust module is one Python submodule.
+//! - `doctor`, `rig`, `stall`, `timing`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust
+//!   module is one Python submodule.
 //! - `model`, `loader`: models in Python. `attach`: how threads of ours come to Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
@@ -15,6 +16,7 @@ mod attach;
 mod bench;
 mod device;
 mod dissect;
+mod doctor;
 mod error;
 mod handle;
 mod joined;
@@ -43,6 +45,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::dissect::{Dissection, Field};
+    #[pymodule_export]
+    use crate::doctor::{Checkup, Lateness, examine};
     #[pymodule_export]
     use crate::joined::JoinedPort;
     #[pymodule_export]

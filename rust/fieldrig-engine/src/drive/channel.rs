@@ -23,6 +23,8 @@ pub struct Sent {
     pub issued: Option<Time>,
     /// After the write; `None` while it waits.
     pub returned: Option<Time>,
+    /// Of a timed send that was late: for how much of that the thread waited for a CPU, as far as the kernel counts it.
+    pub run_delay: Option<Duration>,
 }
 
 impl Sent {
@@ -94,7 +96,8 @@ impl Segment {
             return self.handed_out;
         }
         let after_gap = self.gap_before.map_or(Time::ZERO, |gap| quiet_since + gap);
-        self.not_before.unwrap_or(Time::ZERO).max(after_gap).max(self.handed_out)
+        // A slot that is over when it is handed out stays what it was: it is late, and that shows.
+        self.not_before.unwrap_or(self.handed_out).max(after_gap)
     }
 }
 

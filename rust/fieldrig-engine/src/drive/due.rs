@@ -35,15 +35,6 @@ impl Wires {
         self.clocked && self.channels.values().any(|channel| channel.output.queue.iter().any(Segment::is_timed))
     }
 
-    /// The next timed send, if it is what comes next.
-    pub(crate) fn next_timed_send(&self) -> Option<Time> {
-        let due = |channel: &Channel| {
-            let front = channel.output.queue.front().filter(|_| !channel.stalled && !channel.output.blocked)?;
-            front.is_timed().then(|| front.due(channel.quiet_since))
-        };
-        self.channels.values().filter(|_| self.clocked).filter_map(due).min()
-    }
-
     /// Does what is due: timed sends, ends of breaks, closes and attempts that took too long.
     pub(super) fn do_due(&mut self) {
         if self.clocked {

@@ -55,8 +55,12 @@ impl Timing {
         Timing { class: TimingClass::C, steps: vec![Step { name: REAL_TIME, reached: false, outcome }] }
     }
 
+    /// Of a thread that never came to say.
+    pub(crate) fn unknown() -> Timing {
+        Timing { class: TimingClass::C, steps: Vec::new() }
+    }
+
     /// Real-time scheduling was taken away again.
-    #[cfg(test)]
     pub(super) fn demote(&mut self, why: String) {
         for step in self.steps.iter_mut().filter(|step| step.name == REAL_TIME) {
             step.reached = false;
@@ -68,7 +72,7 @@ impl Timing {
 
 /// The step that makes class A.
 pub(super) const REAL_TIME: &str = "real-time scheduling";
-const LINE_PRIORITY: libc::c_int = 50;
+pub(super) const LINE_PRIORITY: libc::c_int = 50;
 const SLICE_NANOS: u64 = 100_000;
 
 /// The calling thread becomes a line thread, as far as the host lets it.

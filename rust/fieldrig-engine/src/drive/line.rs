@@ -1,64 +1,112 @@
-//! Precision of a line thread: how exactly it meets deadlines, and what the host allows for that.
+//! Precision of a line thread: how it waits for deadlines.
 //!
 //! The wait: sleep to `deadline - window`, then spin. The window follows how late sleeps end here, within 10 to 300 us.
-//! Spinning needs real-time scheduling: without it, it takes from others the time that makes this thread late.
+//!
+//! Rules of this file:
+//! - A deadline is an instant and stays one: however late a wait ends, the next deadline is where it was.
+//! - Without real-time scheduling, spinning takes from others the time that makes this thread late: it does not spin
+//!   while it had to wait for a CPU within the last second.
+//! - With it, all line threads of a rig together spin at most half of the time of the CPUs, so that neither the kernel's
+//!   throttling of real-time threads nor a machine with one CPU comes to feel it. A deadline that finds nothing left is
+//!   slept for.
 
 use super::ladder::{self, Timing, TimingClass};
 use super::sys;
+use super::watchdog::Watched;
 use crate::clock::Clock;
+use crate::run_delay;
 use fieldrig_proto::time::{Duration, Time};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MIN_WINDOW: Duration = Duration::from_micros(10);
 const MAX_WINDOW: Duration = Duration::from_micros(300);
+/// More than this in the run queue before a deadline is a busy host: a switch between threads takes less.
+const BUSY: Duration = Duration::from_micros(100);
+/// For how long a host counts as busy.
+const REST: Duration = Duration::from_secs(1);
 
 /// The precision of one line thread.
 pub(crate) struct Precision {
     window: Duration,
-    spin: bool,
-    /// Climb the ladder at all.
+    class: TimingClass,
+    /// Climb the ladder at all, and spin.
     climbs: bool,
-    report: Arc<Mutex<Option<Timing>>>,
+    /// The host was busy less than a second before.
+    busy_until: Time,
+    /// How much later than asked for the last sleep ended; `None` if there was nothing to sleep.
+    woke_late: Option<Duration>,
+    budget: Arc<Budget>,
+    watched: Arc<Watched>,
 }
 
 impl Precision {
-    /// `report` gets the result of the ladder once the thread runs.
-    pub(crate) fn new(report: Arc<Mutex<Option<Timing>>>) -> Precision {
-        Precision { window: Duration::from_micros(100), spin: false, climbs: true, report }
+    /// `watched` gets the result of the ladder once the thread runs.
+    pub(crate) fn new(watched: Arc<Watched>, budget: Arc<Budget>) -> Precision {
+        let (window, class) = (Duration::from_micros(100), TimingClass::C);
+        Precision { window, class, climbs: true, busy_until: Time::ZERO, woke_late: None, budget, watched }
     }
 
     /// Of a thread that runs Python: it would hold up others, and be held up by them, however it is scheduled.
-    pub(crate) fn modest(report: Arc<Mutex<Option<Timing>>>) -> Precision {
-        Precision { climbs: false, ..Precision::new(report) }
+    pub(crate) fn modest(watched: Arc<Watched>, budget: Arc<Budget>) -> Precision {
+        Precision { climbs: false, ..Precision::new(watched, budget) }
     }
 
     /// Climbs the ladder, on the thread itself.
     pub(crate) fn set_up(&mut self) {
         let timing = if self.climbs { ladder::climb() } else { Timing::of_python() };
-        self.spin = timing.class == TimingClass::A;
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(timing);
+        self.class = timing.class;
+        self.watched.begin(timing);
     }
 
     /// Waits until `due`. `sleep` sleeps for a while and says whether nothing else came in between; if something did,
     /// the wait ends early.
     pub(crate) fn wait_until(&mut self, due: Time, mut sleep: impl FnMut(Duration) -> bool) {
-        let wake = if self.spin { due - self.window } else { due };
+        let begun = Clock::Real.now();
+        let window = self.window_at(begun);
+        let wake = due - window;
+        self.look_at_the_host(begun);
         let left = wake.since(Clock::Real.now());
         // Looks at what came in even if nothing is left to sleep.
         if !sleep(left) {
             return;
         }
         let woken = Clock::Real.now();
-        if !left.is_zero() {
-            self.learn(woken.since(wake));
+        self.woke_late = (!left.is_zero()).then(|| woken.since(wake));
+        if let Some(late) = self.woke_late {
+            self.learn(late);
         }
-        if self.spin {
-            while Clock::Real.now() < due {
-                std::hint::spin_loop();
+        if window.is_zero() {
+            if woken < due {
+                sys::sleep_until_nanos(crate::clock::origin() + due.as_nanos());
             }
-        } else if woken < due {
-            sys::sleep_until_nanos(crate::clock::origin() + due.as_nanos());
+            return;
         }
+        while Clock::Real.now() < due {
+            std::hint::spin_loop();
+        }
+        self.budget.spend(woken, due.since(woken));
+    }
+
+    /// How much later than asked for the last sleep ended, as cyclictest measures it; `None` if there was none.
+    pub(crate) fn woke_late(&self) -> Option<Duration> {
+        self.woke_late
+    }
+
+    /// How long before a deadline it stops sleeping.
+    fn window_at(&self, now: Time) -> Duration {
+        let real_time = self.class == TimingClass::A && self.watched.is_real_time();
+        let may_spin = self.climbs && (real_time || now >= self.busy_until);
+        let window = self.window.min(self.budget.left(now));
+        if may_spin && window >= MIN_WINDOW { window } else { Duration::ZERO }
+    }
+
+    /// Looks how long it waited for a CPU since it looked last, and begins to count anew.
+    pub(super) fn look_at_the_host(&mut self, now: Time) {
+        if run_delay::since_mark().is_some_and(|waited| waited > BUSY) {
+            self.busy_until = now + REST;
+        }
+        run_delay::mark(now);
     }
 
     /// The window is a little more than the worst lateness seen of late.
@@ -69,13 +117,49 @@ impl Precision {
     }
 }
 
+/// How much the line threads of a rig may spin: half of the time of its CPUs, and at most so much at a stretch.
+///
+/// It is kept as the instant at which all that was spent will have been earned.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    earned_at: AtomicU64,
+    cpus: u64,
+}
+
+/// What may be spent at a stretch.
+const STRETCH: Duration = Duration::from_millis(50);
+
+impl Budget {
+    pub(crate) fn new() -> Budget {
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+        Budget { earned_at: AtomicU64::new(0), cpus }
+    }
+
+    /// How long spinning may last now.
+    fn left(&self, now: Time) -> Duration {
+        let owed = self.earned_at.load(Ordering::Relaxed).saturating_sub(now.as_nanos());
+        STRETCH.saturating_sub(Duration::from_nanos(owed * self.cpus / 2))
+    }
+
+    fn spend(&self, now: Time, spun: Duration) {
+        let cost = u64::try_from(spun.as_nanos()).unwrap_or(u64::MAX).saturating_mul(2) / self.cpus;
+        let earned = |at: u64| Some(at.max(now.as_nanos()).saturating_add(cost));
+        // It always gives something.
+        let _ = self.earned_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earned);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn precision() -> Precision {
+        Precision::new(Arc::default(), Arc::new(Budget { earned_at: AtomicU64::new(0), cpus: 1 }))
+    }
+
     #[test]
     fn the_window_follows_lateness_within_its_bounds() {
-        let mut precision = Precision::new(Arc::default());
+        let mut precision = precision();
         precision.learn(Duration::from_micros(200));
         assert_eq!(precision.window, Duration::from_micros(255));
         precision.learn(Duration::from_millis(50));
@@ -87,10 +171,41 @@ mod tests {
     }
 
     #[test]
+    fn without_real_time_scheduling_it_does_not_spin_on_a_busy_host() {
+        let mut precision = precision();
+        let now = Time::ZERO + REST;
+        assert_eq!(precision.window_at(now), Duration::from_micros(100));
+        precision.busy_until = now + REST;
+        assert_eq!(precision.window_at(now), Duration::ZERO);
+        assert_eq!(precision.window_at(now + REST), Duration::from_micros(100));
+        precision.class = TimingClass::A;
+        precision.watched.begin(Timing { class: TimingClass::A, steps: Vec::new() });
+        assert_eq!(precision.window_at(now), Duration::from_micros(100));
+        precision.watched.demote("it took all of a CPU");
+        assert_eq!(precision.window_at(now), Duration::ZERO);
+    }
+
+    #[test]
+    fn all_that_spin_spin_half_of_the_time_at_most() {
+        let budget = Budget { earned_at: AtomicU64::new(0), cpus: 1 };
+        let (mut now, mut spun) = (Time::ZERO, Duration::ZERO);
+        for _ in 0..20_000 {
+            let spin = budget.left(now).min(MAX_WINDOW);
+            now = now + spin;
+            budget.spend(now, spin);
+            spun += spin;
+            now = now + Duration::from_micros(50);
+        }
+        assert!(spun <= now.since(Time::ZERO) / 2 + STRETCH, "{spun:?} of {now:?}");
+        assert!(spun >= now.since(Time::ZERO) / 3, "{spun:?} of {now:?}");
+        assert_eq!(budget.left(now + Duration::from_secs(1)), STRETCH);
+    }
+
+    #[test]
     fn a_wait_never_ends_before_its_deadline() {
-        for spin in [false, true] {
-            let mut precision = Precision::new(Arc::default());
-            precision.spin = spin;
+        for busy_until in [Time::ZERO, Time::FAR] {
+            let mut precision = precision();
+            precision.busy_until = busy_until;
             let due = Clock::Real.now() + Duration::from_micros(500);
             precision.wait_until(due, |left| {
                 sys::sleep_until_nanos(sys::monotonic_nanos() + left.as_nanos() as u64);
@@ -102,10 +217,11 @@ mod tests {
 
     #[test]
     fn a_thread_that_runs_python_leaves_the_ladder_alone() {
-        let report = Arc::new(Mutex::new(None));
-        let mut precision = Precision::modest(Arc::clone(&report));
-        std::thread::spawn(move || precision.set_up()).join().expect("it does not panic");
-        let timing = report.lock().expect("not poisoned").clone().expect("a report");
+        let watched: Arc<Watched> = Arc::default();
+        let mut modest = Precision::modest(Arc::clone(&watched), Arc::new(Budget::new()));
+        assert_eq!(modest.window_at(Time::ZERO), Duration::ZERO);
+        std::thread::spawn(move || modest.set_up()).join().expect("it does not panic");
+        let timing = watched.timing().expect("a report");
         assert_eq!(timing.class, TimingClass::C);
         assert!(timing.steps.iter().all(|step| !step.reached));
     }

@@ -10,6 +10,7 @@
 //!
 //! `unsafe` lives here and in `port/` only: system calls.
 
+pub(crate) mod ceiling;
 mod channel;
 mod connect;
 mod due;
@@ -24,6 +25,7 @@ pub(crate) mod sim;
 pub(crate) mod step;
 pub(crate) mod sys;
 mod timed;
+pub(crate) mod watchdog;
 pub(crate) mod wires;
 
 pub use channel::Sent;

@@ -6,6 +6,7 @@ use super::channel::{Inbound, Sent};
 use super::timed;
 use super::wires::{News, OUTPUT_LIMIT, SENDS_KEPT, Watch, Wires};
 use crate::port::{Look, Read};
+use crate::run_delay;
 use fieldrig_proto::dissect::Direction;
 use fieldrig_proto::endpoint::{Conn, Fate, How, Why};
 use fieldrig_proto::line::LineCommand;
@@ -108,6 +109,7 @@ impl Wires {
                 return None;
             }
             let timed = front.is_timed();
+            self.timed_done += 1;
             if front.written == 0 && front.not_after.is_some_and(|limit| issued > limit) {
                 self.fates.push_back((conn, Fate::TooLate { scheduled: due, now: issued }));
                 channel.output.queued -= front.bytes.len();
@@ -145,7 +147,9 @@ impl Wires {
                     if self.sends.len() == SENDS_KEPT {
                         self.sends.pop_front();
                     }
-                    self.sends.push_back(Sent { scheduled: due, issued: Some(issued), returned: Some(returned) });
+                    let run_delay = run_delay::explains(due, issued);
+                    let (issued, returned) = (Some(issued), Some(returned));
+                    self.sends.push_back(Sent { scheduled: due, issued, returned, run_delay });
                 }
                 note_sent(&mut self.watch, front.sequence, issued, returned);
                 front.begun = front.answered.then_some((due, issued));

@@ -26,8 +26,8 @@ pub(crate) trait Driven: Send + Sync {
     fn deadline(&self) -> u64;
     /// One pass, if nobody else drives it.
     fn drive(&self);
-    /// A timed send that is due before anything else, if nobody else drives it.
-    fn next_timed_send(&self) -> Option<Time>;
+    /// When it is due by its own endpoint or output, and not only to be looked at; `u64::MAX` for never.
+    fn exact_deadline(&self) -> u64;
     /// How well its line thread meets deadlines, once that is known; `None` without a line.
     fn timing(&self) -> Option<Timing>;
     /// Closes it.
@@ -132,13 +132,18 @@ impl Owner {
         let Some(precision) = precision else {
             return self.epoll.wait(ready, left);
         };
-        let timed = nodes.iter().find_map(|(_, node)| node.next_timed_send());
-        match timed.filter(|due| due.since(now) <= TICK) {
-            Some(due) => precision.wait_until(due, |left| {
+        let exact = nodes.iter().any(|(_, node)| node.exact_deadline() == until);
+        match left.filter(|left| exact && *left <= TICK) {
+            Some(_) => precision.wait_until(Time::from_nanos(until), |left| {
                 self.epoll.wait(ready, Some(left));
                 ready.is_empty()
             }),
-            None => self.epoll.wait(ready, Some(left.map_or(TICK, |left| left.min(TICK)))),
+            None => {
+                if exact && left.is_some() {
+                    precision.look_at_the_host(now);
+                }
+                self.epoll.wait(ready, Some(left.map_or(TICK, |left| left.min(TICK))));
+            }
         }
     }
 
@@ -177,17 +182,38 @@ pub(crate) struct OwnerGate {
     token: u64,
     fd: RawFd,
     deadline: AtomicDeadline,
+    /// The deadline that the node itself has; the other one may be earlier.
+    exact: AtomicU64,
     node_kick: Arc<Kick>,
 }
 
 impl OwnerGate {
     /// A gate to `owner`; without one (virtual time) it only keeps the deadline.
     pub(crate) fn new(owner: Option<Arc<Owner>>, token: u64, fd: RawFd, node_kick: Arc<Kick>) -> OwnerGate {
-        OwnerGate { owner, token, fd, deadline: AtomicDeadline::new(), node_kick }
+        OwnerGate { owner, token, fd, deadline: AtomicDeadline::new(), exact: AtomicU64::new(u64::MAX), node_kick }
     }
 
     pub(crate) fn deadline(&self) -> u64 {
         self.deadline.read()
+    }
+
+    /// The deadline that the node itself has; `u64::MAX` for none, and while a caller drives it.
+    pub(crate) fn exact_deadline(&self) -> u64 {
+        self.exact.load(Ordering::Relaxed)
+    }
+
+    /// The owner comes by at this instant.
+    fn come_by(&self, deadline: u64) {
+        match &self.owner {
+            Some(owner) => {
+                if owner.alarm.is_too_late_for(&self.deadline, deadline) {
+                    owner.kick.kick();
+                }
+            }
+            None => {
+                let _ = Alarm::new().is_too_late_for(&self.deadline, deadline);
+            }
+        }
     }
 
     /// The owner forgets the node.
@@ -214,27 +240,22 @@ impl Gate for OwnerGate {
     }
 
     fn schedule(&self, deadline: u64) {
-        match &self.owner {
-            Some(owner) => {
-                if owner.alarm.is_too_late_for(&self.deadline, deadline) {
-                    owner.kick.kick();
-                }
-            }
-            None => {
-                let _ = Alarm::new().is_too_late_for(&self.deadline, deadline);
-            }
-        }
+        // A hint on how to wait; when to wake is settled by the alarm.
+        self.exact.store(deadline, Ordering::Relaxed);
+        self.come_by(deadline);
     }
 
     fn linger(&self, deadline: u64) {
         // Never later than it was going to come anyhow: callers that come more often than a moment lasts (a test that
         // sets points all the time) would otherwise put it off for ever, and nobody would serve the port.
-        self.schedule(deadline.min(in_a_moment()).min(self.deadline.read()));
+        self.exact.store(deadline, Ordering::Relaxed);
+        self.come_by(deadline.min(in_a_moment()).min(self.deadline.read()));
     }
 
     fn stand_back(&self) {
         // Looks again in a moment by itself, so that a caller who leaves within that time need not wake it.
-        self.schedule(in_a_moment());
+        self.exact.store(u64::MAX, Ordering::Relaxed);
+        self.come_by(in_a_moment());
     }
 
     fn nudge(&self) {

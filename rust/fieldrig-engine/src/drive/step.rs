@@ -109,15 +109,17 @@ impl<E: Endpoint> Driver<E> {
         self.inputs
     }
 
-    /// One look at everything, for an owner that looks every so often.
-    pub(crate) fn tick(&mut self) {
+    /// One look at everything, for an owner that looks every so often. True if anything came of it.
+    pub(crate) fn tick(&mut self) -> bool {
+        let before = self.wires.timed_done;
         // Timed sends come first: the thread woke up for them, and everything else can wait a microsecond.
         self.guarded(|driver| {
             driver.wires.begin_pass();
             driver.finish_pass()
         });
         self.wires.look_at_edges();
-        self.wait_and_pass(std::time::Duration::ZERO);
+        let called = self.wait_and_pass(std::time::Duration::ZERO);
+        called || self.wires.timed_done != before || self.stuck.is_some()
     }
 
     /// [`Driver::wait_and_pass`] for a caller that waits for an answer. With one connection alone, waiting and reading are

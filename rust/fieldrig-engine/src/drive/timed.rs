@@ -9,6 +9,7 @@
 
 use super::channel::{Channel, Segment};
 use super::wires::Wires;
+use crate::run_delay;
 use fieldrig_proto::endpoint::{Conn, Departure, Fate, Timed};
 use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::time::{Duration, Time};
@@ -104,5 +105,6 @@ impl Channel {
 
 /// The answer to what was done.
 pub(super) fn done(channel: &Channel, scheduled: Time, issued: Time, returned: Time) -> Fate {
-    Fate::Done(Departure { scheduled, issued, returned, left: channel.sent_until.max(returned) })
+    let (left, run_delay) = (channel.sent_until.max(returned), run_delay::explains(scheduled, issued));
+    Fate::Done(Departure { scheduled, issued, returned, left, run_delay })
 }

@@ -148,6 +148,8 @@ pub(crate) struct Wires {
     sequence: u64,
     pub(super) watch: Watch,
     pub(super) sends: VecDeque<Sent>,
+    /// How much that was timed, or waited, has been done.
+    pub(super) timed_done: u64,
     /// What became of timed actions; told once what was sent has left, as far as others on the way know.
     pub(super) fates: VecDeque<(Conn, Fate)>,
     /// The next pass looks at the connections epoll does not tell of.
@@ -197,6 +199,7 @@ impl Wires {
             sequence: 0,
             watch: Watch::Off,
             sends: VecDeque::new(),
+            timed_done: 0,
             fates: VecDeque::new(),
             looked_at: false,
             in_memory: 0,
@@ -449,7 +452,7 @@ impl Wires {
             self.watch = Watch::On(
                 sequence,
                 conn,
-                Sent { scheduled: timing.0.unwrap_or(now).max(now), issued: None, returned: None },
+                Sent { scheduled: timing.0.unwrap_or(now).max(now), issued: None, returned: None, run_delay: None },
             );
         }
         let (not_before, gap_before) = timing;

@@ -12,6 +12,7 @@ mod pulse;
 
 use crate::clock::Clock;
 use crate::drive::ladder;
+use crate::drive::watchdog::{Kennel, Watchdog};
 use crate::run_delay::RunDelay;
 use fieldrig_proto::time::{Duration, Time};
 use pulse::{PERIOD, Pulse, STOPPED};
@@ -43,14 +44,15 @@ struct Shared {
 }
 
 impl Sentinel {
-    pub(crate) fn start() -> io::Result<Sentinel> {
+    /// It watches the line threads in `kennel`, too.
+    pub(crate) fn start(kennel: Arc<Kennel>) -> io::Result<Sentinel> {
         // Here, not on its thread: a stall may come before that has run for the first time.
         let begun = Clock::Real.now();
         let looked = AtomicU64::new(begun.as_nanos());
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), looked, stalls: Mutex::default() });
         let watched = Arc::clone(&shared);
         let name = "fieldrig-sentry".to_owned();
-        let thread = std::thread::Builder::new().name(name).spawn(move || watched.watch(Pulse::new(begun)))?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || watched.watch(begun, kennel))?;
         Ok(Sentinel { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -130,7 +132,8 @@ impl Drop for Sentinel {
 }
 
 impl Shared {
-    fn watch(&self, mut pulse: Pulse) {
+    fn watch(&self, begun: Time, kennel: Arc<Kennel>) {
+        let (mut pulse, mut watchdog) = (Pulse::new(begun), Watchdog::new(kennel, begun));
         ladder::climb_as_sentinel();
         let delay = RunDelay::of_this_thread();
         let mut found = VecDeque::new();
@@ -144,6 +147,7 @@ impl Shared {
                 stalls.drain(..surplus);
                 self.looked.store(now.as_nanos(), Ordering::SeqCst);
             }
+            watchdog.look(now);
         }
     }
 }
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn its_thread_ends_when_it_is_stopped() {
-        let sentinel = Sentinel::start().expect("a thread");
+        let sentinel = Sentinel::start(Arc::default()).expect("a thread");
         sentinel.stop();
         assert!(lock(&sentinel.thread).is_none());
         sentinel.stop();
