@@ -26,6 +26,7 @@ from .dut import Dut
 from .ends import did_you_mean, open_links
 from .errors import BenchError, BenchFileError, NoSuchLink, UsageError
 from .life.cycle import LifeCycle
+from .measure import most_stalled
 
 if TYPE_CHECKING:
     from .link import Link
@@ -256,9 +257,9 @@ class Bench:
         broken = [device.name for device in self._devices.values() if device.model_is_broken()]
         return f"the model of {' and '.join(broken)} broke before" if broken else None
 
-    def stalled_since_restart(self) -> int:
-        """For how long the host stood still since the test began, in nanoseconds."""
-        return sum(stall.latest_ns for stall in self.rig.stalls(self._started))
+    def stalled_since_restart(self, length_ns: int) -> int:
+        """For how long the host stood still, at most, in any time of this length since the test began (nanoseconds)."""
+        return most_stalled(self.rig.hiccups(self._started), length_ns)
 
     def note_measurement(self, measurement: Measurement) -> None:
         """Writes a measurement into the run log."""

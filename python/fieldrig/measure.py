@@ -5,7 +5,8 @@ Rules of this file:
 - A measurement never stops a test: it is noted, and the worst verdict is the test's at the end.
 - A span is judged at both ends: surely inside passes, surely outside fails, else it is inconclusive. One that surely
   ends before it begins fails, whatever the limits.
-- If the host stood still during the test for long enough to explain a miss (or a pass), it is inconclusive.
+- If the host stood still during the test for long enough to explain a miss (or a pass), it is inconclusive. What counts
+  is the worst time of the test that is as long as the span: when in the test that was, a span does not tell.
 - A limit finer than twice the resolution of the port through which something was seen is inconclusive.
 - What was declared must be set; a declared measurement left unset fails the test.
 """
@@ -13,11 +14,11 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ._core import Span
+from ._core import Span, Stall
 from ._core.timing import span_too_fine
 from .errors import InconclusiveError, LimitExceeded, UsageError
 from .timing import Judged, Rules, explained
@@ -81,12 +82,15 @@ class Measure:
 
     def __init__(
         self,
-        stalled_ns: Callable[[], int],
+        stalled_ns: Callable[[int], int],
         note: Callable[[Measurement], None],
         declared: dict[str, dict[str, Any]],
         broken: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``broken`` says why the bench is not now what it should be, or None."""
+        """``stalled_ns`` says for how long the host stood still, at most, within a time of so many nanoseconds.
+
+        ``broken`` says why the bench is not now what it should be, or None.
+        """
         self._broken = broken
         self._stalled_ns = stalled_ns
         self._note = note
@@ -162,7 +166,7 @@ class Measure:
         reason = ""
         if verdict == "inconclusive":
             reason = f"the limit lies within the uncertainty of {human(span.latest_ns - span.earliest_ns)}"
-        stalled = self._stalled_ns()
+        stalled = self._stalled_ns(span.latest_ns)
         finest = _finest(low, high)
         fine = None if finest is None else span_too_fine(span, finest)
         if span.latest_ns < 0:
@@ -276,6 +280,20 @@ def _check_band(name: str, low: float | None, high: float | None) -> None:
         raise UsageError(f"measure({name!r}): a limit is not a number")
     if low is not None and high is not None and low > high:
         raise UsageError(f"measure({name!r}): min is above max, so nothing can pass")
+
+
+def most_stalled(stalls: Iterable[Stall], length_ns: int) -> int:
+    """For how long the host stood still, at most, in any time of this length: what may have delayed a span (ns)."""
+    known = sorted((stall.start.latest_ns, stall.end.latest_ns) for stall in stalls)
+    most = total = first = 0
+    for start, end in known:
+        total += end - start
+        # Those that were over so long before this one began did not delay the same span.
+        while known[first][1] + length_ns < start:
+            total -= known[first][1] - known[first][0]
+            first += 1
+        most = max(most, total)
+    return most
 
 
 def _stall_explains(verdict: str, span: Span, low: float | None, high: float | None, stalled: int) -> bool:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fieldrig._core import Span
+from fieldrig._core import Span, Stamp
 from fieldrig.errors import InconclusiveError, LimitExceeded, UsageError
-from fieldrig.measure import Measure, Measurement
+from fieldrig.measure import Measure, Measurement, most_stalled
 
 MS = 1_000_000
 
 
 def measure(stalled_ns: int = 0, declared: dict[str, dict[str, Any]] | None = None) -> Measure:
     noted: list[Measurement] = []
-    return Measure(lambda: stalled_ns, noted.append, declared or {})
+    return Measure(lambda length_ns: stalled_ns, noted.append, declared or {})
 
 
 def test_a_750_ms_span_against_500_ms_fails() -> None:
@@ -134,7 +135,7 @@ def test_what_a_test_that_was_cut_short_did_not_measure_is_held_against_nobody()
 
 def test_what_is_measured_on_a_broken_bench_proves_nothing_against_the_device() -> None:
     why: list[str] = []
-    box = Measure(lambda: 0, lambda taken: None, {}, lambda: why[0] if why else None)
+    box = Measure(lambda length_ns: 0, lambda taken: None, {}, lambda: why[0] if why else None)
     assert box("before", 10.0, unit="V", max=9.0).verdict == "fail"
     why.append("the model of meter broke before")
     after = box("after", 10.0, unit="V", max=9.0)
@@ -156,3 +157,15 @@ def test_a_name_is_measured_once() -> None:
     box("v", 1, unit="V")
     with pytest.raises(UsageError, match="measured already"):
         box("v", 2, unit="V")
+
+
+def test_what_delays_a_span_is_the_worst_time_that_is_as_long_as_it() -> None:
+    def stalls(*times: tuple[int, int]) -> list[Any]:
+        found = ((Stamp(start * MS), Stamp(end * MS)) for start, end in times)
+        return [SimpleNamespace(start=start, end=end) for start, end in found]
+
+    known = stalls((0, 20), (100, 130), (140, 150), (900, 925))
+    assert [most_stalled(known, length * MS) for length in (0, 5, 10, 80, 1000)] == [
+        *(30 * MS, 30 * MS, 40 * MS, 50 * MS, 85 * MS)
+    ]
+    assert most_stalled([], MS) == 0

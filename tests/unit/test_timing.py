@@ -109,7 +109,7 @@ def test_a_call_that_judges_nothing_is_refused(call, says: str) -> None:
 
 def test_measurements_hold_the_figures_and_do_not_stop_the_test() -> None:
     noted: list[Measurement] = []
-    measure = Measure(lambda: 0, noted.append, {})
+    measure = Measure(lambda length_ns: 0, noted.append, {})
     measure.timing("tick").period(seen(0.1, 10.1, 25.1, 35.1), "10ms", tolerance="1ms")
     measure.timing("tick.jitter").jitter(seen(0.1, 10.1, 25.1, 35.1), "6ms")
     assert [(one.name, one.verdict) for one in noted] == [
@@ -121,7 +121,7 @@ def test_measurements_hold_the_figures_and_do_not_stop_the_test() -> None:
     assert isinstance(measure.outcome(), LimitExceeded)
     with pytest.raises(UsageError, match="was measured already"):
         measure.timing("tick")
-    unsure = Measure(lambda: 0, noted.append, {})
+    unsure = Measure(lambda length_ns: 0, noted.append, {})
     unsure.timing("reply").within(seen(110, unsure=2)[0], "9ms", after=SENT)
     assert isinstance(unsure.outcome(), InconclusiveError)
     late = Action(Stamp(104 * MS), Stamp(104 * MS), Stamp(100 * MS))

@@ -29,7 +29,7 @@ def of(item: pytest.Item) -> Measure:
         return known
     opened = bench_of(item.config)
     declared = {str(name): dict(mark.kwargs) for mark in item.iter_markers("measures") for name in mark.args}
-    stalled = opened.stalled_since_restart if opened is not None else lambda: 0
+    stalled = opened.stalled_since_restart if opened is not None else lambda length_ns: 0
     note = opened.note_measurement if opened is not None else lambda measurement: None
     made = item.stash[MEASURE] = Measure(stalled, note, declared, partial(broken.why_before, item))
     return made

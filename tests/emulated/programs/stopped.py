@@ -17,10 +17,8 @@ from functools import partial
 
 from fieldrig import Rig, modbus, timing
 from fieldrig.errors import DutError, InconclusiveError
-from fieldrig.measure import Measure
+from fieldrig.measure import Measure, most_stalled
 from fieldrig.serial import Console
-
-STOP_MS = 20
 
 # Answers what comes on a pty 10 ms later, and stops the other process from 10 ms before that until 10 ms behind it.
 DEVICE = """
@@ -55,6 +53,7 @@ while sys.stdin.buffer.readline():
         time.sleep(0.0002)
     time.sleep(0.020)
     os.kill(pid, signal.SIGCONT)
+    print("done", flush=True)
 """
 
 
@@ -91,7 +90,7 @@ def tell(rule: str, limit_ms: float, took_ms: float, judge: Callable[[], object]
 
 def measured(rig: Rig, span: object, limit: str, began: object) -> None:
     measure = Measure(
-        lambda: sum(stall.latest_ns for stall in rig.stalls(began)),  # type: ignore[arg-type]
+        lambda length_ns: most_stalled(rig.hiccups(began), length_ns),  # type: ignore[arg-type]
         lambda taken: None,
         {},
     )
@@ -120,16 +119,16 @@ def answered_by_another_process(rounds: Iterator[Timely]) -> None:
 
 
 def answered_by_an_own_device(rounds: Iterator[Timely]) -> None:
-    with subprocess.Popen([sys.executable, "-c", STOPPER, str(os.getpid())], stdin=subprocess.PIPE) as stopper:
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPER, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stopper:
         assert stopper.stdin is not None
 
         def stop(request: object) -> None:
-            assert stopper.stdin is not None
-            before = time.monotonic()
+            assert stopper.stdin is not None and stopper.stdout is not None
             stopper.stdin.write(b"stop\n")
             stopper.stdin.flush()
-            while time.monotonic() - before < STOP_MS / 1000:
-                time.sleep(0.0005)
+            stopper.stdout.readline()
 
         with Rig() as rig, modbus.Device(holding={0: [7]}, handler=stop, rig=rig) as device:
             with modbus.Client(device.url, rig=rig) as client:
