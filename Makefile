@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 # Test files at a time: they wait more than they compute. 0 runs them one by one, as `--pdb` needs it.
 PYTEST_JOBS ?= 3
 # Debian programs that some tests in tests/interop talk to; an emulator and a compiler for examples/firmware.
-PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl qemu-system-arm gcc-arm-none-eabi
+PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl rt-tests qemu-system-arm gcc-arm-none-eabi
 # Foreign stacks in Rust, a project of its own.
 RUST_PEERS := tests/peers/rust_stacks
 
@@ -50,7 +50,7 @@ test-python: $(STAMPS)/build ## The Python tests: unit, emulated, interop, meta
 	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 bench: $(STAMPS)/build ## The benchmark table (BENCH_ROUNDS=3 for a quick look)
-	$(CARGO) build --locked --quiet --release -p fieldrig-engine --example modbus_client
+	$(CARGO) build --locked --quiet --release -p fieldrig-engine --example modbus_client --example timed_sends
 	$(BIN)/python -m tests.bench
 
 lint: lint-python lint-rust ## rustfmt, clippy, ruff, mypy --strict, stubtest; warnings are errors

@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 
+from tests.bench import timing
 from tests.bench.process import Pair, Result, Stalled
 from tests.bench.rows import Comparison, Entrant, comparisons
 
@@ -37,6 +38,7 @@ def main() -> int:
             for placement, where in placements.items():
                 print(f" {placement}\n{HEADER}", flush=True)
                 show(comparison, run(comparison, where, rounds))
+    missing += timing.main(placements, rounds)
     for line in missing:
         print(f"\nnot run: {line}")
     return 0

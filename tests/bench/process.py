@@ -15,10 +15,10 @@ ERRORS = Path("build/bench/stderr.log")
 
 
 @contextlib.contextmanager
-def pinned(cpu: int) -> Iterator[None]:
-    """What is started inside runs on `cpu`, with all its threads."""
+def pinned(*cpus: int) -> Iterator[None]:
+    """What is started inside runs on these CPUs, with all its threads."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
+    os.sched_setaffinity(0, set(cpus))
     try:
         yield
     finally:
@@ -41,10 +41,10 @@ class Stalled(Exception):
 
 
 class Process:
-    """A process on one CPU, with lines in and out."""
+    """A process on one CPU, or on some, with lines in and out."""
 
-    def __init__(self, command: Sequence[str | Path], cpu: int) -> None:
-        with pinned(cpu), ERRORS.open("a") as errors:
+    def __init__(self, command: Sequence[str | Path], cpus: int | tuple[int, ...]) -> None:
+        with pinned(*([cpus] if isinstance(cpus, int) else cpus)), ERRORS.open("a") as errors:
             pipe = subprocess.PIPE
             self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
         self._name = " ".join(str(word) for word in command)

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from .. import __version__
 from ..errors import FieldrigError, InconclusiveError
-from . import bridge, calibrate, check, conform, demo, emulate, init, map, ports, probe
+from . import bridge, calibrate, check, conform, demo, doctor, emulate, init, map, ports, probe
 from .exits import Exit, exit_of
 from .output import Output
 
@@ -43,6 +43,7 @@ _COMMANDS: dict[str, Command] = {
     "check": check,
     "ports": ports,
     "calibrate": calibrate,
+    "doctor": doctor,
     "emulate": emulate,
     "bridge": bridge,
     "probe": probe,

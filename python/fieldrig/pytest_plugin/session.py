@@ -88,6 +88,10 @@ def _end(opened: Bench, results: Results, note: Note) -> None:
     if timing is not None:  # known once the lines were used
         note("timing_class", timing)
         results.facts["timing class"] = timing
+        steps = "; ".join(opened.rig.timing_steps)
+        if steps:
+            note("timing_steps", steps)
+            results.facts["timing"] = steps
     try:
         opened.end_session()
     except FieldrigError as error:
