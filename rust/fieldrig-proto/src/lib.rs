@@ -33,6 +33,7 @@ pub mod line;
 pub mod modbus;
 pub mod mqtt;
 pub mod protocol;
+mod reader;
 pub mod record;
 pub mod time;
 pub mod timing;

@@ -2,6 +2,7 @@
 
 mod console;
 pub mod delimiter;
+pub mod framing;
 mod keys;
 mod search;
 mod settings;

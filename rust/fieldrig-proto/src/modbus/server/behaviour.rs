@@ -18,7 +18,6 @@ mod apply;
 mod effect;
 mod generator;
 pub(super) mod keys;
-mod reader;
 mod rule;
 mod schedule;
 mod when;
@@ -28,9 +27,9 @@ pub(super) use effect::{Derived, Fields, Patched};
 
 use super::bank::Bank;
 use crate::protocol::SettingError;
+use crate::reader::Field;
 use crate::record::Value;
 use crate::time::Time;
-use reader::Field;
 use rule::Rule;
 
 /// The rules of a server.

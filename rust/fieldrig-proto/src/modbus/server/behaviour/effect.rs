@@ -7,10 +7,10 @@
 //! - They are applied in the order above: a field is changed in the answer that is said, pieces are cut of what results.
 
 use super::keys::{BUSY, POWER_LOSS};
-use super::reader::{Field, Table};
 use crate::endpoint::How;
 use crate::modbus::pdu::function as f;
 use crate::protocol::SettingError;
+use crate::reader::{Field, Table};
 use crate::record::Value;
 use crate::time::Duration;
 

@@ -5,9 +5,9 @@
 //! - What has an end (ramp, steps, series) holds its last value, or begins anew with `repeat`.
 
 use super::keys::GENERATOR;
-use super::reader::{Field, Table};
 use crate::fault::Chance;
 use crate::protocol::SettingError;
+use crate::reader::{Field, Table};
 use crate::record::Value;
 use crate::time::{Duration, parse_duration};
 

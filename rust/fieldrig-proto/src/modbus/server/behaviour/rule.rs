@@ -5,11 +5,11 @@ use super::Banks;
 use super::effect::{Derived, Effects, Said};
 use super::generator::Generator;
 use super::keys::RULE;
-use super::reader::{Field, Table};
 use super::schedule::Schedule;
 use super::when::{Asked, When};
 use crate::modbus::map::{Encoding, encoding_of};
 use crate::protocol::SettingError;
+use crate::reader::{Field, Table};
 use crate::record::Value;
 use crate::time::{Duration, Time};
 

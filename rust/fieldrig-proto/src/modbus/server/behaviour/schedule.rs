@@ -6,9 +6,9 @@
 //!   3 and 6.
 //! - A rule that is switched on after it was off begins anew.
 
-use super::reader::Table;
 use crate::fault::{Schedule as Counted, Trigger};
 use crate::protocol::SettingError;
+use crate::reader::Table;
 use crate::record::Value;
 use crate::time::{Duration, Time};
 
@@ -87,8 +87,8 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::super::keys::RULE;
-    use super::super::reader::Field;
     use super::*;
+    use crate::reader::Field;
 
     fn schedule(entries: &[(&str, Value)]) -> Result<Schedule, (String, String)> {
         let value = Value::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect());

@@ -8,9 +8,9 @@
 use super::super::bank::{Bank, Table};
 use super::Banks;
 use super::keys::WHEN;
-use super::reader::{self, Field, did_you_mean};
 use crate::modbus::pdu::{function as f, word};
 use crate::protocol::SettingError;
+use crate::reader::{self, Field, did_you_mean};
 use crate::record::Value;
 
 type Outcome<T> = Result<T, SettingError>;

@@ -1,4 +1,5 @@
-//! Typed reading of a rule: every value knows its key, so that errors can say where they are.
+//! Typed reading of settings (rules of devices, descriptions of protocols): every value knows its key, so that errors can
+//! say where they are.
 
 use crate::protocol::{BenchKey, SettingError};
 use crate::record::Value;
@@ -9,21 +10,21 @@ type Outcome<T> = Result<T, SettingError>;
 
 /// A value and the key under which it stands, dots between levels: `rule.0.when.unit`.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) key: String,
-    pub(super) value: &'a Value,
+pub(crate) struct Field<'a> {
+    pub(crate) key: String,
+    pub(crate) value: &'a Value,
 }
 
 /// A table whose keys are known.
 #[derive(Clone, Debug)]
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     key: String,
     entries: &'a [(String, Value)],
 }
 
 impl<'a> Table<'a> {
     /// The table under a key; all its keys must be among `known`.
-    pub(super) fn read(field: Field<'a>, known: &[BenchKey]) -> Outcome<Table<'a>> {
+    pub(crate) fn read(field: Field<'a>, known: &[BenchKey]) -> Outcome<Table<'a>> {
         let Value::Table(entries) = field.value else {
             return Err(field.must_be("a table"));
         };
@@ -32,25 +33,25 @@ impl<'a> Table<'a> {
         match entries.iter().find(|(name, _)| !names().any(|known| known == name)) {
             None => Ok(table),
             Some((name, _)) => {
-                let key = format!("{}.{name}", table.key);
+                let key = joined(&table.key, name);
                 Err(SettingError { key, problem: format!("unknown key `{name}`"), hint: did_you_mean(name, names()) })
             }
         }
     }
 
     /// The value under `name`.
-    pub(super) fn field(&self, name: &str) -> Option<Field<'a>> {
+    pub(crate) fn field(&self, name: &str) -> Option<Field<'a>> {
         let (_, value) = self.entries.iter().find(|(known, _)| known == name)?;
-        Some(Field { key: format!("{}.{name}", self.key), value })
+        Some(Field { key: joined(&self.key, name), value })
     }
 
     /// What `read` makes of the value under `name`.
-    pub(super) fn get<T>(&self, name: &str, read: impl FnOnce(Field<'a>) -> Outcome<T>) -> Outcome<Option<T>> {
+    pub(crate) fn get<T>(&self, name: &str, read: impl FnOnce(Field<'a>) -> Outcome<T>) -> Outcome<Option<T>> {
         self.field(name).map(read).transpose()
     }
 
     /// The names that are there of several that exclude each other; at most one.
-    pub(super) fn one_of(&self, names: &[&'static str]) -> Outcome<Option<&'static str>> {
+    pub(crate) fn one_of(&self, names: &[&'static str]) -> Outcome<Option<&'static str>> {
         let mut there = names.iter().copied().filter(|name| self.field(name).is_some());
         match (there.next(), there.next()) {
             (Some(one), Some(other)) => Err(self.error(other, format!("`{one}` and `{other}` exclude each other"))),
@@ -59,22 +60,22 @@ impl<'a> Table<'a> {
     }
 
     /// An error at a key of this table, or, with an empty name, at the table.
-    pub(super) fn error(&self, name: &str, problem: impl Into<String>) -> SettingError {
-        let key = if name.is_empty() { self.key.clone() } else { format!("{}.{name}", self.key) };
+    pub(crate) fn error(&self, name: &str, problem: impl Into<String>) -> SettingError {
+        let key = if name.is_empty() { self.key.clone() } else { joined(&self.key, name) };
         SettingError { key, problem: problem.into(), hint: None }
     }
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn error(&self, problem: impl Into<String>) -> SettingError {
+    pub(crate) fn error(&self, problem: impl Into<String>) -> SettingError {
         SettingError { key: self.key.clone(), problem: problem.into(), hint: None }
     }
 
-    pub(super) fn must_be(&self, what: &str) -> SettingError {
+    pub(crate) fn must_be(&self, what: &str) -> SettingError {
         self.error(format!("it must be {what}, not {}", self.value))
     }
 
-    pub(super) fn integer(&self, range: RangeInclusive<i64>) -> Outcome<i64> {
+    pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Outcome<i64> {
         let number = match self.value {
             Value::Int(number) => Some(*number),
             _ => None,
@@ -87,7 +88,7 @@ impl<'a> Field<'a> {
     }
 
     /// A finite number.
-    pub(super) fn number(&self) -> Outcome<f64> {
+    pub(crate) fn number(&self) -> Outcome<f64> {
         let number = match self.value {
             Value::Int(_) | Value::Float(_) => self.value.as_f64(),
             _ => None,
@@ -95,18 +96,18 @@ impl<'a> Field<'a> {
         number.filter(|number| number.is_finite()).ok_or_else(|| self.must_be("a number"))
     }
 
-    pub(super) fn truth(&self) -> Outcome<bool> {
+    pub(crate) fn truth(&self) -> Outcome<bool> {
         match self.value {
             Value::Bool(on) => Ok(*on),
             _ => Err(self.must_be("true or false")),
         }
     }
 
-    pub(super) fn text(&self) -> Outcome<&'a str> {
+    pub(crate) fn text(&self) -> Outcome<&'a str> {
         self.value.as_str().ok_or_else(|| self.must_be("a text"))
     }
 
-    pub(super) fn duration(&self) -> Outcome<Duration> {
+    pub(crate) fn duration(&self) -> Outcome<Duration> {
         let Value::Text(text) = self.value else {
             let mut error = self.must_be("a duration");
             error.hint = Some("write a number and a unit as a text, such as \"500ms\"".to_owned());
@@ -120,13 +121,13 @@ impl<'a> Field<'a> {
     }
 
     /// A duration that is not zero.
-    pub(super) fn period(&self) -> Outcome<Duration> {
+    pub(crate) fn period(&self) -> Outcome<Duration> {
         let period = self.duration()?;
         if period.is_zero() { Err(self.error("it must not be zero")) } else { Ok(period) }
     }
 
     /// One of several words.
-    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Outcome<T> {
+    pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Outcome<T> {
         let text = self.value.as_str();
         if let Some((_, meaning)) = text.and_then(|text| words.iter().find(|(word, _)| *word == text)) {
             return Ok(*meaning);
@@ -138,7 +139,7 @@ impl<'a> Field<'a> {
     }
 
     /// The items of a list; something else counts as a list of one.
-    pub(super) fn items(&self) -> Vec<Field<'a>> {
+    pub(crate) fn items(&self) -> Vec<Field<'a>> {
         match self.value {
             Value::List(values) => self.indexed(values),
             _ => vec![self.clone()],
@@ -146,7 +147,7 @@ impl<'a> Field<'a> {
     }
 
     /// The items of a list.
-    pub(super) fn list(&self) -> Outcome<Vec<Field<'a>>> {
+    pub(crate) fn list(&self) -> Outcome<Vec<Field<'a>>> {
         match self.value {
             Value::List(values) => Ok(self.indexed(values)),
             _ => Err(self.must_be("a list")),
@@ -154,7 +155,7 @@ impl<'a> Field<'a> {
     }
 
     /// Two items, such as the ends of a range.
-    pub(super) fn pair(&self, of: &str) -> Outcome<[Field<'a>; 2]> {
+    pub(crate) fn pair(&self, of: &str) -> Outcome<[Field<'a>; 2]> {
         let items = self.list().unwrap_or_default();
         <[Field<'a>; 2]>::try_from(items).map_err(|_| self.must_be(&format!("a pair of {of}")))
     }
@@ -165,7 +166,7 @@ impl<'a> Field<'a> {
     }
 
     /// Octets: bytes, a list of integers, or a text of hexadecimal digits (`"83 02"`).
-    pub(super) fn octets(&self) -> Outcome<Vec<u8>> {
+    pub(crate) fn octets(&self) -> Outcome<Vec<u8>> {
         match self.value {
             Value::Bytes(bytes) => Ok(bytes.clone()),
             Value::List(_) => self.list()?.iter().map(|item| Ok(item.integer(0..=255)? as u8)).collect(),
@@ -181,8 +182,13 @@ impl<'a> Field<'a> {
     }
 }
 
+/// The key of an entry; that of the outermost table is empty.
+fn joined(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
+}
+
 /// The hint for a word that is none of the known ones: the nearest one, or all of them.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let all = || known.clone().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     nearest(word, known.clone()).or_else(|| known.clone().next().map(|_| format!("known are {}", all())))
 }
