@@ -114,8 +114,8 @@ fn broker(_: &str, _: &Settings) -> Result<Built, SettingError> {
 static GOSSIP: Protocol = Protocol {
     name: "gossip",
     schemes: &["gossip"],
-    dissect: |_, _| Dissection::new("gossip"),
-    message_length: |bytes, _| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
+    dissect: &|_, _| Dissection::new("gossip"),
+    message_length: &|bytes, _| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
     unasked: false,
     half_duplex: false,
     capture_tag: "data",
@@ -124,9 +124,9 @@ static GOSSIP: Protocol = Protocol {
             role: Role::Device,
             keys: &[BenchKey { name: "url", what: "where the broker is", required: true }],
             inner: &[],
-            build: face,
+            build: &face,
         },
-        Constructor { role: Role::Broker, keys: &[], inner: &[], build: broker },
+        Constructor { role: Role::Broker, keys: &[], inner: &[], build: &broker },
     ],
 };
 

@@ -97,4 +97,4 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Takes one message apart.
-pub type Dissector = fn(&[u8], Sender) -> Dissection;
+pub type Dissector = &'static (dyn Fn(&[u8], Sender) -> Dissection + Send + Sync);

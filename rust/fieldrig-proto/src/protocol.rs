@@ -76,6 +76,12 @@ pub enum Role {
     Listener,
 }
 
+/// Makes what a constructor is for.
+pub type Build = &'static (dyn Fn(&str, &Settings) -> Result<Built, SettingError> + Send + Sync);
+
+/// Says how many of the first bytes form one whole message.
+pub type MessageLength = &'static (dyn Fn(&[u8], crate::dissect::Sender) -> Option<usize> + Send + Sync);
+
 /// One way to use a protocol.
 #[derive(Clone, Copy)]
 pub struct Constructor {
@@ -86,7 +92,7 @@ pub struct Constructor {
     /// Keys of the tables that some of these hold.
     pub inner: &'static [InnerKeys],
     /// Makes it. The first argument is the name it gets: for a face, [`Face::name`].
-    pub build: fn(&str, &Settings) -> Result<Built, SettingError>,
+    pub build: Build,
 }
 
 /// A protocol, as the engine sees it.
@@ -99,7 +105,7 @@ pub struct Protocol {
     /// Takes messages apart.
     pub dissect: Dissector,
     /// How many of the first bytes form one whole message, for traces: `None` while more bytes are needed.
-    pub message_length: fn(&[u8], crate::dissect::Sender) -> Option<usize>,
+    pub message_length: MessageLength,
     /// Messages come unasked, several in one segment: the instants of all of them matter, not only of the last. The
     /// driver then finds out, at the price of a system call a read, whether bytes came in one segment.
     pub unasked: bool,

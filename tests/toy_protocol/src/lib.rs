@@ -17,14 +17,14 @@ use fieldrig_proto::protocol::{BenchKey, Built, Constructor, Protocol, Role, Set
 pub static TOY: Protocol = Protocol {
     name: "toy",
     schemes: &["toy"],
-    dissect: frame::dissect,
-    message_length: frame::length,
+    dissect: &frame::dissect,
+    message_length: &frame::length,
     unasked: false,
     half_duplex: false,
     capture_tag: "data",
     constructors: &[
-        Constructor { role: Role::Client, keys: &[], inner: &[], build: client },
-        Constructor { role: Role::Device, keys: &[GREETING], inner: &[], build: device },
+        Constructor { role: Role::Client, keys: &[], inner: &[], build: &client },
+        Constructor { role: Role::Device, keys: &[GREETING], inner: &[], build: &device },
     ],
 };
 

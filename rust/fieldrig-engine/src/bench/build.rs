@@ -7,6 +7,7 @@ use super::place::Outcome;
 use super::{DeviceLink, Model, has_broker};
 use fieldrig_proto::device::{self, Device, Face, PointStore, RuleModel, RuleSet};
 use fieldrig_proto::protocol::{Built, Role};
+use fieldrig_proto::record::Value;
 
 /// Builds the device; it is off. `url` gives, for the name of a link, the port URL at which a face finds its broker.
 ///
@@ -71,7 +72,10 @@ pub(super) fn face(model: &Model, link: &DeviceLink, url: &str) -> Outcome<Box<d
     };
     let role = if asks { Role::Client } else { Role::Device };
     let constructor = link.protocol.constructor(role).ok_or_else(no_devices)?;
-    let settings = model.settings(&link.face, constructor, &link.given(url), &link.place)?;
+    let mut given = link.given(url);
+    let points = model.points().iter().map(|point| Value::from(point.name.as_str())).collect();
+    given.push(("points", Value::List(points)));
+    let settings = model.settings(&link.face, constructor, &given, &link.place)?;
     match (constructor.build)(&link.face, &settings) {
         Ok(Built::Face(face)) => Ok(face),
         Ok(Built::Endpoint(_)) => Err(no_devices()),

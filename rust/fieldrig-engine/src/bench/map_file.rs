@@ -94,7 +94,12 @@ impl MapFile {
 
 /// What stands under a key with dots between levels, or the last level of it that is there. Names may have dots, too: the
 /// longest name that fits is meant.
-fn found<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+pub(super) fn found<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    if let Data::List(items) = &node.data {
+        let (index, rest) = key.split_once('.').unwrap_or((key, ""));
+        let item = items.get(index.parse::<usize>().ok()?)?;
+        return Some(found(item, rest).unwrap_or(item));
+    }
     let Data::Table(entries) = &node.data else { return None };
     let fitting = entries.iter().filter_map(|entry| match key.strip_prefix(entry.key.as_str())? {
         "" => Some((entry, &entry.node)),

@@ -7,6 +7,7 @@ use super::life::Life;
 use super::place::{BenchFileError, Place, did_you_mean};
 use super::planner::Planner;
 use super::profiles::Profiles;
+use super::protocol_file::{self, DefinedProtocol};
 use super::tls::LinkTls;
 use super::tree::{self, Environment};
 use super::{Model, has_broker};
@@ -39,6 +40,8 @@ pub struct Plan {
     pub links: Vec<Link>,
     /// Its DUTs, then its peers, each in the order of the file.
     pub devices: Vec<DevicePlan>,
+    /// The protocols that are defined in files of their own.
+    pub protocols: Vec<DefinedProtocol>,
 }
 
 /// A link of the bench.
@@ -366,7 +369,10 @@ pub fn load(
     if let Some(error) = tree.unset(&mut Vec::new(), &spared) {
         return Err(error.clone());
     }
-    let bench = file::read(&tree, protocols)?;
+    let defined = protocol_file::take(&mut tree, path, environment, protocols)?;
+    let protocols: Vec<&'static Protocol> =
+        protocols.iter().copied().chain(defined.iter().map(|defined| defined.protocol)).collect();
+    let bench = file::read(&tree, &protocols)?;
     for (name, _) in &profiles.by_device {
         let duts = || bench.devices.iter().filter(|device| device.judged).map(|device| device.name.as_str());
         if !duts().any(|dut| dut == name) {
@@ -375,7 +381,8 @@ pub fn load(
         }
     }
     let secrets = secrets(&tree, bench.bench.secrets.iter().map(|name| name.value.as_str()), environment);
-    Planner { path, environment, profiles, bench: &bench, models }.plan(secrets)
+    let plan = Planner { path, environment, profiles, bench: &bench, models }.plan(secrets)?;
+    Ok(Plan { protocols: defined, ..plan })
 }
 
 /// What is to be masked: whatever stands under a key that is always secret, and the variables that the file names.

@@ -58,6 +58,7 @@ impl Planner<'_> {
             secrets,
             links,
             devices,
+            protocols: Vec::new(),
         })
     }
 

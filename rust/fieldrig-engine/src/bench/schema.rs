@@ -57,7 +57,9 @@ impl Writer<'_> {
     fn key(&self, key: &Key) -> Value {
         let mut schema = self.kind(&key.kind);
         if key.name == "protocol" {
-            schema["enum"] = self.protocols.iter().map(|protocol| protocol.name).collect();
+            let names: Value = self.protocols.iter().map(|protocol| protocol.name).collect();
+            // Or a file that defines one.
+            schema["anyOf"] = json!([{ "enum": names }, { "pattern": "\\.toml$" }]);
         }
         schema["description"] = json!(key.what);
         schema

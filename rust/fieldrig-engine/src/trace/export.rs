@@ -155,7 +155,11 @@ impl Lines {
     #[must_use]
     pub fn line(&mut self, entry: &Entry, protocols: &[&'static Protocol]) -> String {
         let summary = match &entry.comment {
-            Some(comment) if comment != MASKED => comment.clone(),
+            // Of a protocol that is described elsewhere the comment says what its name would say here.
+            Some(comment) if comment != MASKED => {
+                let name = comment.strip_prefix(&*entry.protocol).and_then(|rest| rest.strip_prefix(": "));
+                name.unwrap_or(comment).to_owned()
+            }
             _ => self.summary(entry, protocols),
         };
         line(entry, self.name(entry), &summary)

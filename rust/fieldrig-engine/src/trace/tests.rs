@@ -23,8 +23,8 @@ const fn toy(name: &'static str, capture_tag: &'static str) -> Protocol {
     Protocol {
         name,
         schemes: &["toy"],
-        dissect,
-        message_length: length_prefixed,
+        dissect: &dissect,
+        message_length: &length_prefixed,
         unasked: false,
         half_duplex: false,
         capture_tag,
@@ -97,8 +97,8 @@ fn a_connection_that_says_so_is_read_as_another_protocol_from_there_on() {
         dissection.summary = "said otherwise".to_owned();
         dissection
     }
-    static TOY: Protocol = Protocol { dissect: announces, ..toy("toy", "toy") };
-    static OTHER: Protocol = Protocol { dissect: otherwise, ..toy("other", "toy") };
+    static TOY: Protocol = Protocol { dissect: &announces, ..toy("toy", "toy") };
+    static OTHER: Protocol = Protocol { dissect: &otherwise, ..toy("other", "toy") };
     let folder = Folder::new("speaks");
     let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
     let link = capture.link("toy", Some(&TOY), Sender::Client, "");
@@ -285,7 +285,7 @@ fn a_protocol_that_panics_frees_its_senders() {
     fn panics(_: &[u8], _: Sender) -> Option<usize> {
         panic!("a broken protocol")
     }
-    static BROKEN: Protocol = Protocol { message_length: panics, ..toy("broken", "toy") };
+    static BROKEN: Protocol = Protocol { message_length: &panics, ..toy("broken", "toy") };
     let folder = Folder::new("panic");
     let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
     let link = capture.link("link", Some(&BROKEN), Sender::Client, "");
@@ -347,9 +347,9 @@ fn whole(bytes: &[u8], _: Sender) -> Option<usize> {
 
 #[test]
 fn tshark_dissects_the_file_without_options() {
-    static TCP: Protocol = Protocol { message_length: whole, ..toy("modbus-tcp", "mbtcp") };
-    static RTU: Protocol = Protocol { message_length: whole, ..toy("modbus-rtu", "mbrtu") };
-    static MQTT: Protocol = Protocol { message_length: whole, ..toy("mqtt5", "mqtt") };
+    static TCP: Protocol = Protocol { message_length: &whole, ..toy("modbus-tcp", "mbtcp") };
+    static RTU: Protocol = Protocol { message_length: &whole, ..toy("modbus-rtu", "mbrtu") };
+    static MQTT: Protocol = Protocol { message_length: &whole, ..toy("mqtt5", "mqtt") };
     let folder = Folder::new("tshark");
     let capture = Capture::start(Some(&folder.0), Level::Full).unwrap();
     let tcp = capture.link("modbus", Some(&TCP), Sender::Client, "tcp://127.0.0.1:1502");

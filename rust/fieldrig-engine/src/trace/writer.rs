@@ -300,7 +300,13 @@ fn keeper<'a>(
         }
         let data = secrets.octets(piece.bytes);
         let masked = (piece.masked || matches!(data, Cow::Owned(_))).then_some(MASKED);
-        let comment = if piece.whole { masked } else { Some(NOT_WHOLE) };
+        // What no dissector of Wireshark knows is told in words.
+        let ours = info.protocol.filter(|protocol| piece.whole && protocol.capture_tag == upper_pdu::DATA);
+        let summary = ours.filter(|_| masked.is_none()).map(|protocol| {
+            let dissection = (protocol.dissect)(&data, sender(info, direction));
+            format!("{}: {}", protocol.name, dissection.summary)
+        });
+        let comment = if piece.whole { masked.or(summary.as_deref()) } else { Some(NOT_WHOLE) };
         let packet = Packet { interface: index, conn, direction, stamp: piece.stamp, comment, data: &data };
         let start = blocks.len();
         pcapng::write_packet(blocks, &packet, &header);

@@ -13,13 +13,13 @@ use crate::record::Value;
 pub static CONSOLE: Protocol = Protocol {
     name: "console",
     schemes: &["console", "serial"],
-    dissect,
-    message_length,
+    dissect: &dissect,
+    message_length: &message_length,
     // Text needs no dissector of its own.
     unasked: false,
     half_duplex: false,
     capture_tag: "data-text-lines",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build }],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: &build }],
 };
 
 const fn key(name: &'static str, what: &'static str) -> BenchKey {

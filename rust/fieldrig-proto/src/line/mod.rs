@@ -1,6 +1,7 @@
 //! Lines: settings and events of serial lines, and the framing toolkit for consoles and proprietary protocols.
 
 mod console;
+pub mod defined;
 pub mod delimiter;
 pub mod framing;
 mod keys;

@@ -45,8 +45,8 @@ use crate::protocol::Protocol;
 pub static TCP: Protocol = Protocol {
     name: "modbus-tcp",
     schemes: &["modbus-tcp", "tcp"],
-    dissect: dissect_tcp,
-    message_length: |bytes, _| tcp_message_length(bytes),
+    dissect: &dissect_tcp,
+    message_length: &|bytes, _| tcp_message_length(bytes),
     unasked: false,
     half_duplex: false,
     capture_tag: "mbtcp",
@@ -60,8 +60,8 @@ pub static TLS: Protocol = Protocol { name: "modbus-tls", schemes: &["tls"], ..T
 pub static UDP: Protocol = Protocol {
     name: "modbus-udp",
     schemes: &["modbus-udp", "udp"],
-    dissect: |bytes, sender| Dissection { protocol: "modbus-udp", ..dissect_tcp(bytes, sender) },
-    message_length: |bytes, _| Some(bytes.len()),
+    dissect: &|bytes, sender| Dissection { protocol: "modbus-udp", ..dissect_tcp(bytes, sender) },
+    message_length: &|bytes, _| Some(bytes.len()),
     unasked: false,
     half_duplex: false,
     capture_tag: "mbudp",
@@ -72,8 +72,8 @@ pub static UDP: Protocol = Protocol {
 pub static RTU: Protocol = Protocol {
     name: "modbus-rtu",
     schemes: &["modbus-rtu", "rtu"],
-    dissect: |bytes, sender| dissect_rtu(bytes, heard_from(bytes, sender)),
-    message_length: |bytes, sender| rtu::adu_length(bytes, traffic(sender)),
+    dissect: &|bytes, sender| dissect_rtu(bytes, heard_from(bytes, sender)),
+    message_length: &|bytes, sender| rtu::adu_length(bytes, traffic(sender)),
     unasked: false,
     half_duplex: true,
     capture_tag: "mbrtu",
@@ -84,8 +84,8 @@ pub static RTU: Protocol = Protocol {
 pub static ASCII: Protocol = Protocol {
     name: "modbus-ascii",
     schemes: &["modbus-ascii", "ascii"],
-    dissect: dissect_ascii,
-    message_length: |bytes, _| ascii::adu_length(bytes),
+    dissect: &dissect_ascii,
+    message_length: &|bytes, _| ascii::adu_length(bytes),
     unasked: false,
     half_duplex: true,
     capture_tag: "data-text-lines",

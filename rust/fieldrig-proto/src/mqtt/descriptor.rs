@@ -17,31 +17,31 @@ const BROKER: Constructor = Constructor {
         BenchKey { name: "queue_messages", what: "most messages queued for one session", required: false },
     ],
     inner: &[],
-    build: build_broker,
+    build: &build_broker,
 };
 
 /// MQTT 3.1.1. Its broker takes clients of both versions.
 pub static V311: Protocol = Protocol {
     name: "mqtt311",
     schemes: &["mqtt"],
-    dissect: dissect_v311,
-    message_length,
+    dissect: &dissect_v311,
+    message_length: &message_length,
     unasked: true,
     half_duplex: false,
     capture_tag: "mqtt",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: build_v311 }, BROKER],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: &build_v311 }, BROKER],
 };
 
 /// MQTT 5.0. Its broker takes clients of both versions.
 pub static V5: Protocol = Protocol {
     name: "mqtt5",
     schemes: &["mqtt"],
-    dissect: dissect_v5,
-    message_length,
+    dissect: &dissect_v5,
+    message_length: &message_length,
     unasked: true,
     half_duplex: false,
     capture_tag: "mqtt",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: build_v5 }, BROKER],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: &build_v5 }, BROKER],
 };
 
 fn build_broker(_name: &str, settings: &Settings) -> Result<Built, SettingError> {

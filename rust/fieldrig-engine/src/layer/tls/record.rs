@@ -41,7 +41,7 @@ impl Cutter {
 pub(crate) static RECORDS: Protocol = Protocol {
     name: "tls",
     schemes: &["tls"],
-    dissect: |bytes, _: Sender| {
+    dissect: &|bytes, _: Sender| {
         let kind = match bytes.first() {
             Some(20) => "change cipher spec",
             Some(21) => "alert",
@@ -56,7 +56,7 @@ pub(crate) static RECORDS: Protocol = Protocol {
             speaks: None,
         }
     },
-    message_length: |bytes, _: Sender| length(bytes),
+    message_length: &|bytes, _: Sender| length(bytes),
     unasked: false,
     half_duplex: false,
     capture_tag: "tls",

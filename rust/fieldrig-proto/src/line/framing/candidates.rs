@@ -5,6 +5,7 @@
 //!   wrong because its length is: then every byte behind its first one may begin the next sound frame.
 //! - Out of step, every place that may begin a frame is a candidate until its bytes show that it does not. The first
 //!   candidate that is whole and sound puts the decoder into step again.
+//! - A start marker in front of a wrong frame shows that it was meant as one: it is reported, out of step, too.
 //! - Bytes that were reported in a wrong frame are not reported as garbage once more.
 
 use super::decoder::{Event, Frame, Garbage, opened};
@@ -98,12 +99,14 @@ impl Candidates {
     /// Looks at every candidate; gives the bytes behind a frame that was found.
     fn out_of_step(&mut self, framing: &Framing, events: &mut VecDeque<Event>) -> Vec<(u8, Stamp)> {
         let Some(mut places) = self.places.take() else { return Vec::new() };
-        let mut found = None;
+        let (mut found, mut wrong, earliest) = (None, None, places.first().copied());
         places.retain(|place| match look(framing, &self.data[*place..]) {
             Look::More => true,
             Look::Whole(total) if found.is_none() => {
                 if self.frame(framing, *place, total).problems.is_empty() {
                     found = Some((*place, total));
+                } else if Some(*place) == earliest && *place >= self.told && !framing.start.is_empty() {
+                    wrong = Some((*place, total));
                 }
                 false
             }
@@ -116,6 +119,13 @@ impl Candidates {
             let rest = self.data.drain(..).zip(self.stamps.drain(..)).skip(total).collect();
             self.told = 0;
             return rest;
+        }
+        if let Some((place, total)) = wrong {
+            self.drop_front(place, framing, events);
+            self.garbage.flush(events);
+            self.report(framing, total, None, events);
+            self.told = total;
+            places.iter_mut().for_each(|other| *other -= place);
         }
         // Nothing that waits: the next byte may begin a frame like any other.
         let front = places.first().copied().unwrap_or(self.data.len());

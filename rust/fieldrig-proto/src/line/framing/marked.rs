@@ -69,7 +69,7 @@ impl Marked {
     /// Takes one thing from the front of what waits; `false` if more bytes are needed to know what it is.
     fn step(&mut self, framing: &Framing, events: &mut VecDeque<Event>) -> bool {
         let unit: Vec<u8> = self.unit.iter().map(|(byte, _)| *byte).collect();
-        let is = |markers: &[Vec<u8>]| markers.iter().any(|marker| *marker == unit);
+        let is = |markers: &[Vec<u8>]| markers.contains(&unit);
         let may_be = |markers: &[Vec<u8>]| markers.iter().any(|marker| marker.starts_with(&unit));
         if !self.inside {
             match (is(&framing.start), may_be(&framing.start)) {

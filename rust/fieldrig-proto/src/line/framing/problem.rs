@@ -103,6 +103,14 @@ pub enum Problem {
         /// How many are needed.
         minimum: usize,
     },
+    /// The content is not what its message says.
+    #[error("at offset {offset}: {what}")]
+    Content {
+        /// Where.
+        offset: usize,
+        /// What is wrong.
+        what: String,
+    },
     /// It stopped before its end.
     #[error("it stopped after {length} bytes{}", .expected.map_or(String::new(), |all| format!(" of {all}")))]
     Truncated {
@@ -127,6 +135,7 @@ impl Problem {
             Problem::Cobs { .. } => "cobs",
             Problem::TooLong { .. } => "too long",
             Problem::TooShort { .. } => "too short",
+            Problem::Content { .. } => "content",
             Problem::Truncated { .. } => "truncated",
         }
     }
@@ -140,6 +149,7 @@ impl Problem {
             | Problem::Sum { offset, .. }
             | Problem::Constant { offset, .. }
             | Problem::Escape { offset, .. }
+            | Problem::Content { offset, .. }
             | Problem::Cobs { offset, .. } => Some(*offset),
             Problem::Start { .. } => Some(0),
             _ => None,

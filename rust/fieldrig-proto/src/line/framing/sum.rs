@@ -15,12 +15,15 @@ use crc::{Algorithm, Crc};
 use std::fmt;
 use std::sync::Arc;
 
+/// Computes a checksum.
+type Compute = Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>;
+
 /// A checksum.
 #[derive(Clone)]
 pub struct Sum {
     name: String,
     bits: u32,
-    compute: Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>,
+    compute: Compute,
 }
 
 impl fmt::Debug for Sum {
@@ -298,11 +301,7 @@ fn internet(bytes: &[u8]) -> u64 {
     !sum & 0xffff
 }
 
-fn made<W: crc::Width>(
-    constant: &str,
-    algorithm: &Algorithm<W>,
-    compute: Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>,
-) -> Sum {
+fn made<W: crc::Width>(constant: &str, algorithm: &Algorithm<W>, compute: Compute) -> Sum {
     Sum { name: catalogue_name(constant), bits: u32::from(algorithm.width), compute }
 }
 

@@ -25,10 +25,10 @@ const KEYS: &[BenchKey] = &[
 pub(in crate::modbus) const TESTER: Constructor = tester();
 /// A client of ours, on a line.
 pub(in crate::modbus) const LINE_TESTER: Constructor =
-    Constructor { build: |_, settings| build(settings, Config::rtu(LineRules::over_tcp())), ..TESTER };
+    Constructor { build: &|_, settings| build(settings, Config::rtu(LineRules::over_tcp())), ..TESTER };
 
 const fn tester() -> Constructor {
-    Constructor { role: Role::Tester, keys: KEYS, inner: &[], build: |_, settings| build(settings, Config::tcp()) }
+    Constructor { role: Role::Tester, keys: KEYS, inner: &[], build: &|_, settings| build(settings, Config::tcp()) }
 }
 
 fn build(settings: &Settings, mut config: Config) -> Result<Built, SettingError> {

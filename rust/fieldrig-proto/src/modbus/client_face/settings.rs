@@ -54,7 +54,7 @@ pub(in crate::modbus) const TCP_CLIENT: Constructor = Constructor {
     role: Role::Client,
     keys: &[URL, UNIT, TIMEOUT, RETRY],
     inner: &[],
-    build: |name, settings| {
+    build: &|name, settings| {
         let url = match setting(settings, "url") {
             Some(Value::Text(url)) => url.clone(),
             Some(other) => return Err(error("url", format!("it must be a text, not {other}"))),
@@ -73,7 +73,7 @@ pub(in crate::modbus) const RTU_CLIENT: Constructor = Constructor {
     role: Role::Client,
     keys: &[UNIT, TIMEOUT, LINE, FRAMING],
     inner: &[],
-    build: |name, settings| build(name, settings, Config { late_answers: SOON, ..Config::rtu(line_rules(settings)?) }),
+    build: &|name, settings| build(name, settings, Config { late_answers: SOON, ..Config::rtu(line_rules(settings)?) }),
 };
 
 /// Makes the face of a device that is the Modbus ASCII client of a line.
@@ -81,7 +81,7 @@ pub(in crate::modbus) const ASCII_CLIENT: Constructor = Constructor {
     role: Role::Client,
     keys: &[UNIT, TIMEOUT, LINE, FRAMING, PAUSE, CASE],
     inner: &[],
-    build: |name, settings| {
+    build: &|name, settings| {
         let config = Config { late_answers: SOON, ..Config::ascii(ascii_rules(settings)?) };
         build(name, settings, config)
     },

@@ -19,7 +19,7 @@ pub(in crate::modbus) const RTU_LISTENER: Constructor = Constructor {
     role: Role::Listener,
     keys: &[LINE, FRAMING, ANSWER_WITHIN],
     inner: &[],
-    build: |_, settings| {
+    build: &|_, settings| {
         let mut config = Config::rtu(line_rules(settings)?);
         if let Some(value) = setting(settings, "answer_within") {
             config.answer_within = duration("answer_within", value)?;

@@ -125,7 +125,7 @@ pub(in crate::modbus) const TCP_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(ROLES),
     inner: INNER,
-    build: |name, settings| build(name, settings, Transport::Tcp),
+    build: &|name, settings| build(name, settings, Transport::Tcp),
 };
 
 /// Makes the face of a Modbus RTU server.
@@ -133,7 +133,7 @@ pub(in crate::modbus) const RTU_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(LINE, FRAMING),
     inner: INNER,
-    build: |name, settings| build(name, settings, Transport::Rtu(line_rules(settings)?)),
+    build: &|name, settings| build(name, settings, Transport::Rtu(line_rules(settings)?)),
 };
 
 /// Makes the face of a Modbus ASCII server.
@@ -141,7 +141,7 @@ pub(in crate::modbus) const ASCII_DEVICE: Constructor = Constructor {
     role: Role::Device,
     keys: device_keys!(LINE, FRAMING, PAUSE, CASE),
     inner: INNER,
-    build: |name, settings| build(name, settings, Transport::Ascii(ascii_rules(settings)?)),
+    build: &|name, settings| build(name, settings, Transport::Ascii(ascii_rules(settings)?)),
 };
 
 fn build(name: &str, settings: &Settings, transport: Transport) -> Result<Built, SettingError> {
