@@ -15,7 +15,7 @@ import importlib
 # Type checkers know this name; importing it from `typing` would be most of what `import fieldrig` costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fieldrig import bench, device, errors, modbus, mqtt, serial, stream, timing
+    from fieldrig import bench, device, errors, modbus, mqtt, protocol, serial, stream, timing
     from fieldrig._core import Rig, Span, Stamp, duration
     from fieldrig.bench import Bench, BenchPlan
     from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
@@ -42,12 +42,13 @@ __all__ = [
     "modbus",
     "mqtt",
     "near",
+    "protocol",
     "serial",
     "stream",
     "timing",
 ]
 
-_MODULES = frozenset({"bench", "device", "errors", "expect", "modbus", "mqtt", "serial", "stream", "timing"})
+_MODULES = frozenset({"bench", "device", "errors", "expect", "modbus", "mqtt", "protocol", "serial", "stream", "timing"})
 _HOMES = {
     "Rig": "fieldrig._core",
     "Span": "fieldrig._core",

@@ -16,7 +16,6 @@ from .restart import Restart
 
 if TYPE_CHECKING:
     from .bench import Bench
-    from .handling import Reply
     from .life.identity import Identity
     from .life.lost import Down
     from .modbus import Client
@@ -252,17 +251,18 @@ class Dut:
             raise UsageError(f"{self.name}.rules(): only an emulated device has rules; this one is real")
         return self.emulated.rules(self._face(link))
 
-    def handle(self, link: str, handler: Callable[[_core.modbus.Request], Reply] | None, /) -> None:
-        """Has a function answer the requests to an emulated Modbus server until the test ends; a stimulus::
+    def handle(self, link: str, handler: Callable[[Any], Any] | None, /) -> None:
+        """Has a function answer the requests to an emulated device until the test ends; a stimulus::
 
             meter.handle("modbus", lambda request: modbus.Refuse(4) if request.address == 7 else None)
 
         Args:
             link: the link (the face of the model).
-            handler: takes a request and gives a reply, as that of `modbus.Device`; None: the device answers again.
+            handler: takes a request and gives a reply, as that of `modbus.Device` or `protocol.Device`; None: the
+                device answers again.
 
         Raises:
-            UsageError: the device is not emulated; the link is no Modbus server; the handler cannot be called.
+            UsageError: the device is not emulated; nobody can be asked there; the handler cannot be called.
         """
         if self.emulated is None:
             raise UsageError(f"{self.name}.handle(): only an emulated device has handlers; this one is real")

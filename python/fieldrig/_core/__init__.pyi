@@ -5,7 +5,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
 
-from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, stream, timing
+from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, protocol, stream, timing
 
 __all__ = [
     "Checkup",
@@ -32,6 +32,7 @@ __all__ = [
     "modbus_stock",
     "mqtt",
     "ports",
+    "protocol",
     "stream",
     "timing",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 
 from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.device import Device
+from fieldrig._core.protocol import Protocol
 
 __all__ = [
     "DeviceLink",
@@ -225,6 +226,8 @@ class Running:
 
     def device(self, name: str, /) -> Device | None:
         """The emulated device of this name."""
+    def protocol(self, name: str, /) -> Protocol | None:
+        """The protocol of a name, if a file of the bench defines it."""
     def resolve(self, device: str, link: str, /) -> Resolved:
         """Where our end of a link of a device is. Raises `UsageError` if there is no such link."""
     @property

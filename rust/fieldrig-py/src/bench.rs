@@ -457,6 +457,12 @@ impl Running {
         let found = self.resolved(py, device, link)?;
         Ok(Resolved { inner: found.clone(), point_map: self.point_map(found) })
     }
+    /// The protocol of a name, if a file of the bench defines it.
+    #[pyo3(signature = (name, /))]
+    fn protocol(&self, name: &str) -> Option<crate::protocol::Protocol> {
+        let found = self.plan.protocols.iter().find(|defined| defined.definition.name == name)?;
+        Some(crate::protocol::Protocol::of(&found.definition, found.protocol))
+    }
     #[getter]
     fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.inner.get(py)?.devices().collect::<Vec<_>>())

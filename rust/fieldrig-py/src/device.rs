@@ -6,6 +6,7 @@ use crate::life::Shared;
 use crate::modbus::Rule;
 use crate::modbus::handler;
 use crate::modbus::rule::{self, Site};
+use crate::protocol;
 use crate::time::{Span, Stamp, instant};
 use crate::value::{from_python, to_python};
 use fieldrig_engine::Node;
@@ -118,9 +119,12 @@ impl Device {
     fn rules<'py>(slf: Py<Self>, py: Python<'py>, face: &str) -> PyResult<Bound<'py, PyDict>> {
         rule::all(py, &Site::Bench(slf), face)
     }
-    /// Has a function answer the requests to a Modbus face; None: the device does again.
+    /// Has a function answer the requests to a face; None: the device does again.
     #[pyo3(signature = (face, function, /))]
     fn handle(&self, py: Python<'_>, face: &str, function: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        if protocol::set_handler(py, &self.emulated, face, function)? {
+            return Ok(());
+        }
         let wrapped = function.map(|function| handler::wrapped(function, &self.name)).transpose()?;
         let handler = wrapped.as_ref().map(handler::handler).transpose()?;
         rule::with_face(py, &self.emulated, face, |face| face.set_handler(handler))

@@ -3,8 +3,8 @@
 //! - `error`: the exceptions of `fieldrig/errors.py`, raised from here.
 //! - `time`, `value`, `place`, `dissect`: conversions.
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
-//! - `doctor`, `rig`, `stall`, `timing`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `device`, `bench`: the classes. One Rust
-//!   module is one Python submodule.
+//! - `doctor`, `rig`, `stall`, `timing`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `protocol`, `device`, `bench`: the classes.
+//!   One Rust module is one Python submodule.
 //! - `model`, `loader`: models in Python. `attach`: how threads of ours come to Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
@@ -27,6 +27,7 @@ mod model;
 mod mqtt;
 mod place;
 mod ports;
+mod protocol;
 mod rig;
 mod secrets;
 mod stall;
@@ -136,6 +137,21 @@ mod _core {
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             crate::importable(module, "timing")
+        }
+    }
+
+    /// Protocols that are defined by data.
+    #[pymodule]
+    mod protocol {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::protocol::{Answer, Client, Device, Frame, Protocol, checksum, checksums};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::protocol::add_habits(module)?;
+            crate::importable(module, "protocol")
         }
     }
 

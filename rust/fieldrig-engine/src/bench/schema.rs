@@ -132,7 +132,7 @@ mod tests {
         let schema: Value = serde_json::from_str(&bench_schema(&protocols)).unwrap();
         let link = &schema["properties"]["link"]["additionalProperties"];
         assert_eq!(link["required"], json!(["protocol"]));
-        assert_eq!(link["properties"]["protocol"]["enum"], json!(["modbus-rtu", "mqtt5", "console"]));
+        assert_eq!(link["properties"]["protocol"]["anyOf"][0]["enum"], json!(["modbus-rtu", "mqtt5", "console"]));
         assert_eq!(link["properties"]["role"]["enum"], json!(["client", "devices", "listen", "proxy"]));
         let broker = &link["properties"]["real"]["anyOf"][1];
         assert!(broker["properties"]["server_keep_alive"].is_object(), "{broker}");

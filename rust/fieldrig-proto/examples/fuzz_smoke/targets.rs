@@ -3,6 +3,7 @@
 use fieldrig_proto::fault::Chance;
 
 mod device;
+mod framing;
 mod line;
 mod modbus;
 mod mqtt;
@@ -22,7 +23,10 @@ pub(crate) struct Target {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Target> {
-    [device::targets(), line::targets(), modbus::targets(), mqtt::targets()].into_iter().flatten().collect()
+    [device::targets(), framing::targets(), line::targets(), modbus::targets(), mqtt::targets()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A decoder without state.

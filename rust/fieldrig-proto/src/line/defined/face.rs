@@ -91,6 +91,12 @@ impl DefinedFace {
         })
     }
 
+    /// What it speaks.
+    #[must_use]
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
     /// Gives it a handler, or takes it away.
     pub fn set_handler(&mut self, handler: Option<Box<dyn Handler>>) {
         self.handler = handler;
@@ -109,17 +115,17 @@ impl DefinedFace {
         store: &PointStore,
     ) -> Result<(Vec<u8>, usize), EncodeError> {
         let encoded = self.encode(name, fields, None, patch, store)?;
-        self.to_all(now, &encoded.bytes);
+        self.speak_to_all(now, &encoded.bytes);
         Ok((encoded.bytes, self.open.len()))
     }
 
     /// Sends bytes as they are, to whoever is connected.
     pub fn send_raw(&mut self, now: Time, bytes: &[u8]) -> usize {
-        self.to_all(now, bytes);
+        self.speak_to_all(now, bytes);
         self.open.len()
     }
 
-    fn to_all(&mut self, now: Time, bytes: &[u8]) {
+    fn speak_to_all(&mut self, now: Time, bytes: &[u8]) {
         for index in 0..self.open.len() {
             let conn = self.open[index].0;
             self.queue(now, Duration::ZERO, conn, bytes.to_vec());
@@ -324,9 +330,8 @@ impl Face for DefinedFace {
     }
 
     fn handle_timeout(&mut self, now: Time, store: &mut PointStore) {
-        while let Some((_, conn, bytes)) = self.held.pop_front_if(|(at, ..)| *at <= now) {
-            self.ready.push_back((conn, bytes));
-        }
+        let due = self.held.partition_point(|(at, ..)| *at <= now);
+        self.ready.extend(self.held.drain(..due).map(|(_, conn, bytes)| (conn, bytes)));
         for index in 0..self.open.len() {
             self.open[index].1.expire(now);
             let conn = self.open[index].0;
@@ -377,7 +382,7 @@ impl Face for DefinedFace {
         let made = self.encode(&name, &fields, None, &Patch::default(), &PointStore::default());
         let heard = match made {
             Ok(encoded) => {
-                self.to_all(now, &encoded.bytes);
+                self.speak_to_all(now, &encoded.bytes);
                 Emission::answered(token)
             }
             Err(problem) => Emission::failed(token, "refused", &problem.to_string()),

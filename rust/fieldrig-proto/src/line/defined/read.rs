@@ -387,7 +387,7 @@ fn meanings(table: &Table<'_>, field: &mut Field) -> Outcome<()> {
     table.one_of(&["scale", "enum", "flags", "bits"])?;
     field.unit = table.get("unit", |given| given.text().map(str::to_owned))?.unwrap_or_default();
     field.scale = table.get("scale", |given| match given.number()? {
-        scale if scale == 0.0 => Err(given.error("it must not be zero")),
+        0.0 => Err(given.error("it must not be zero")),
         scale => Ok(scale),
     })?;
     if let Some(offset) = table.get("offset", |given| given.number())? {
