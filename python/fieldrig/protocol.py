@@ -28,7 +28,7 @@ from ._core import Rig, Span, Stamp
 from ._core.protocol import HABITS, Answer, Device, Frame, Protocol, checksum, checksums
 from ._core.protocol import Client as _Core
 from ._core.stream import Sent
-from .errors import BenchError
+from .errors import BenchError, FieldrigError, UsageError
 from .expect import Doubt, HasInstant, Observation, Timeline, since
 from .handling import NO_ANSWER, Failed, Handler, Silence
 from .inbox import MessageInbox
@@ -143,8 +143,11 @@ class Client:
         answers = [answer] if isinstance(answer, str) else answer if answer is None else list(answer)
         try:
             got = self._core.ask(message, {**(fields or {}), **values}, answer=answers, patch=patch, timeout=timeout)
-        finally:
+        except UsageError:
+            raise  # nothing was sent
+        except FieldrigError:
             self._timeline.stimulus(at or self._core.now())
+            raise
         self._timeline.stimulus(got.at)
         return got
 

@@ -139,10 +139,12 @@ fn decode(framing: &Framing, bytes: &[u8], pieces: &[usize]) -> Vec<Event> {
 }
 
 fn sound(events: &[Event]) -> Vec<&Frame> {
-    let frame = |event| match event {
-        &Event::Frame(ref frame) if frame.problems.is_empty() => Some(frame),
-        _ => None,
-    };
+    fn frame(event: &Event) -> Option<&Frame> {
+        match event {
+            Event::Frame(frame) if frame.problems.is_empty() => Some(frame),
+            _ => None,
+        }
+    }
     events.iter().filter_map(frame).collect()
 }
 

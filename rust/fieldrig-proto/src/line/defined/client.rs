@@ -332,7 +332,7 @@ impl Client {
     }
 
     fn kind(&mut self, message: &Message) -> &'static str {
-        if let Some(current) = self.current.take_if(|_| true) {
+        if let Some(current) = self.current.take() {
             if self.answers(&current, message) {
                 self.outcomes.push_back((current.token, Ok(self.end()), current.sent));
                 return "answer";

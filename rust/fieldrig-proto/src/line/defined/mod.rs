@@ -8,7 +8,8 @@
 //!                                            +-- protocol(): the descriptor for the engine
 //! ```
 //!
-//! - `field.rs`, `layout.rs`: typed fields and their order. - `read.rs`: the frame from its description.
+//! - `field.rs`, `layout.rs`: typed fields and their order. - `read.rs`, `read_fields.rs`: the frame from
+//!   its description.
 //! - `definition.rs`: messages by tag. - `encode.rs`: messages to bytes, right or wrong on purpose.
 //! - `client.rs`: requests and their answers. - `face.rs`, `answer.rs`: the emulated device and its rules.
 //! - `descriptor.rs`: how the engine sees it.
@@ -24,6 +25,7 @@ mod face;
 mod field;
 mod layout;
 mod read;
+mod read_fields;
 
 pub use answer::{AnswerRule, Handler, Question, Reply};
 pub use client::{Ask, Client, ClientEvent, Come, Failure, State};
