@@ -48,7 +48,9 @@ __all__ = [
     "timing",
 ]
 
-_MODULES = frozenset({"bench", "device", "errors", "expect", "modbus", "mqtt", "protocol", "serial", "stream", "timing"})
+_MODULES = frozenset(
+    {"bench", "device", "errors", "expect", "modbus", "mqtt", "protocol", "serial", "stream", "timing"}
+)
 _HOMES = {
     "Rig": "fieldrig._core",
     "Span": "fieldrig._core",
