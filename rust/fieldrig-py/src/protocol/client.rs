@@ -245,10 +245,18 @@ impl Client {
     #[pyo3(signature = (since, /))]
     fn alive(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
         let (state, _) = self.handle.with(py, |client, _| client.state().clone())?;
-        Ok(match state {
-            State::Open => self.missed(py, since)?,
-            _ => Some("the port is closed".to_owned()),
-        })
+        if state != State::Open {
+            return Ok(Some("the port is closed".to_owned()));
+        }
+        if let Some(missed) = self.missed(py, since)? {
+            return Ok(Some(missed));
+        }
+        let (unread, _) = self.handle.with(py, |client, _| {
+            let unread =
+                |come: &Come| matches!(come.kind, "wrong" | "garbage") && come.last.order(since.0) != Order::Before;
+            client.come_since(0).any(|(_, come)| unread(come))
+        })?;
+        Ok(unread.then(|| "something came that cannot be read: it may have been that".to_owned()))
     }
     #[pyo3(signature = (since, /))]
     fn missed(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
@@ -256,9 +264,14 @@ impl Client {
             // What was dropped is older than the oldest frame that is kept.
             let dropped = client.dropped();
             let oldest = client.come_since(0).next().map(|(_, come)| come.last);
-            (dropped > 0 && oldest.is_none_or(|at| at.order(since.0) != Order::Before)).then_some(dropped)
+            let dropped =
+                (dropped > 0 && oldest.is_none_or(|at| at.order(since.0) != Order::Before)).then_some(dropped);
+            (client.overrun().is_some_and(|at| at.order(since.0) != Order::Before), dropped)
         })?;
-        Ok(missed.map(|count| format!("{count} frames were dropped: more came than is kept")))
+        Ok(match missed {
+            (true, _) => Some("the port was overrun: bytes were lost".to_owned()),
+            (false, dropped) => dropped.map(|count| format!("{count} frames were dropped: more came than is kept")),
+        })
     }
     /// Takes what has arrived, without waiting.
     fn look(&self, py: Python<'_>) -> PyResult<()> {

@@ -12,6 +12,7 @@ use super::definition::{Definition, Message};
 use super::encode::{EncodeError, Patch};
 use crate::dissect::Sender;
 use crate::endpoint::{Action, Conn, Endpoint, How, Input, Why};
+use crate::line::LineEvent;
 use crate::line::framing::{Decoder, Event, Problem};
 use crate::record::{Record, Value};
 use crate::time::{Duration, Stamp, Time};
@@ -117,6 +118,7 @@ pub struct Client {
     closing: Option<How>,
     come: VecDeque<Come>,
     dropped: u64,
+    overrun: Option<Stamp>,
     events: VecDeque<ClientEvent>,
 }
 
@@ -140,6 +142,7 @@ impl Client {
             closing: None,
             come: VecDeque::new(),
             dropped: 0,
+            overrun: None,
             events: VecDeque::new(),
         }
     }
@@ -243,6 +246,12 @@ impl Client {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// When the port was overrun last: bytes were lost.
+    #[must_use]
+    pub fn overrun(&self) -> Option<Stamp> {
+        self.overrun
     }
 
     fn encode(
@@ -399,6 +408,7 @@ impl Endpoint for Client {
                 self.decoder.push(bytes, stamps);
                 self.drain(now);
             }
+            Input::Line(conn, LineEvent::Overrun, at) if self.conn == Some(conn) => self.overrun = Some(at),
             Input::Closed(conn, why) if self.conn == Some(conn) || matches!(why, Why::Refused { .. }) => {
                 self.ended(now, &why);
                 if why == Why::Finished {
