@@ -111,6 +111,8 @@ def measure(
         if bench.can_tell(gap_ns, character_ns, threshold, rounds):
             bench.found.gap_ns = gap_ns
             return bench.found
+    if bench.unsent is not None:
+        raise bench.unsent
     raise BenchError(f"not even a gap of {GAPS_NS[-1] / 1e6:g} ms can be told from none through this port")
 
 
@@ -128,6 +130,7 @@ class _Bench:
         self._next = 0
         self.found = Measured()
         self.spread_ns = SPREAD_NS
+        self.unsent: InconclusiveError | None = None
 
     def rounds(self, count: int, one: Callable[[], int | None]) -> list[int]:
         """So many values in order, without those of rounds that do not count."""
@@ -169,7 +172,10 @@ class _Bench:
         return stamps[-1][1].latest_ns - stamps[0][1].latest_ns
 
     def can_tell(self, gap_ns: int, character_ns: int, threshold: int, rounds: int) -> bool:
-        """Whether 99 of 100 such gaps are longer than the threshold; gives up as soon as too many are not."""
+        """Whether 99 of 100 such gaps are longer than the threshold; gives up as soon as too many are not.
+
+        A gap that cannot be sent so exactly here is not told either.
+        """
         missed = 0
 
         def one() -> int | None:
@@ -183,6 +189,9 @@ class _Bench:
         try:
             self.rounds(rounds, one)
         except _Missed:
+            return False
+        except InconclusiveError as unsent:
+            self.unsent = unsent
             return False
         return True
 

@@ -243,9 +243,10 @@ class _Case:
         tolerance = min(limits, default=0)
         for action in actions:
             scheduled, at = getattr(action, "scheduled", None), getattr(action, "at", None)
-            if not isinstance(scheduled, Stamp) or not isinstance(at, Stamp):
+            issued = getattr(action, "issued", at)  # of what was waited for there is none
+            if not isinstance(scheduled, Stamp) or not isinstance(issued, Stamp):
                 continue
-            late = at.earliest_ns - scheduled.latest_ns
+            late = issued.earliest_ns - scheduled.latest_ns
             if late > tolerance:
                 return f"our own stimulus was issued {human(late)} late, and the tolerance is {human(tolerance)}"
         return ""
@@ -268,12 +269,13 @@ def _at(event: HasInstant) -> Stamp:
 
 def _is_action(event: HasInstant) -> bool:
     """Whether it is something we did: what came out of it is later, whatever the stamps say."""
-    return isinstance(getattr(event, "done", None), Stamp) and origin_of(_at(event)) is None
+    ends = (getattr(event, name, None) for name in ("done", "returned"))
+    return any(isinstance(end, Stamp) for end in ends) and origin_of(_at(event)) is None
 
 
 def _done(event: HasInstant) -> Stamp:
-    done = getattr(event, "done", None)
-    return done if isinstance(done, Stamp) else _at(event)
+    ends = (getattr(event, name, None) for name in ("done", "returned"))
+    return next((end for end in ends if isinstance(end, Stamp)), _at(event))
 
 
 def _series(events: Sequence[HasInstant], least: int, name: str) -> list[HasInstant]:

@@ -32,13 +32,19 @@ class Collector:
     """A port with a jumper: an adapter collects what comes, and hands it over every so often."""
 
     def __init__(
-        self, every_ns: int, *, character_ns: int = CHARACTER, loses: bool = False, garbles: bool = False
+        self,
+        every_ns: int,
+        *,
+        character_ns: int = CHARACTER,
+        loses: bool = False,
+        garbles: bool = False,
+        clumsy_below: int = 0,
     ) -> None:
         self._every = every_ns
         self._now = 1
         self._character_ns = character_ns
         self._arrivals: list[tuple[int, int]] = []
-        self._loses, self._garbles = loses, garbles
+        self._loses, self._garbles, self._clumsy_below = loses, garbles, clumsy_below
 
     def pause(self, nanos: int) -> None:
         self._now += nanos
@@ -52,6 +58,7 @@ class Collector:
         (_, first), (pause, second) = parts
         sent = self.send(first)
         begun = self._now + pause.latest_ns  # type: ignore[attr-defined]
+        begun += 5 * MS + pause.latest_ns if pause.latest_ns < self._clumsy_below else 0  # type: ignore[attr-defined]
         self._arrivals.append((second[0], begun + self._character_ns))
         return Sent(sent.at, Stamp(begun), first + second)
 
@@ -96,6 +103,14 @@ def test_rounds_in_which_the_host_stood_still_do_not_count() -> None:
     assert found.left_out >= 199
     with pytest.raises(InconclusiveError, match="this host stands still too often"):
         measure(port, port, character_ns=CHARACTER, pause=port.pause, stalled=lambda sent: True)  # type: ignore[arg-type]
+
+
+def test_gaps_that_cannot_be_sent_here_are_not_told() -> None:
+    port = Collector(200_000, clumsy_below=2 * MS)
+    assert measure(port, port, character_ns=CHARACTER, pause=port.pause).gap_ns == 2 * MS  # type: ignore[arg-type]
+    clumsy = Collector(200_000, clumsy_below=10**9)
+    with pytest.raises(InconclusiveError, match="sends too late"):
+        measure(clumsy, clumsy, character_ns=CHARACTER, pause=clumsy.pause)  # type: ignore[arg-type]
 
 
 def test_a_missing_jumper_and_a_wrong_speed_are_told_apart() -> None:

@@ -90,6 +90,16 @@ def test_a_late_stimulus_of_our_own_is_held_against_nobody() -> None:
     timing.period(seen(10, 20, 30), "10ms", tolerance="4ms", stimulus=late)
 
 
+def test_what_a_program_waited_for_is_no_late_stimulus() -> None:
+    @dataclass
+    class Waited(Event):
+        scheduled: Stamp
+        issued: Stamp | None = None
+
+    deadline = Stamp(1 * MS)
+    timing.within(Waited(Stamp(104 * MS), deadline), "5ms", after=SENT)
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
