@@ -22,7 +22,7 @@ TIMED_SENDS = RUST_CLIENT.parent / "timed_sends"
 PRIORITY = 50
 SECONDS = 0.6
 PERIODS_US = (1000, 10_000)
-HEADER = f"  {'us':<34}{'p50':>9}{'p99':>9}{'max':>9}{'p99 / cyclictest':>18}{'quartiles':>15}"
+HEADER = f"  {'us':<34}{'p50':>9}{'p99':>9}{'max':>9}{'p99 / cyclictest':>18}{'quartiles':>20}"
 
 
 @dataclass(frozen=True)
@@ -154,4 +154,4 @@ def figures(lates: list[Late], anchor: list[Late]) -> str:
         return text
     ratios = [late.p99 / max(base.p99, 0.5) for late, base in zip(lates, anchor, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return f"{text}{middle:>18.2f}{f'{low:.2f} .. {high:.2f}':>15}"
+    return f"{text}{middle:>18.2f}{f'{low:.2f} .. {high:.2f}':>20}"
