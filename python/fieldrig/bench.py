@@ -112,7 +112,7 @@ class Bench:
             raise BenchError(f"the folder of the run cannot be made: {error}") from None
         self.plan = plan
         self.folder = folder
-        self.rig = Rig(folder=str(folder), trace=trace, name=plan.name, clock=plan.clock, secrets=plan.secret_texts)
+        self.rig = Rig(folder=str(folder), trace=trace, name=plan.name, clock=plan.clock, secrets=plan.secrets)
         self._devices: dict[str, Dut] = {}
         self.links: dict[str, Link] = {}
         """The links of the bench file by name; they are attributes of the bench, too."""

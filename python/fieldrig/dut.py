@@ -35,6 +35,7 @@ class Dut:
         self.not_run: str | None = native.not_run
         self.used = False  # whether the test that runs asked for one of its links, or looked into it
         self.timeline = Timeline(bench.rig.now, bench.rig.stalls)
+        self.timeline.mask = bench.plan.secrets.mask
         self.timeline.trace = bench.files().get("trace")
         self.emulated = bench._running.device(native.name)
         self.power = Power(self, bench, native)

@@ -8,6 +8,7 @@
     |   +-- ExceptionAnswer                         it answered a Modbus request with an exception code
     |   +-- Refused                                 it turned a request down (MQTT reason codes)
     |   +-- Untrusted                               it presented a certificate that is not one to believe
+    |   +-- CommandFailed                           a command on its console ended with a status other than 0
     |   +-- NoAnswer (TimeoutError)                 it stayed silent on a path that is known to work
     |   +-- ConnectionLost                          it ended a connection that should have stayed
     |   +-- ExpectationFailed (AssertionError)      what a test expected did not come
@@ -39,6 +40,7 @@ from typing import Any, ClassVar
 __all__ = [
     "BenchError",
     "BenchFileError",
+    "CommandFailed",
     "ConnectionLost",
     "DutError",
     "EndpointStuck",
@@ -115,6 +117,10 @@ class Refused(DutError):
 
 class Untrusted(DutError):
     """It presented a certificate that is not one to believe: unknown, expired, or for another name."""
+
+
+class CommandFailed(DutError):
+    """A command on its console ended with a status other than 0: `facts["status"]`, `facts["output"]`."""
 
 
 class NoAnswer(DutError, TimeoutError):

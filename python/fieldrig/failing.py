@@ -46,7 +46,7 @@ def failure(
         tail.append(f"  trace: {timeline.trace}")
     shown = _arrivals(timeline.arrivals(frame.cursor), frame.start, LINES - 2 - len(lines) - len(tail))
     lines.append("  arrived on all links:" if shown else "  arrived on all links: nothing")
-    return "\n".join(lines + shown + tail)
+    return timeline.mask("\n".join(lines + shown + tail))
 
 
 def _window(frame: Window) -> str:

@@ -1,4 +1,4 @@
-"""Expectations on the two kinds of inbox: of pieces (messages, frames on a wire) and streams (consoles).
+"""Expectations on an inbox of pieces: messages, frames on a wire. Those on streams stand in ``stream_inbox.py``.
 
 The rules stand at the top of ``expect.py``. What differs is consumption: a match takes one piece out of an inbox of
 pieces, and everything up to its end out of a stream.
@@ -7,12 +7,11 @@ pieces, and everything up to its end out of a stream.
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._core import Span, Stamp
-from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent, UsageError
+from .errors import ConnectionLost, InconclusiveError, ObserverBlind, PortLost, UnexpectedEvent
 from .expect import Doubt, HasInstant, Observation, Timeline, Window, window
 from .failing import failure, give_up
 from .units import human
@@ -107,7 +106,7 @@ class MessageInbox(Generic[M]):
             elif verdict == "unsure-before":
                 unsure = f"{described} may have come before or after the cursor"
             else:
-                unsure = f"{described} {_edge(owed)}"
+                unsure = f"{described} {edge(owed)}"
         if not unsure and not late:
             unsure = self._doubt() or self._source.missed(frame.cursor)
         raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest, late)
@@ -137,7 +136,7 @@ class MessageInbox(Generic[M]):
             ObserverBlind: the inbox could not be proven alive to the end.
         """
         frame = window(self._timeline, after, for_, "for_")
-        with _blind_if_lost(self._name, frame, self._timeline):
+        with blind_if_lost(self._name, frame, self._timeline):
             # What came before the last match breaks no silence after it: their order is known, whatever their stamps.
             behind = self._behind if after is None else 0
             unsure = self._none_of(pattern, frame, behind)
@@ -184,187 +183,17 @@ def _is_retained(message: Observation) -> bool:
     return bool(getattr(message, "retained", False))
 
 
-class StreamMatch(Protocol):
-    """Where a pattern was found in a stream."""
-
-    @property
-    def at(self) -> Stamp: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    def describe(self) -> str: ...
-
-
-S = TypeVar("S", bound=StreamMatch)
-S_co = TypeVar("S_co", bound=StreamMatch, covariant=True)
-
-
-class StreamSource(Protocol[S_co]):
-    """A stream that keeps what it received, with stamps."""
-
-    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int) -> S_co | None:
-        """The first match that begins at offset ``start`` or behind it, at a byte that surely came after ``after``.
-
-        Waits for it until the deadline of the run clock; a deadline of 0 looks only at what is there.
-        """
-
-    def offset_after(self, at: Stamp) -> tuple[int, int]:
-        """The offset of the first byte that may have come after an instant, and of the first that surely did."""
-
-    def alive(self, since: Stamp) -> str | None:
-        """Why the stream cannot be believed from an instant on (hung up, overrun, bytes dropped), or None."""
-
-    def missed(self, since: Stamp) -> str | None:
-        """What is known to have been lost of what came from an instant on, or None."""
-
-    @property
-    def start(self) -> int:
-        """The offset of the oldest byte that is kept."""
-
-
-class StreamInbox(Generic[S]):
-    """Expectations on a stream of text."""
-
-    def __init__(
-        self,
-        source: StreamSource[S],
-        timeline: Timeline,
-        name: str,
-        doubt: Callable[[], str | None] = lambda: None,
-    ) -> None:
-        """``doubt`` says why nobody knows whether anything could have come, or None."""
-        self._source = source
-        self._timeline = timeline
-        self._name = name
-        self._doubt = doubt
-        self._consumed = 0
-
-    def expect(self, pattern: str, after: HasInstant | Stamp | None, within: str | Span | None) -> S:
-        """The first match that lies wholly behind the cursor and arrived surely inside the window.
-
-        Raises:
-            ExpectationFailed: none came.
-            InconclusiveError: one came whose arrival cannot be placed, or the host stood still.
-            BenchError: the port was lost.
-        """
-        check_pattern(pattern)
-        frame = window(self._timeline, after, within, "within")
-        match, verdict = self._find(pattern, frame)
-        if match is not None and verdict == "pass":
-            self._consumed = match.end
-            return match
-        raise self._gave_up(pattern, frame, match, verdict)
-
-    def expect_all(
-        self, patterns: Sequence[str], after: HasInstant | Stamp | None, within: str | Span | None
-    ) -> list[S]:
-        """All patterns, in any order, each wholly behind the cursor and inside the window.
-
-        Returns:
-            The matches in the order of the patterns.
-        """
-        if isinstance(patterns, str) or not patterns:
-            raise UsageError("expect_all() takes a list of patterns")
-        for pattern in patterns:
-            check_pattern(pattern)
-        frame = window(self._timeline, after, within, "within")
-        matches = []
-        behind: dict[str, int] = {}
-        for pattern in patterns:
-            # The same pattern twice means two of them.
-            match, verdict = self._find(pattern, frame, behind.get(pattern, 0))
-            if match is None or verdict != "pass":
-                raise self._gave_up(pattern, frame, match, verdict)
-            matches.append(match)
-            behind[pattern] = match.end
-        self._consumed = max(match.end for match in matches)
-        return matches
-
-    def expect_none(self, pattern: str, after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
-        """The pattern does not come in the window, and the port was alive to its end.
-
-        Raises:
-            UnexpectedEvent: it came.
-            InconclusiveError: it may have come outside the window, or the port cannot be believed.
-        """
-        check_pattern(pattern)
-        frame = window(self._timeline, after, for_, "for_")
-        with _blind_if_lost(self._name, frame, self._timeline):
-            match, verdict = self._find(pattern, frame)
-        if match is not None and verdict == "pass":
-            headline = f"{self._name}: /{pattern}/ came, it was not to come: {match.describe()}"
-            raise UnexpectedEvent(failure(headline, frame, self._timeline))
-        broken = self._source.alive(frame.cursor)
-        if broken:
-            headline = f"{self._name}: no witness for the silence: {broken}"
-            raise ObserverBlind(failure(headline, frame, self._timeline))
-        at_an_edge = match is not None and verdict.startswith("unsure")
-        unsure = match.describe() if match is not None and at_an_edge else self._at_the_cursor(pattern, frame)
-        if unsure:
-            headline = f"{self._name}: {unsure} came at an edge of the window in which /{pattern}/ was not to come"
-            raise InconclusiveError(failure(headline, frame, self._timeline))
-
-    def _find(self, pattern: str, frame: Window, behind: int = 0) -> tuple[S | None, str]:
-        deadline_ns, start = frame.deadline_ns, max(self._consumed, behind)
-        while True:
-            match = self._source.search(pattern, start, frame.cursor, deadline_ns)
-            owed = self._timeline.stalled_ns(frame.start)
-            if match is not None:
-                return match, frame.judge(match.at, owed)
-            if deadline_ns >= frame.deadline_ns + owed:
-                return None, "none"
-            deadline_ns = frame.deadline_ns + owed
-
-    def _at_the_cursor(self, pattern: str, frame: Window) -> str | None:
-        """A match that begins among the bytes that may have come before or after the cursor."""
-        perhaps, surely = self._source.offset_after(frame.cursor)
-        start = max(self._consumed, perhaps)
-        if start >= surely:
-            return None
-        match = self._source.search(pattern, start, None, 0)
-        return match.describe() if match is not None and match.start < surely else None
-
-    def _gave_up(self, pattern: str, frame: Window, match: S | None, verdict: str) -> Exception:
-        unsure = nearest = None
-        if match is not None and verdict == "late":
-            nearest = f"{match.describe()}, but too late"
-        elif match is not None:
-            unsure = f"{match.describe()} {_edge(self._timeline.stalled_ns(frame.start))}"
-        else:
-            at_cursor = self._at_the_cursor(pattern, frame)
-            stale = None if at_cursor else self._source.search(pattern, self._source.start, None, 0)
-            missed = self._source.missed(frame.cursor) or self._doubt()
-            unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else missed
-            nearest = f"{stale.describe()}, but it came before the cursor: stale" if stale else None
-        late = verdict == "late"
-        return give_up(f"{self._name}: /{pattern}/ did not come", frame, self._timeline, unsure, nearest, late)
-
-
-def _edge(owed_ns: int) -> str:
-    edge = "may have come before or after the end of the window"
-    return f"{edge}: the host stood still for {human(owed_ns)}" if owed_ns else edge
+def edge(owed_ns: int) -> str:
+    """Why nobody knows whether something came in time."""
+    text = "may have come before or after the end of the window"
+    return f"{text}: the host stood still for {human(owed_ns)}" if owed_ns else text
 
 
 @contextlib.contextmanager
-def _blind_if_lost(name: str, frame: Window, timeline: Timeline) -> Iterator[None]:
+def blind_if_lost(name: str, frame: Window, timeline: Timeline) -> Iterator[None]:
     """Whoever waits for silence on a link that is lost has seen nothing: neither a fail nor a pass."""
     try:
         yield
     except (PortLost, ConnectionLost) as lost:
         headline = f"{name}: no witness for the silence: {lost.message}"
         raise ObserverBlind(failure(headline, frame, timeline)) from lost
-
-
-def check_pattern(pattern: str) -> None:
-    """Refuses what is no regular expression.
-
-    Raises:
-        UsageError: the pattern cannot be compiled; the text says where.
-    """
-    if not isinstance(pattern, str):
-        raise UsageError(f"a pattern is a text, not {pattern!r}")
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"the pattern /{pattern}/ is malformed: {error}") from None

@@ -1,4 +1,7 @@
-"""`python -m tests.bench`: all comparisons in both placements; BENCH_ROUNDS (default 11) shortens it."""
+"""`python -m tests.bench`: all comparisons in both placements; BENCH_ROUNDS (default 11) shortens it.
+
+`python -m tests.bench console`: only those in whose title a word stands.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 import tempfile
 
 from tests.bench import timing
+from tests.bench.console_rows import consoles
 from tests.bench.process import Pair, Result, Stalled
 from tests.bench.rows import Comparison, Entrant, comparisons
 
@@ -22,6 +26,9 @@ def main() -> int:
         print("BENCH_ROUNDS must be 3 or more: quartiles need three rounds", file=sys.stderr)
         return 2
     rows, missing = comparisons()
+    rows += consoles(missing)
+    if words := [word.lower() for word in sys.argv[1:]]:
+        rows = [row for row in rows if any(word in row.title.lower() for word in words)]
     cpus = sorted(os.sched_getaffinity(0))
     placements = {"one_cpu": (cpus[0], cpus[0])}
     if len(cpus) > 1:
@@ -38,7 +45,8 @@ def main() -> int:
             for placement, where in placements.items():
                 print(f" {placement}\n{HEADER}", flush=True)
                 show(comparison, run(comparison, where, rounds))
-    missing += timing.main(placements, rounds)
+    if not words:
+        missing += timing.main(placements, rounds)
     for line in missing:
         print(f"\nnot run: {line}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ class Process:
     def __init__(self, command: Sequence[str | Path], cpus: int | tuple[int, ...]) -> None:
         with pinned(*([cpus] if isinstance(cpus, int) else cpus)), ERRORS.open("a") as errors:
             pipe = subprocess.PIPE
-            self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
+            self._child = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=errors, text=True, start_new_session=True
+            )
         self._name = " ".join(str(word) for word in command)
 
     def line(self) -> str:
@@ -69,8 +72,9 @@ class Process:
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
     def stop(self) -> None:
-        """Ends it."""
-        self._child.kill()
+        """Ends it, and what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:

@@ -200,3 +200,14 @@ def test_texts_are_masked_in_every_spelling() -> None:
     for text in (PASSWORD, repr(PASSWORD), f"{quoted}", PASSWORD.encode().hex(" "), f"{PASSWORD[:7]}.."):
         assert leaks(secrets.mask(text).encode()) == [], text
     assert (bool(secrets), bool(_core.Secrets([]))) == (True, False)
+
+
+def test_what_a_test_hides_is_hidden_in_reports_and_in_the_rig_of_the_bench(tmp_path: Path) -> None:
+    secrets = _core.Secrets(["swordfish"])
+    with _core.Rig(folder=str(tmp_path), secrets=secrets) as rig:
+        rig.hide("open sesame")
+        rig.log("said", text="open sesame, swordfish")
+        files = rig.files()
+    assert secrets.mask("open sesame") == "***"
+    said = Path(files["log"]).read_text()
+    assert "***, ***" in said and "sesame" not in said

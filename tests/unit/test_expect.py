@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from fieldrig._core import Span, Stamp
+from fieldrig._core.stream import Received
 from fieldrig.errors import ExpectationFailed, InconclusiveError, ObserverBlind, UnexpectedEvent, UsageError
 from fieldrig.expect import MessagePattern, Timeline, json_matches, near, topic_matches
-from fieldrig.inbox import MessageInbox, StreamInbox
+from fieldrig.inbox import MessageInbox
+from fieldrig.stream_inbox import StreamInbox
 
 MS = 1_000_000
 
@@ -214,20 +216,38 @@ class Text:
         self.stamps = [stamp for stamp, text in parts for _ in text]
         self.broken = broken
 
-    def search(self, pattern: str, start: int, after: Stamp | None, deadline_ns: int) -> Found | None:
+    def search(
+        self, pattern: str | Sequence[str], start: int, after: Stamp | None, deadline_ns: int, /
+    ) -> Found | None:
         begin = start if after is None else max(start, self.offset_after(after)[1])
-        match = re.compile(pattern).search(self.text, begin)
+        patterns = [pattern] if isinstance(pattern, str) else pattern
+        matches = [match for text in patterns if (match := re.compile(text).search(self.text, begin))]
+        match = min(matches, key=lambda match: match.end(), default=None)
         return match and Found(self.stamps[match.end() - 1], match.start(), match.end(), match.group())
 
-    def offset_after(self, at: Stamp) -> tuple[int, int]:
+    def search_all(
+        self, patterns: Sequence[str], start: int, after: Stamp | None, deadline_ns: int, /
+    ) -> list[Found | None]:
+        return [self.search(pattern, start, after, deadline_ns) for pattern in patterns]
+
+    def take_exactly(self, count: int, start: int, after: Stamp | None, deadline_ns: int, /) -> Found | None:
+        return self.search(f"(?s).{{{count}}}", start, after, deadline_ns)
+
+    def read(self, start: int, end: int, /) -> Received:
+        raise NotImplementedError
+
+    def read_text(self, start: int, end: int, /) -> str:
+        return self.text[start:end]
+
+    def offset_after(self, at: Stamp, /) -> tuple[int, int]:
         perhaps = next((i for i, stamp in enumerate(self.stamps) if stamp.latest_ns >= at.earliest_ns), len(self.text))
         surely = next((i for i, stamp in enumerate(self.stamps) if stamp.order(at) == "after"), len(self.text))
         return perhaps, surely
 
-    def alive(self, since: Stamp) -> str | None:
+    def alive(self, since: Stamp, /) -> str | None:
         return self.broken or self.lost
 
-    def missed(self, since: Stamp) -> str | None:
+    def missed(self, since: Stamp, /) -> str | None:
         return self.lost
 
 
@@ -279,9 +299,18 @@ def test_a_silent_console_needs_a_living_port() -> None:
         console((at(120), "fine\n"), broken="the port hung up").expect_none("panic", None, "1s")
 
 
-def test_a_malformed_pattern_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="malformed"):
-        console().expect("(", None, "1s")
+def test_what_is_no_pattern_is_a_usage_error() -> None:
+    for wrong in (7, b"bytes", ["fine", 7], []):
+        with pytest.raises(UsageError, match="pattern"):
+            console().expect(wrong, None, "1s")  # type: ignore[arg-type]
+
+
+def test_of_several_patterns_a_failure_names_all_and_what_came_before() -> None:
+    with pytest.raises(ExpectationFailed, match=r"(?s)any of /ready/, /panic/ did not come.*nearest: 'panic'.*stale"):
+        console((at(50), "panic\n")).expect(["ready", "panic"], None, "1s")
+    assert console((at(120), "a panic, not ready\n")).expect(["ready", "panic"], None, "1s").text == "panic"
+    with pytest.raises(UnexpectedEvent, match=r"any of /ready/, /panic/ came"):
+        console((at(120), "panic\n")).expect_none(["ready", "panic"], None, "1s")
 
 
 @pytest.mark.parametrize(

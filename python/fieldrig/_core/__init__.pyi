@@ -169,7 +169,8 @@ class Rig:
         name: a name for people.
         clock: "virtual": time moves only inside blocking calls, to the next thing that is due; every instant is exact.
             Only wires and connections in memory (`wire://`, `memory://`) can be opened then.
-        secrets: texts that stand in neither run log nor capture: `***`, or as many `*`, stand for them.
+        secrets: texts that stand in neither run log nor capture: `***`, or as many `*`, stand for them. Those of a
+            `Secrets` are shared with it.
 
     Raises:
         BenchError: the folder cannot be written.
@@ -182,11 +183,13 @@ class Rig:
         trace: Literal["full", "ring", "counts"] = "full",
         name: str = "",
         clock: Literal["real", "virtual"] = "real",
-        secrets: Sequence[str] | None = None,
+        secrets: Sequence[str] | Secrets | None = None,
     ) -> Rig: ...
     @property
     def clock(self) -> Literal["real", "virtual"]:
         """Which clock it has."""
+    def hide(self, text: str, /) -> None:
+        """Masks a text in run log and capture from now on."""
     def add_wire(self, name: str, line: str | None = None, *, duplex: Literal["half", "full"] = "half") -> None:
         """Adds a wire in memory with any number of taps (`wire://NAME`): each hears what the others send.
 
@@ -303,6 +306,8 @@ class Secrets:
     """
 
     def __new__(cls, values: Iterable[str], /) -> Secrets: ...
+    def hide(self, text: str, /) -> None:
+        """Masks one more text from now on."""
     def mask(self, text: str, /) -> str:
         """The text with `***` for every secret in it: plain, escaped, as hex, or cut off (`abc..`)."""
     @property

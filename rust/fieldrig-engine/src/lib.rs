@@ -28,6 +28,7 @@ mod rig;
 mod run_delay;
 pub mod secrets;
 mod sentinel;
+pub mod spill;
 #[cfg(not(loom))]
 pub mod stock;
 mod sync;

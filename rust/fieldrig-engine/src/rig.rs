@@ -16,10 +16,12 @@ use crate::port::switchboard::Switchboard;
 use crate::port::{self, PortSpec};
 use crate::secrets::Secrets;
 use crate::sentinel::{Sentinel, Stall};
+use crate::spill;
 use crate::trace::{Capture, Level};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::Endpoint;
 use fieldrig_proto::line::LineSettings;
+use fieldrig_proto::line::stream::Spills;
 use fieldrig_proto::protocol::Protocol;
 use fieldrig_proto::time::{Duration, Time};
 use std::path::PathBuf;
@@ -182,6 +184,18 @@ impl Rig {
     #[must_use]
     pub fn capture(&self) -> &Capture {
         &self.shared.capture
+    }
+
+    /// What is masked in capture and run log.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.shared.options.secrets
+    }
+
+    /// Files for what does not fit into the memory of a stream, in the folder of this rig if it has one.
+    #[must_use]
+    pub fn spills(&self, limit: u64) -> Spills {
+        spill::spills(self.shared.options.folder.as_deref(), limit)
     }
 
     /// The intervals since `since` in which the host did not let us run, and which stand against every verdict on time:

@@ -4,6 +4,7 @@
 //!   backslashes: what quotes JSON is escaped again), as hex with or without spaces, percent-encoded; and the beginning of one that a shortened text (`abc..`) ends with. Of a
 //!   secret of several lines, such as a key in PEM, each long line is one too: texts indent lines, and leave some out.
 //! - In octets every occurrence becomes as many `*`, so that lengths and offsets stay what they were.
+//! - More of them may be told of at any time ([`Secrets::hide`]); whoever shares them masks those from then on.
 //! - Texts shorter than [`SHORTEST`] octets are not masked: they would be found everywhere, and what is masked everywhere
 //!   is told. [`Secrets::too_short`] counts them, so that somebody can say so.
 //!
@@ -17,7 +18,7 @@
 
 use fieldrig_proto::record::{Record, Value};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Shorter secrets are not masked.
 pub const SHORTEST: usize = 4;
@@ -36,57 +37,80 @@ const SHORTEST_BEGINNING: usize = 2;
 
 /// Texts that must stand in no artefact. Clones share them; `Debug` shows only their number.
 #[derive(Clone, Default)]
-pub struct Secrets {
+pub struct Secrets(Arc<RwLock<Arc<Known>>>);
+
+#[derive(Default)]
+struct Known {
     /// Every way to spell one, the longest first.
-    spellings: Arc<[String]>,
-    count: usize,
+    spellings: Vec<String>,
+    texts: Vec<String>,
     too_short: usize,
 }
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({})", self.count)
+        write!(f, "Secrets({})", self.known().texts.len())
+    }
+}
+
+impl Known {
+    fn new<T: AsRef<str>>(given: impl IntoIterator<Item = T>) -> Known {
+        let mut known = Known::default();
+        for text in given {
+            match text.as_ref() {
+                "" => {}
+                short if short.len() < SHORTEST => known.too_short += 1,
+                text => {
+                    known.spellings.extend(spellings_of(text));
+                    let lines = text.lines().map(str::trim).filter(|line| line.len() >= LONG_LINE && *line != text);
+                    known.spellings.extend(lines.flat_map(spellings_of));
+                    known.texts.push(text.to_owned());
+                }
+            }
+        }
+        known.spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+        known.spellings.dedup();
+        known
     }
 }
 
 impl Secrets {
     /// Takes the texts; empty ones are no secrets.
     pub fn new<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Secrets {
-        let (mut spellings, mut count, mut too_short) = (Vec::new(), 0, 0);
-        for text in texts {
-            match text.as_ref() {
-                "" => {}
-                short if short.len() < SHORTEST => too_short += 1,
-                text => {
-                    spellings.extend(spellings_of(text));
-                    let lines = text.lines().map(str::trim).filter(|line| line.len() >= LONG_LINE && *line != text);
-                    spellings.extend(lines.flat_map(spellings_of));
-                    count += 1;
-                }
-            }
+        Secrets(Arc::new(RwLock::new(Arc::new(Known::new(texts)))))
+    }
+
+    /// Takes one more; what was written before stays as it is.
+    pub fn hide(&self, text: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.texts.iter().all(|secret| secret != text) {
+            let mut more = Known::new(known.texts.iter().map(String::as_str).chain([text]));
+            more.too_short += known.too_short;
+            *known = Arc::new(more);
         }
-        spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
-        spellings.dedup();
-        Secrets { spellings: spellings.into(), count, too_short }
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Nothing is masked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.spellings.is_empty()
+        self.known().spellings.is_empty()
     }
 
     /// How many were given that are too short to be masked.
     #[must_use]
     pub fn too_short(&self) -> usize {
-        self.too_short
+        self.known().too_short
     }
 
     /// A text without secrets.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut masked = Cow::Borrowed(text);
-        for spelling in self.spellings.iter() {
+        for spelling in &self.known().spellings {
             let mut from = 0;
             while let Some((start, end)) = find_escaped(&masked[from..], spelling) {
                 masked.to_mut().replace_range(from + start..from + end, MASK);
@@ -121,14 +145,14 @@ impl Secrets {
             let ends = spelling.char_indices().map(|(index, _)| index).filter(|end| *end >= SHORTEST_BEGINNING);
             ends.filter_map(|end| escaped_end(text, &spelling[..end])).max().unwrap_or(0)
         };
-        self.spellings.iter().map(beginning).max().unwrap_or(0)
+        self.known().spellings.iter().map(beginning).max().unwrap_or(0)
     }
 
     /// Octets without secrets, of the same length.
     #[must_use]
     pub fn octets<'a>(&self, octets: &'a [u8]) -> Cow<'a, [u8]> {
         let mut masked = Cow::Borrowed(octets);
-        for spelling in self.spellings.iter().map(|spelling| spelling.as_bytes()) {
+        for spelling in self.known().spellings.iter().map(String::as_bytes) {
             let mut from = 0;
             while let Some(found) = find(&masked[from..], spelling) {
                 let range = from + found..from + found + spelling.len();
@@ -145,7 +169,7 @@ impl Secrets {
             let longest = octets.len().min(spelling.len() - 1);
             (1..=longest).rev().find(|length| octets.ends_with(&spelling.as_bytes()[..*length])).unwrap_or(0)
         };
-        self.spellings.iter().map(begins).max().unwrap_or(0)
+        self.known().spellings.iter().map(begins).max().unwrap_or(0)
     }
 
     /// A record without secrets: its values are masked, its kind and the names of its fields are ours.
@@ -270,6 +294,18 @@ mod tests {
             assert_eq!(secrets.text(&format!("<{text}> and <{text}>")), "<***> and <***>", "{text}");
         }
         assert!(matches!(secrets.text("nothing of it"), Cow::Borrowed("nothing of it")));
+    }
+
+    #[test]
+    fn what_is_told_later_is_hidden_by_all_who_share_it() {
+        let secrets = Secrets::new(["swordfish", "abc"]);
+        let shared = secrets.clone();
+        assert_eq!(shared.text("open sesame"), "open sesame");
+        for _ in 0..2 {
+            secrets.hide("open sesame");
+        }
+        assert_eq!(shared.text("swordfish, open sesame"), "***, ***");
+        assert_eq!((shared.too_short(), format!("{shared:?}").as_str()), (1, "Secrets(2)"));
     }
 
     #[test]

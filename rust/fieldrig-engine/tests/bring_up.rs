@@ -204,7 +204,7 @@ fn hear(rig: &Rig, node: &Node<Stream>, text: &str) {
         heard.windows(text.len()).any(|window| window == text.as_bytes()).then_some(())
     };
     let heard = node.wait(rig.now() + Duration::from_secs(20), has, &mut || true).unwrap();
-    let all = node.with(|stream, _| String::from_utf8_lossy(stream.read(0, usize::MAX).unwrap()).into_owned());
+    let all = node.with(|stream, _| String::from_utf8_lossy(&stream.read(0, usize::MAX).unwrap()).into_owned());
     assert!(heard.is_some(), "`{text}` was not heard, but {:?}", all.unwrap().0);
 }
 

@@ -4,12 +4,11 @@ mod common;
 
 use common::{Node, Path, Peer, World, at, ms, secs, us};
 use fieldrig_proto::endpoint::{Conn, Endpoint, How, Input, Peer as Other, Stamps, Why};
-use fieldrig_proto::line::stream::{State, Stream, StreamError, StreamEvent};
+use fieldrig_proto::line::stream::{Keeping, Patterns, Spill, Spills, State, Stream, StreamError, StreamEvent};
 use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings, Parity, StopBits};
 use fieldrig_proto::record::Record;
 use fieldrig_proto::time::{Duration, Stamp, Time};
 use proptest::prelude::*;
-use regex::bytes::Regex;
 
 fn pair(path: &Path) -> (World, Node<Stream>, Peer) {
     let world = World::new();
@@ -19,8 +18,8 @@ fn pair(path: &Path) -> (World, Node<Stream>, Peer) {
     (world, stream, peer)
 }
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("a pattern")
+fn regex(pattern: &str) -> Patterns {
+    Patterns::new(&[pattern]).expect("a pattern")
 }
 
 fn exact(nanos: u64) -> Stamp {
@@ -195,14 +194,98 @@ fn a_full_memory_drops_the_oldest_and_says_so() {
         stream.handle(Time::ZERO, Input::Bytes(Conn(0), &[round; 300], Stamps::One(exact(u64::from(round)))));
     }
     assert_eq!((stream.start(), stream.end()), (14_000, 15_000));
-    let error = StreamError::Lost { from: 13_990, lost: 10, capacity: 1000 };
+    let lost = |from, lost| StreamError::Lost { from, lost, capacity: 1000, why: String::new() };
+    let error = lost(13_990, 10);
     assert_eq!(stream.read(13_990, 20), Err(error.clone()));
     assert_eq!(error.to_string(), "10 bytes from offset 13990 on were dropped: the stream keeps the newest 1000 bytes");
-    assert_eq!(stream.search(&pattern, 0), Err(StreamError::Lost { from: 0, lost: 14_000, capacity: 1000 }));
+    assert_eq!(stream.search(&pattern, 0), Err(lost(0, 14_000)));
     assert_eq!(stream.search(&pattern, 14_000), Ok(None));
-    assert_eq!(stream.read(14_000, 2), Ok(&[46, 46][..]));
+    assert_eq!(stream.read(14_000, 2).as_deref(), Ok(&[46, 46][..]));
     assert_eq!(stream.stamps(0..u64::MAX)[0], (14_000, exact(46)));
     assert_eq!((stream.stamp(13_999), stream.stamp(14_999)), (None, Some(exact(49))));
+}
+
+/// A spill in memory that is full after so many bytes.
+struct Full(Vec<u8>, usize);
+
+impl Spill for Full {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if self.0.len() + bytes.len() > self.1 {
+            return Err("no space left on the device".to_owned());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), String> {
+        let at = usize::try_from(at).expect("small");
+        into.copy_from_slice(&self.0[at..at + into.len()]);
+        Ok(())
+    }
+}
+
+fn spilling(capacity: usize, room: usize, strip: bool) -> Stream {
+    let spill = || Box::new(Full(Vec::new(), room));
+    let spills = Some(Spills { bytes: spill(), stamps: spill() });
+    let mut stream = Stream::keeping(Keeping { capacity: Some(capacity), spills, strip });
+    opened(&mut stream, Conn(0));
+    stream
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_found_in_the_spill() {
+    let mut stream = spilling(100_000, usize::MAX, false);
+    let line = b"[    1.234567] some driver: probed device 17, nothing else\r\n";
+    let mut sent = b"U-Boot 2024.01\r\n".to_vec();
+    sent.extend(line.repeat(300_000));
+    for (index, piece) in sent.chunks(4096).enumerate() {
+        stream.handle(Time::ZERO, Input::Bytes(Conn(0), piece, Stamps::One(exact(index as u64))));
+        while stream.poll_event().is_some() {}
+    }
+    assert!(sent.len() > 16_000_000);
+    assert!(stream.memory() < 1_000_000, "{} bytes of memory", stream.memory());
+    assert_eq!((stream.start(), stream.end()), (0, sent.len() as u64));
+    let found = stream.search(&regex(r"U-Boot (\S+)"), 0).expect("nothing is lost").expect("it came first");
+    assert_eq!((found.start, found.end, found.at), (0, 14, exact(0)));
+    let last = stream.search(&regex(r"(?-u)\A\[[^\n]*\n\z"), sent.len() as u64 - line.len() as u64);
+    assert_eq!(last.expect("kept").expect("the last line").at, exact((sent.len() as u64 - 1) / 4096));
+    let (from, length) = (sent.len() - 250_000, 200_000);
+    assert_eq!(stream.read(from as u64, length).as_deref(), Ok(&sent[from..from + length]));
+    let middle = exact(2000);
+    assert_eq!(stream.after(middle), (2000 * 4096, 2001 * 4096));
+    assert_eq!(stream.stamp(2000 * 4096 + 17), Some(middle));
+    assert!(stream.memory() < 1_500_000, "{} bytes of memory", stream.memory());
+}
+
+#[test]
+fn a_spill_that_fails_drops_the_oldest_and_says_why() {
+    let mut stream = spilling(1000, 5000, false);
+    for round in 0..50u8 {
+        stream.handle(Time::ZERO, Input::Bytes(Conn(0), &[round; 300], Stamps::One(exact(u64::from(round)))));
+    }
+    let (start, end) = (stream.start(), stream.end());
+    assert!(start > 5000 && end - start <= 2000 && end == 15_000, "{start} to {end}");
+    let error = stream.read(10, 1).expect_err("lost").to_string();
+    let why = "the stream keeps the newest 1000 bytes; those before went to a file until that failed: no space left";
+    assert!(error.contains(why), "{error}");
+}
+
+#[test]
+fn a_search_may_begin_in_the_middle_of_a_control_function() {
+    let mut stream = spilling(1000, usize::MAX, true);
+    let hidden = b"\x1b[1;31m";
+    for index in 0..30_000u64 {
+        let text = if index == 20_000 { &b"ok"[..] } else { &b"0"[..] };
+        stream.handle(Time::ZERO, Input::Bytes(Conn(0), &[hidden, text].concat(), Stamps::One(exact(index))));
+        while stream.poll_event().is_some() {}
+    }
+    for (from, at) in [(0, 7), (3, 7), (8 * 10_000 + 2, 8 * 10_000 + 7)] {
+        let found = stream.search(&regex("^0"), from).expect("kept").expect("text");
+        assert_eq!((found.start, found.end), (at, at + 1), "from {from}");
+    }
+    let found = stream.search(&regex("(?m)0ok0"), 0).expect("kept").expect("text");
+    assert_eq!((found.start, found.end, found.at), (8 * 19_999 + 7, 8 * 20_000 + 7 + 2 + 8, exact(20_001)));
+    assert_eq!(stream.read_text(8 * 20_000 + 2, 15).as_deref(), Ok(&b"ok0"[..]));
 }
 
 #[test]
@@ -214,7 +297,7 @@ fn a_flood_is_searched_once() {
     let mut flood = line.repeat(33_000);
     flood.extend_from_slice(b"login 42: ");
     let mut found = None;
-    // Pieces as a pty gives them; the time this takes is the subject of the benchmark, its end that of this test.
+    // Pieces as a slow line gives them; how long that takes is the subject of the benchmark.
     for (index, piece) in flood.chunks(64).enumerate() {
         stream.handle(Time::ZERO, Input::Bytes(Conn(0), piece, Stamps::One(exact(index as u64))));
         found = stream.search(&pattern, 0).expect("all is kept");
@@ -225,6 +308,7 @@ fn a_flood_is_searched_once() {
     let found = found.expect("a match");
     assert_eq!((found.start, found.end), (flood.len() as u64 - 10, flood.len() as u64));
     assert_eq!(found.at, exact((flood.len() as u64 - 1) / 64));
+    assert!(stream.looked_at() <= flood.len() as u64 + 64 * 1024 + 100, "{} bytes", stream.looked_at());
 }
 
 #[test]
@@ -258,6 +342,15 @@ proptest! {
         }
         prop_assert_eq!(stream.end(), all.len() as u64);
         prop_assert_eq!(stream.start(), all.len().saturating_sub(capacity) as u64);
+        let mut spilled = spilling(capacity, usize::MAX, false);
+        for (index, piece) in pieces.iter().enumerate() {
+            spilled.handle(Time::ZERO, Input::Bytes(Conn(0), piece, Stamps::One(exact(index as u64))));
+        }
+        for (offset, (byte, when)) in (0..).zip(&all) {
+            prop_assert_eq!(spilled.read(offset, 1).map(|read| read.to_vec()), Ok(vec![*byte]));
+            prop_assert_eq!(spilled.stamp(offset), Some(exact(*when)));
+        }
+        prop_assert_eq!(spilled.stamps(0..u64::MAX).len(), pieces.iter().filter(|piece| !piece.is_empty()).count());
         let start = stream.start();
         let kept = stream.read(start, usize::MAX).expect("kept").to_vec();
         for (offset, byte) in (start..).zip(kept) {

@@ -5,6 +5,7 @@ use crate::life::{Alive, Shared, detached};
 use crate::rig::{Rig, shared_or_private};
 use crate::time::Stamp;
 use crate::wait::blocking;
+use fieldrig_engine::secrets::Secrets;
 use fieldrig_engine::{Binding, Called, Node, Sent, Thread};
 use fieldrig_proto::endpoint::Endpoint;
 use fieldrig_proto::time::{self, Duration, Time};
@@ -62,6 +63,33 @@ where
         let rig = shared.rig(py)?.clone();
         let node = blocking(py, owner, move |go_on| rig.open_on_with(thread, name, endpoint, bindings, go_on))?;
         Ok(Handle { node: Alive::new(node), shared, private, owner })
+    }
+
+    /// Opens a node on a rig that is at hand; `private`: it is this object's own.
+    ///
+    /// # Errors
+    /// Those of [`Handle::open`].
+    pub(crate) fn open_in(
+        py: Python<'_>,
+        shared: Arc<Shared>,
+        private: bool,
+        name: &str,
+        endpoint: E,
+        bindings: Vec<Binding>,
+        owner: Owner,
+    ) -> PyResult<Handle<E>> {
+        let rig = shared.rig(py)?.clone();
+        let node =
+            blocking(py, owner, move |go_on| rig.open_on_with(Thread::Reactor, name, endpoint, bindings, go_on))?;
+        Ok(Handle { node: Alive::new(node), shared, private, owner })
+    }
+
+    /// What is masked in the artefacts of the rig.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn secrets(&self, py: Python<'_>) -> PyResult<&Secrets> {
+        Ok(self.shared.rig(py)?.secrets())
     }
 
     /// A node that was opened elsewhere, on a rig that is shared.

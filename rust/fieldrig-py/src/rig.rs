@@ -27,6 +27,22 @@ pub(crate) struct Rig {
     name: String,
 }
 
+/// Texts to mask: some, or those that others know, too.
+#[derive(FromPyObject)]
+enum Hidden {
+    Shared(Py<crate::secrets::Secrets>),
+    Texts(Vec<String>),
+}
+
+impl Hidden {
+    fn secrets(self) -> Secrets {
+        match self {
+            Hidden::Shared(secrets) => secrets.get().0.clone(),
+            Hidden::Texts(texts) => Secrets::new(texts),
+        }
+    }
+}
+
 /// The rig that was given, or a private one.
 ///
 /// # Errors
@@ -53,7 +69,7 @@ impl Rig {
         trace: &str,
         name: &str,
         clock: &str,
-        secrets: Option<Vec<String>>,
+        secrets: Option<Hidden>,
     ) -> PyResult<Rig> {
         let level = match trace {
             "full" => Level::Full,
@@ -69,7 +85,7 @@ impl Rig {
             "virtual" => ClockKind::Virtual,
             _ => return Err(error(py, Kind::Usage, format!("clock is \"real\" or \"virtual\", not {clock:?}"))),
         };
-        let secrets = Secrets::new(secrets.unwrap_or_default());
+        let secrets = secrets.map_or_else(Secrets::default, Hidden::secrets);
         let options = RigOptions { folder, level, clock, name: name.to_owned(), secrets };
         Ok(Rig { shared: Shared::start(py, options)?, name: name.to_owned() })
     }
@@ -104,6 +120,12 @@ impl Rig {
             record.fields.push((name.extract::<String>()?.into(), from_python(&value)?));
         }
         rig.log().write(&record);
+        Ok(())
+    }
+    /// Masks a text from now on, wherever the rig writes.
+    #[pyo3(signature = (text, /))]
+    fn hide(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        self.shared.rig(py)?.secrets().hide(text);
         Ok(())
     }
     /// The stalls of the host since an instant.

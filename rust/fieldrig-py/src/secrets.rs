@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// Texts that must stand in no artefact.
 #[pyclass(frozen, module = "fieldrig._core")]
-pub(crate) struct Secrets(secrets::Secrets);
+pub(crate) struct Secrets(pub(crate) secrets::Secrets);
 
 #[pymethods]
 impl Secrets {
@@ -20,6 +20,11 @@ impl Secrets {
     #[pyo3(signature = (text, /))]
     fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.0.text(text)
+    }
+    /// Masks one more text from now on.
+    #[pyo3(signature = (text, /))]
+    fn hide(&self, text: &str) {
+        self.0.hide(text);
     }
     /// How many are too short to be masked.
     #[getter]

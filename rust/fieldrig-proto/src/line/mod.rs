@@ -1,13 +1,17 @@
 //! Lines: settings and events of serial lines, and the framing toolkit for consoles and proprietary protocols.
 
+pub mod ansi;
 mod console;
 pub mod defined;
 pub mod delimiter;
 pub mod framing;
 mod keys;
+mod pattern;
 mod search;
+mod searches;
 mod settings;
 pub mod silence;
+mod spill;
 pub mod stream;
 pub mod uart;
 

@@ -1,27 +1,37 @@
-//! Searching bytes that are still coming, each of them once.
+//! Searching bytes that are still coming, for several patterns at once, each byte once.
 //!
-//! A regular expression is asked about all that has come. While little has, that is cheap. Where bytes come in many
-//! small pieces, looking back 64 KiB for each piece would dominate: then an automaton of the same pattern is led over the
-//! new bytes alone and keeps its state from piece to piece; only where it says that a match has ended is the expression
-//! asked, about the last 64 KiB. Patterns the automaton cannot follow (Unicode word boundaries in text that is not ASCII,
-//! or too many states) go on with the expression alone.
+//! Rules of this file:
+//! - One automaton of all patterns is led over the bytes and keeps its state from piece to piece. Where it says that a
+//!   match ends, the expression of that pattern is asked about the last 64 KiB: so long may a match be.
+//! - Of several patterns the first is the one whose match is complete first; if one byte completes several, the one that
+//!   stands first in the list.
+//! - A match goes on as long as its expression wants within what has come (`\d+` takes all digits that are there). One that
+//!   ends where the bytes end may be only half of one: [`Found::open`] says so, and asking again takes what came since.
+//! - Where control functions of terminals are left out, patterns see the text; offsets are those of the bytes.
 
+use super::ansi::Stripper;
+use super::pattern::Patterns;
+use super::spill::{Buffer, index};
+use super::stream::StreamError;
 use crate::time::Stamp;
-use regex::bytes::Regex;
 use regex_automata::hybrid::LazyStateID;
-use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::nfa::thompson;
-use regex_automata::util::{start, syntax};
-use std::ops::ControlFlow;
+use regex_automata::hybrid::dfa::Cache;
+use regex_automata::util::start;
+use regex_automata::{Anchored, Input, PatternID};
+use std::collections::VecDeque;
 
 /// The longest match that is surely found.
 const LOOK_BACK: u64 = 64 * 1024;
-/// Bytes looked at again before the automaton is made.
-const PATIENCE: u64 = 256 * 1024;
+/// Bytes before the look-back that a boundary may look at.
+const CONTEXT: u64 = 4;
+/// Bytes taken from the buffer at once.
+const PIECE: usize = 16 * 1024;
 
 /// A match.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Found {
+    /// Which of the patterns it is.
+    pub pattern: usize,
     /// Offset of its first byte.
     pub start: u64,
     /// Offset after its last byte.
@@ -32,6 +42,10 @@ pub struct Found {
     pub at: Stamp,
     /// The groups, in order; group 0 is the whole match. `None`: the group took no part.
     pub groups: Vec<Option<Group>>,
+    /// The names of the groups, of those that took no part, too.
+    pub names: Vec<Option<String>>,
+    /// It ends where the bytes end, and more of them could make it longer.
+    pub open: bool,
 }
 
 /// A group of a match.
@@ -45,252 +59,370 @@ pub struct Group {
     pub bytes: Vec<u8>,
 }
 
-/// A search that goes on as bytes come.
-pub(super) struct Search {
-    pattern: String,
-    from: u64,
-    /// No match ends before here.
-    looked: u64,
-    looked_again: u64,
-    way: Way,
+/// When a search has found what it looks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Goal {
+    /// One of the patterns.
+    Any,
+    /// Each of them.
+    All,
 }
 
-enum Way {
-    /// The expression alone, for now.
-    Expression,
-    Automaton(Box<Automaton>),
-    /// The expression alone: the automaton cannot follow.
-    ExpressionOnly,
+/// A search that goes on as bytes come.
+pub(super) struct Search {
+    patterns: Patterns,
+    from: u64,
+    goal: Goal,
+    stripper: Option<Stripper>,
+    text: Text,
+    /// Offset of the next byte to take from the buffer.
+    fed: u64,
+    cache: Cache,
+    state: LazyStateID,
+    /// Place in the text of the next byte for the automaton.
+    led: u64,
+    hits: Vec<Option<Hit>>,
+    /// Bytes that the automaton or an expression has looked at.
+    looked_at: u64,
+}
+
+/// A match that was found, and where in the text its expression was asked.
+struct Hit {
+    window: u64,
+    found: Found,
+}
+
+/// The text that may still belong to a match.
+struct Text {
+    bytes: Vec<u8>,
+    /// Place of `bytes[0]`, counted from the beginning of the search.
+    at: u64,
+    /// From this place on, bytes have offsets from this one on.
+    offsets: VecDeque<(u64, u64)>,
+}
+
+impl Text {
+    fn end(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+
+    fn push(&mut self, offset: u64, bytes: &[u8]) {
+        let end = self.end();
+        if self.offset(end) != offset {
+            self.offsets.push_back((end, offset));
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The offset of the byte at a place.
+    fn offset(&self, place: u64) -> u64 {
+        let after = self.offsets.partition_point(|(from, _)| *from <= place);
+        let (from, offset) = self.offsets.get(after.saturating_sub(1)).copied().unwrap_or_default();
+        offset + place.saturating_sub(from)
+    }
+
+    /// Forgets what no match can reach any more.
+    fn trim(&mut self, led: u64) {
+        let keep = led.saturating_sub(LOOK_BACK + CONTEXT);
+        if keep.saturating_sub(self.at) < LOOK_BACK {
+            return;
+        }
+        self.bytes.drain(..index(keep - self.at));
+        self.at = keep;
+        while self.offsets.get(1).is_some_and(|(from, _)| *from <= keep) {
+            self.offsets.pop_front();
+        }
+    }
+}
+
+/// What has become of a search.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// It is found.
+    Done,
+    /// More bytes must come.
+    NeedsMore,
+    /// There are bytes that were not looked at yet.
+    NotYet,
 }
 
 impl Search {
-    pub(super) fn new(pattern: &Regex, from: u64) -> Search {
-        Search { pattern: pattern.as_str().to_owned(), from, looked: from, looked_again: 0, way: Way::Expression }
+    /// A search from an offset on. `stripper`: what is text there, if not everything.
+    pub(super) fn new(patterns: &Patterns, from: u64, goal: Goal, stripper: Option<Stripper>) -> Search {
+        let mut cache = patterns.automaton().create_cache();
+        let state = start_state(patterns, &mut cache, None);
+        Search {
+            patterns: patterns.clone(),
+            from,
+            goal,
+            stripper,
+            text: Text { bytes: Vec::new(), at: 0, offsets: VecDeque::from([(0, from)]) },
+            fed: from,
+            cache,
+            state,
+            led: 0,
+            hits: patterns.texts().iter().map(|_| None).collect(),
+            looked_at: 0,
+        }
     }
 
-    pub(super) fn is_for(&self, pattern: &Regex, from: u64) -> bool {
-        self.from == from && self.pattern == pattern.as_str()
+    /// The same search from elsewhere; what the automaton has learnt is kept.
+    pub(super) fn again(self, from: u64, stripper: Option<Stripper>) -> Search {
+        let Search { patterns, goal, mut cache, mut hits, looked_at, mut text, .. } = self;
+        let state = start_state(&patterns, &mut cache, None);
+        hits.fill_with(|| None);
+        text.bytes.clear();
+        text = Text { bytes: text.bytes, at: 0, offsets: VecDeque::from([(0, from)]) };
+        Search { patterns, from, goal, stripper, text, fed: from, cache, state, led: 0, hits, looked_at }
+    }
+
+    pub(super) fn is_for(&self, patterns: &Patterns, goal: Goal) -> bool {
+        self.goal == goal && self.patterns == *patterns
+    }
+
+    pub(super) fn from(&self) -> u64 {
+        self.from
     }
 
     /// The offset from which bytes are still needed.
     pub(super) fn needs_from(&self) -> u64 {
-        self.looked.saturating_sub(LOOK_BACK).max(self.from)
+        self.fed
     }
 
-    /// Looks at what is new; `kept` are the bytes from offset `start` on.
-    pub(super) fn go_on(&mut self, pattern: &Regex, start: u64, kept: &[u8]) -> Option<Found> {
-        let base = start.max(self.from);
-        let bytes = kept.get(index(base - start)..)?;
-        let end = base + bytes.len() as u64;
-        let again = self.looked - self.needs_from();
-        if self.looked_again > PATIENCE && matches!(self.way, Way::Expression) {
-            self.begin_automaton(bytes, base);
+    /// Bytes of memory in use, without the patterns.
+    pub(super) fn memory(&self) -> usize {
+        let offsets = self.text.offsets.capacity() * size_of::<(u64, u64)>();
+        self.text.bytes.capacity() + offsets + self.cache.memory_usage()
+    }
+
+    pub(super) fn looked_at(&self) -> u64 {
+        self.looked_at
+    }
+
+    /// The matches so far, by pattern.
+    pub(super) fn found(&self) -> impl Iterator<Item = Option<&Found>> {
+        self.hits.iter().map(|hit| hit.as_ref().map(|hit| &hit.found))
+    }
+
+    fn is_done(&self) -> bool {
+        match self.goal {
+            Goal::Any => self.hits.iter().any(Option::is_some),
+            Goal::All => self.hits.iter().all(Option::is_some),
         }
-        let ask = match &mut self.way {
-            Way::Automaton(automaton) => match automaton.go_on(bytes, base) {
-                Ok(ended) => ended,
-                Err(GaveUp) => {
-                    self.way = Way::ExpressionOnly;
-                    true
-                }
-            },
-            _ => {
-                self.looked_again += again;
-                true
+    }
+
+    /// Looks at what is new, at most about `budget` bytes of it.
+    pub(super) fn go_on(&mut self, buffer: &Buffer, budget: usize) -> Result<Progress, StreamError> {
+        let until = self.fed.saturating_add(budget as u64);
+        self.take_rest_of_open(buffer)?;
+        loop {
+            if !self.is_done() {
+                self.lead(buffer)?;
             }
-        };
-        let from = self.needs_from().max(base);
-        self.looked = end;
-        if !ask {
-            return None;
+            if self.is_done() {
+                return Ok(Progress::Done);
+            }
+            if self.fed >= buffer.end() {
+                break;
+            }
+            if self.fed >= until {
+                return Ok(Progress::NotYet);
+            }
+            self.feed(buffer)?;
         }
-        let groups = pattern.captures_at(bytes, index(from - base));
-        if groups.is_none()
-            && let Way::Automaton(_) = self.way
-        {
-            // A match longer than the look-back: not one for us, and not one for the automaton any more.
-            self.begin_automaton(bytes, base);
-        }
-        groups.map(|groups| found(pattern, &groups, base))
+        self.at_the_end(buffer)?;
+        Ok(if self.is_done() { Progress::Done } else { Progress::NeedsMore })
     }
 
-    /// Makes the automaton and leads it over what lies before `looked` and may belong to a match.
-    fn begin_automaton(&mut self, bytes: &[u8], base: u64) {
-        let from = index(self.needs_from().max(base) - base);
-        let upto = index(self.looked.max(base) - base).min(bytes.len());
-        self.way = match Automaton::new(&self.pattern, bytes, from, base, upto) {
-            Some(automaton) => Way::Automaton(Box::new(automaton)),
-            None => Way::ExpressionOnly,
-        };
+    /// Takes a piece from the buffer.
+    fn feed(&mut self, buffer: &Buffer) -> Result<(), StreamError> {
+        let piece = buffer.read(self.fed, PIECE)?;
+        let (fed, text) = (self.fed, &mut self.text);
+        match &mut self.stripper {
+            None => text.push(fed, &piece),
+            Some(stripper) => stripper.text(&piece, |part| text.push(fed + part.start as u64, &piece[part])),
+        }
+        self.fed += piece.len() as u64;
+        Ok(())
     }
+
+    /// Leads the automaton over the text, to the first match or to its end.
+    fn lead(&mut self, buffer: &Buffer) -> Result<(), StreamError> {
+        let patterns = self.patterns.clone();
+        let automaton = patterns.automaton();
+        while self.led < self.text.end() {
+            let mut ended = false;
+            let begun = self.led;
+            for byte in &self.text.bytes[index(self.led - self.text.at)..] {
+                // It fails only where it was told to give up, which it was not.
+                let Ok(state) = automaton.next_state(&mut self.cache, self.state, *byte) else { break };
+                self.state = state;
+                self.led += 1;
+                if state.is_tagged() && state.is_match() {
+                    ended = true;
+                    break;
+                }
+            }
+            self.looked_at += self.led - begun;
+            if ended {
+                // The automaton tells of a match one byte late.
+                self.matched(buffer, self.state, self.led - 1)?;
+                if self.is_done() {
+                    return Ok(());
+                }
+            }
+            if self.led == begun {
+                self.led = self.text.end();
+            }
+        }
+        self.text.trim(self.led);
+        Ok(())
+    }
+
+    /// Whether matches end where the bytes end.
+    fn at_the_end(&mut self, buffer: &Buffer) -> Result<(), StreamError> {
+        let end = self.patterns.automaton().next_eoi_state(&mut self.cache, self.state);
+        match end {
+            Ok(state) if state.is_match() => self.matched(buffer, state, self.led),
+            _ => Ok(()),
+        }
+    }
+
+    /// Matches of some patterns end at a place in the text: asks their expressions.
+    fn matched(&mut self, buffer: &Buffer, state: LazyStateID, end: u64) -> Result<(), StreamError> {
+        let automaton = self.patterns.automaton();
+        let matched = (0..automaton.match_len(&self.cache, state))
+            .map(|number| automaton.match_pattern(&self.cache, state, number).as_usize());
+        let mut fresh: Vec<usize> = matched.filter(|pattern| self.hits[*pattern].is_none()).collect();
+        fresh.sort_unstable();
+        let window = end.saturating_sub(LOOK_BACK);
+        let mut too_long = false;
+        for pattern in fresh {
+            match self.ask(buffer, pattern, window)? {
+                Some(found) => {
+                    self.hits[pattern] = Some(Hit { window, found });
+                    if self.goal == Goal::Any {
+                        return Ok(());
+                    }
+                }
+                None => too_long = true,
+            }
+        }
+        if too_long {
+            self.forget_before(window);
+        }
+        Ok(())
+    }
+
+    /// A match that began before the window is none for us: leads the automaton again from the window on.
+    fn forget_before(&mut self, window: u64) {
+        let before = window.checked_sub(self.text.at + 1).and_then(|before| self.text.bytes.get(index(before)));
+        self.state = start_state(&self.patterns, &mut self.cache, before.copied());
+        let end = self.led;
+        self.led = window;
+        let patterns = self.patterns.clone();
+        let from = index(window.max(self.text.at) - self.text.at);
+        for byte in &self.text.bytes[from..index(end - self.text.at)] {
+            let Ok(state) = patterns.automaton().next_state(&mut self.cache, self.state, *byte) else { break };
+            self.state = state;
+        }
+        self.looked_at += end - self.led;
+        self.led = end;
+    }
+
+    /// Asks the expression of a pattern about the text from a place on.
+    fn ask(&mut self, buffer: &Buffer, pattern: usize, window: u64) -> Result<Option<Found>, StreamError> {
+        let patterns = self.patterns.clone();
+        let expression = &patterns.expressions()[pattern];
+        let mut captures = expression.create_captures();
+        let from = index(window.max(self.text.at) - self.text.at);
+        let longest = window + 2 * LOOK_BACK;
+        loop {
+            expression.search_captures(&Input::new(&self.text.bytes).range(from..), &mut captures);
+            let Some(whole) = captures.get_match() else {
+                self.looked_at += (self.text.bytes.len() - from) as u64;
+                return Ok(None);
+            };
+            self.looked_at += (whole.end() - from) as u64;
+            let at_the_end = whole.end() == self.text.bytes.len();
+            if at_the_end && self.fed < buffer.end() && self.text.end() < longest {
+                self.feed(buffer)?;
+                continue;
+            }
+            let open = at_the_end && self.text.end() < longest && may_grow(expression, &self.text.bytes, whole.start());
+            return Ok(Some(self.text.found(pattern, patterns.names(pattern), &captures, open)));
+        }
+    }
+
+    /// Matches that ended where the bytes ended take what belongs to them of what came since.
+    fn take_rest_of_open(&mut self, buffer: &Buffer) -> Result<(), StreamError> {
+        if self.fed >= buffer.end() {
+            return Ok(());
+        }
+        for pattern in 0..self.hits.len() {
+            let Some(Hit { window, found }) = &self.hits[pattern] else { continue };
+            if !found.open || *window < self.text.at {
+                continue;
+            }
+            let window = *window;
+            if let Some(found) = self.ask(buffer, pattern, window)? {
+                self.hits[pattern] = Some(Hit { window, found });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Text {
+    fn found(
+        &self,
+        pattern: usize,
+        names: Vec<Option<String>>,
+        captures: &regex_automata::util::captures::Captures,
+        open: bool,
+    ) -> Found {
+        let mut groups = Vec::with_capacity(names.len());
+        for (span, name) in captures.iter().zip(&names) {
+            groups.push(span.map(|span| Group {
+                name: name.clone(),
+                start: self.offset(self.at + span.start as u64),
+                bytes: self.bytes[span.range()].to_vec(),
+            }));
+        }
+        let whole = captures.get_match().map(|whole| (self.at + whole.start() as u64, self.at + whole.end() as u64));
+        let (start, end) = whole.unwrap_or_default();
+        // Behind the last byte, which is not where the next one of the text stands.
+        let last = if end > start { self.offset(end - 1) + 1 } else { self.offset(start) };
+        Found { pattern, start: self.offset(start), end: last, groups, names, open, ..Found::default() }
+    }
+}
+
+fn start_state(patterns: &Patterns, cache: &mut Cache, before: Option<u8>) -> LazyStateID {
+    let config = start::Config::new().look_behind(before).anchored(Anchored::No);
+    let automaton = patterns.automaton();
+    automaton.start_state(cache, &config).unwrap_or_else(|_| {
+        // It fails only behind a byte at which it was told to give up; there is none.
+        cache.reset(automaton);
+        automaton.start_state(cache, &start::Config::new()).unwrap_or_default()
+    })
 }
 
 /// What may follow a match: if one of these makes it longer, its end is open.
 const FOLLOWERS: &[u8] = b"09afzAFZ .,:;/_-+%#=)\t";
-/// Bytes before a match that a boundary may look at: one character of UTF-8.
-const CONTEXT: usize = 4;
 
 /// Whether a match at the end of what has come could still grow: `\d+` could, `\d+\s` could not.
-pub(super) fn may_grow(pattern: &Regex, bytes: &[u8], match_start: usize) -> bool {
-    let from = match_start.saturating_sub(CONTEXT);
+fn may_grow(expression: &regex_automata::meta::Regex, bytes: &[u8], match_start: usize) -> bool {
+    let from = match_start.saturating_sub(index(CONTEXT));
     let mut longer = bytes.get(from..).unwrap_or_default().to_vec();
     let end = longer.len();
     longer.push(0);
     FOLLOWERS.iter().any(|follower| {
         longer[end] = *follower;
-        pattern.find_at(&longer, match_start - from).is_some_and(|found| found.end() > end)
+        let found = expression.search(&Input::new(&longer).range(match_start - from..));
+        found.is_some_and(|found| found.pattern() == PatternID::ZERO && found.end() > end)
     })
 }
 
-fn index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
-}
-
-fn found(pattern: &Regex, captures: &regex::bytes::Captures<'_>, base: u64) -> Found {
-    let group = |(name, group): (Option<&str>, Option<regex::bytes::Match<'_>>)| {
-        let group = group?;
-        let start = base + group.start() as u64;
-        Some(Group { name: name.map(str::to_owned), start, bytes: group.as_bytes().to_vec() })
-    };
-    let groups: Vec<Option<Group>> = pattern.capture_names().zip(captures.iter()).map(group).collect();
-    let (start, length) = match groups.first() {
-        Some(Some(whole)) => (whole.start, whole.bytes.len() as u64),
-        _ => (base, 0),
-    };
-    Found { start, end: start + length, groups, ..Found::default() }
-}
-
-/// The automaton cannot go on.
-struct GaveUp;
-
-struct Automaton {
-    dfa: DFA,
-    cache: Cache,
-    state: LazyStateID,
-    /// Offset of the next byte.
-    next: u64,
-}
-
-impl Automaton {
-    /// An automaton that has seen `bytes[from..upto]`, in which no match ends.
-    fn new(pattern: &str, bytes: &[u8], from: usize, base: u64, upto: usize) -> Option<Automaton> {
-        let dfa = DFA::builder()
-            .configure(DFA::config().unicode_word_boundary(true))
-            .syntax(syntax::Config::new().utf8(false))
-            .thompson(thompson::Config::new().utf8(false))
-            .build(pattern)
-            .ok()?;
-        let mut cache = dfa.create_cache();
-        let look_behind = from.checked_sub(1).and_then(|before| bytes.get(before)).copied();
-        let state = dfa.start_state(&mut cache, &start::Config::new().look_behind(look_behind)).ok()?;
-        let mut automaton = Automaton { dfa, cache, state, next: base + from as u64 };
-        // Were there a match after all, the expression would have to say so: stay with it.
-        let seen = automaton.lead(bytes.get(from..upto)?).ok()?;
-        seen.is_continue().then_some(automaton)
-    }
-
-    /// Goes over what is new; says whether a match may have ended in it.
-    fn go_on(&mut self, bytes: &[u8], base: u64) -> Result<bool, GaveUp> {
-        let fresh = bytes.get(index(self.next.saturating_sub(base))..).unwrap_or_default();
-        if self.lead(fresh)?.is_break() {
-            return Ok(true);
-        }
-        // A match is only reported one byte late: ask whether one would end here.
-        let end = self.dfa.next_eoi_state(&mut self.cache, self.state).map_err(|_| GaveUp)?;
-        Ok(end.is_match())
-    }
-
-    fn lead(&mut self, fresh: &[u8]) -> Result<ControlFlow<()>, GaveUp> {
-        for byte in fresh {
-            self.state = self.dfa.next_state(&mut self.cache, self.state, *byte).map_err(|_| GaveUp)?;
-            self.next += 1;
-            if self.state.is_tagged() {
-                if self.state.is_match() {
-                    return Ok(ControlFlow::Break(()));
-                }
-                if self.state.is_quit() {
-                    return Err(GaveUp);
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Feeds `bytes` in pieces and gives the first match, and how many bytes were there then.
-    fn search(pattern: &str, bytes: &[u8], pieces: &[usize], impatient: bool) -> Option<(u64, u64, usize)> {
-        let regex = Regex::new(pattern).expect("a pattern");
-        let mut search = Search::new(&regex, 0);
-        if impatient {
-            search.looked_again = PATIENCE + 1;
-        }
-        let mut there = 0;
-        for piece in pieces.iter().cycle() {
-            there = (there + piece).min(bytes.len());
-            if let Some(found) = search.go_on(&regex, 0, &bytes[..there]) {
-                return Some((found.start, found.end, there));
-            }
-            if there == bytes.len() {
-                break;
-            }
-        }
-        None
-    }
-
-    const PATTERNS: [&str; 10] =
-        ["ab+c", "^b", "(?m)^b.$", r"a\b", r"a\B", "a|bc|abcd", "(?s)a.*c", "[^a]c?$", r"(?-u)\xff+a", "ä.?b"];
-
-    proptest! {
-        #[test]
-        fn the_automaton_finds_what_the_expression_finds(
-            bytes in proptest::collection::vec(
-                prop_oneof![Just(b'a'), Just(b'b'), Just(b'c'), Just(b'\n'), Just(0xff), Just(0xc3), Just(0xa4)], 0..60),
-            pieces in proptest::collection::vec(1usize..7, 1..8),
-            pattern in proptest::sample::select(PATTERNS.to_vec()),
-        ) {
-            prop_assert_eq!(search(pattern, &bytes, &pieces, true), search(pattern, &bytes, &pieces, false));
-        }
-    }
-
-    #[test]
-    fn only_an_open_end_may_grow() {
-        let grows = |pattern: &str, bytes: &str| {
-            let regex = Regex::new(pattern).expect("a pattern");
-            let found = regex.find(bytes.as_bytes()).expect("a match");
-            assert_eq!(found.end(), bytes.len(), "it ends with the bytes");
-            may_grow(&regex, bytes.as_bytes(), found.start())
-        };
-        for (pattern, bytes) in [(r"v\d+\.\d+", "fw v1.4"), (r"\S+", "abc"), ("ok.*", "boot ok"), ("a+", "aa")] {
-            assert!(grows(pattern, bytes), "{pattern}");
-        }
-        for (pattern, bytes) in [("ok", "boot ok"), (r"\d+\s", "12 "), ("login: $", "login: "), (r"\d{2}", "12")] {
-            assert!(!grows(pattern, bytes), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn many_small_pieces_lead_to_the_automaton() {
-        let regex = Regex::new(r"login: $").expect("a pattern");
-        let mut search = Search::new(&regex, 0);
-        let bytes = vec![b'.'; 100_000];
-        for there in (0..bytes.len()).step_by(10) {
-            assert_eq!(search.go_on(&regex, 0, &bytes[..there]), None);
-        }
-        assert!(matches!(search.way, Way::Automaton(_)));
-        assert!(search.looked_again < 2 * PATIENCE);
-    }
-
-    #[test]
-    fn a_match_longer_than_the_look_back_does_not_hide_a_short_one() {
-        let mut bytes = b"<".to_vec();
-        bytes.extend(vec![b'.'; 70_000]);
-        bytes.extend(b">..<>.");
-        let found = search("<[^>]*>", &bytes, &[1000], true).expect("the short one");
-        assert_eq!(found.1 - found.0, 2);
-    }
-}
+#[path = "search_tests.rs"]
+mod tests;

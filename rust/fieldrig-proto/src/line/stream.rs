@@ -2,44 +2,47 @@
 //!
 //! Rules of this file:
 //! - Every byte received has an offset, counted from the first one over the life of the stream, also across re-openings.
-//! - The newest bytes are kept (16 MiB unless said otherwise), with their stamps; older ones are dropped and counted, and
-//!   who asks for them is told.
+//! - The newest bytes are kept in memory (16 MiB unless said otherwise), with their stamps. Older ones go to a spill, if
+//!   there is one; else they are dropped and counted, and who asks for them is told (`spill.rs`).
 //! - Reading consumes nothing: readers keep offsets of their own.
 //! - [`Stream::search`] is incremental: waiting for a match costs each byte once, however small the pieces are in which
-//!   they come (`search.rs`).
+//!   they come, and however many patterns are waited for (`search.rs`).
+//! - Where it is told to, the search leaves out control functions of terminals (`ansi.rs`); what is read is as it came.
 //! - One connection at a time: another that comes while one is open is broken off. After an end a new one may come.
 //! - What is sent before the stream is open leaves when it opens.
 //!
 //! ```
 //! use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps};
-//! use fieldrig_proto::line::stream::Stream;
+//! use fieldrig_proto::line::stream::{Patterns, Stream};
 //! use fieldrig_proto::time::{Stamp, Time};
-//! use regex::bytes::Regex;
 //!
 //! let mut stream = Stream::new();
 //! stream.handle(Time::ZERO, Input::Opened(Conn(0), &Peer::default()));
 //! let arrival = Stamp::exact(Time::from_nanos(7));
 //! stream.handle(Time::from_nanos(7), Input::Bytes(Conn(0), b"boot ok v1.2\r\n", Stamps::One(arrival)));
-//! let found = stream.search(&Regex::new(r"ok v(?P<version>[\d.]+)\s")?, 0)?.expect("it has come");
+//! let found = stream.search(&Patterns::new(&[r"ok v(?P<version>[\d.]+)\s"])?, 0)?.expect("it has come");
 //! assert_eq!((found.start, found.end, found.at), (5, 13, arrival));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::search::{Search, may_grow};
+use super::ansi::Stripper;
+use super::searches::Searches;
+use super::spill::Buffer;
 use super::{LineCommand, LineEvent};
 use crate::endpoint::{Action, Conn, Endpoint, How, Input, Peer, Stamps, Why};
 use crate::record::Record;
 use crate::time::{Duration, Stamp, Time};
-use regex::bytes::Regex;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-pub use super::search::{Found, Group};
+pub use super::pattern::{PatternError, Patterns};
+pub use super::search::{Found, Goal, Group};
+pub use super::searches::Searched;
+pub use super::spill::{Spill, Spills};
 
-/// Bytes kept unless said otherwise.
+/// Bytes kept in memory unless said otherwise.
 pub const CAPACITY: usize = 16 * 1024 * 1024;
-/// Stretches of equal stamps that are kept; where every byte has its own, this is a limit on bytes.
-const RUNS: usize = 4 * 1024 * 1024;
 /// Line events that are kept.
 const LINE_EVENTS: usize = 4096;
 
@@ -108,7 +111,7 @@ pub enum StreamError {
     #[error("our direction of the stream was closed, nothing can be sent")]
     WriteClosed,
     /// Reading bytes that were dropped.
-    #[error("{lost} bytes from offset {from} on were dropped: the stream keeps the newest {capacity} bytes")]
+    #[error("{lost} bytes from offset {from} on were dropped: the stream keeps the newest {capacity} bytes{why}")]
     Lost {
         /// From where the reader wanted to read.
         from: u64,
@@ -116,28 +119,38 @@ pub enum StreamError {
         lost: u64,
         /// How many bytes are kept.
         capacity: usize,
+        /// Why no more are kept, if more were to be: the end of a sentence.
+        why: String,
     },
+    /// Reading bytes that were spilled.
+    #[error("the file with the older bytes cannot be read: {0}")]
+    Spill(String),
+}
+
+/// What a stream keeps, and how it is searched.
+#[derive(Default)]
+pub struct Keeping {
+    /// Bytes kept in memory; `None`: [`CAPACITY`].
+    pub capacity: Option<usize>,
+    /// Where older bytes go; without it they are dropped.
+    pub spills: Option<Spills>,
+    /// Searches leave out control functions of terminals.
+    pub strip: bool,
 }
 
 /// A raw conversation; see the top of this file.
 pub struct Stream {
-    capacity: usize,
     state: State,
     conn: Option<Conn>,
     can_write: bool,
     opened_at: Stamp,
     closed_at: Option<Stamp>,
     ended: Option<Why>,
-    /// Kept bytes are `buffer[head..]`; what lies before is dropped when it is worth the copy.
-    buffer: Vec<u8>,
-    head: usize,
-    /// Offset of `buffer[head]`.
-    start: u64,
-    /// From this offset on, bytes have this stamp. (Opening, closing and line events have no stamps of their own in the
-    /// seam: theirs is the instant at which the driver told.)
-    runs: VecDeque<(u64, Stamp)>,
+    /// What came, with stamps. (Opening, closing and line events have no stamps of their own in the seam: theirs is the
+    /// instant at which the driver told.)
+    buffer: Buffer,
     line_events: VecDeque<(u64, Stamp, LineEvent)>,
-    search: Option<Search>,
+    searches: Searches,
     actions: VecDeque<Queued>,
     refused: VecDeque<Conn>,
     events: VecDeque<StreamEvent>,
@@ -165,20 +178,22 @@ impl Stream {
     /// A stream that keeps so many bytes.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Stream {
+        Stream::keeping(Keeping { capacity: Some(capacity), ..Keeping::default() })
+    }
+
+    /// A stream that keeps what it is told to keep.
+    #[must_use]
+    pub fn keeping(keeping: Keeping) -> Stream {
         Stream {
-            capacity,
             state: State::Waiting,
             conn: None,
             can_write: true,
             opened_at: Stamp::default(),
             closed_at: None,
             ended: None,
-            buffer: Vec::new(),
-            head: 0,
-            start: 0,
-            runs: VecDeque::new(),
+            buffer: Buffer::new(keeping.capacity.unwrap_or(CAPACITY), keeping.spills),
             line_events: VecDeque::new(),
-            search: None,
+            searches: Searches::new(keeping.strip),
             actions: VecDeque::new(),
             refused: VecDeque::new(),
             events: VecDeque::new(),
@@ -209,44 +224,81 @@ impl Stream {
         self.ended.as_ref()
     }
 
-    /// Offset of the oldest byte that is kept: so many were dropped.
+    /// Offset of the oldest byte that can be had: so many were dropped.
     #[must_use]
     pub fn start(&self) -> u64 {
-        self.start
+        self.buffer.floor()
     }
 
     /// Offset of the next byte: so many were received.
     #[must_use]
     pub fn end(&self) -> u64 {
-        self.start + self.kept().len() as u64
+        self.buffer.end()
     }
 
     /// The bytes from `from` on, at most `limit`; empty if there are none yet.
     ///
     /// # Errors
-    /// [`StreamError::Lost`] if bytes from `from` on were dropped.
-    pub fn read(&self, from: u64, limit: usize) -> Result<&[u8], StreamError> {
-        let kept = self.kept_from(from)?;
-        Ok(&kept[..kept.len().min(limit)])
+    /// [`StreamError::Lost`] if bytes from `from` on were dropped, [`StreamError::Spill`] if they cannot be read again.
+    pub fn read(&self, from: u64, limit: usize) -> Result<Cow<'_, [u8]>, StreamError> {
+        self.buffer.read(from, limit)
     }
 
-    /// When the byte at this offset arrived, if it is kept.
+    /// Searches leave out control functions of terminals from now on, or not.
+    pub fn strip(&mut self, strip: bool) {
+        self.searches.strip(strip);
+    }
+
+    /// The text among the bytes from `from` on, at most `limit` of them: without control functions of terminals, if
+    /// those are left out here.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub fn read_text(&self, from: u64, limit: usize) -> Result<Vec<u8>, StreamError> {
+        let bytes = self.read(from, limit)?;
+        Ok(match self.stripper(from)? {
+            Some(mut stripper) => stripper.strip(&bytes),
+            None => bytes.into_owned(),
+        })
+    }
+
+    /// What tells text from control functions in the bytes from `from` on, if those are left out.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub fn stripper(&self, from: u64) -> Result<Option<Stripper>, StreamError> {
+        self.searches.stripper_at(&self.buffer, from)
+    }
+
+    /// When the byte at this offset arrived, if it can be had.
     #[must_use]
     pub fn stamp(&self, offset: u64) -> Option<Stamp> {
-        if offset < self.start || offset >= self.end() {
-            return None;
-        }
-        let after = self.runs.partition_point(|(from, _)| *from <= offset);
-        self.runs.get(after.checked_sub(1)?).map(|(_, stamp)| *stamp)
+        self.buffer.stamp(offset)
     }
 
     /// Stamps of the bytes in `range`: each holds from its offset up to the next one's.
     #[must_use]
     pub fn stamps(&self, range: Range<u64>) -> Vec<(u64, Stamp)> {
-        let from = range.start.max(self.start);
-        let first = self.runs.partition_point(|(start, _)| *start <= from).saturating_sub(1);
-        let within = self.runs.range(first.min(self.runs.len())..).take_while(|(start, _)| *start < range.end);
-        within.map(|(start, stamp)| ((*start).max(from), *stamp)).collect()
+        self.buffer.stamps(range)
+    }
+
+    /// The offset of the first byte that may have come after an instant, and of the first that surely did; where there
+    /// is none yet, the offset of the next byte.
+    #[must_use]
+    pub fn after(&self, instant: Stamp) -> (u64, u64) {
+        self.buffer.after(instant)
+    }
+
+    /// Bytes of memory that what came takes; what was spilled takes none.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.buffer.memory() + self.searches.memory()
+    }
+
+    /// Bytes that searches have looked at, in all.
+    #[must_use]
+    pub fn looked_at(&self) -> u64 {
+        self.searches.looked_at()
     }
 
     /// What happened on the line besides bytes, the newest 4096: offset of the next byte then, instant, event.
@@ -254,37 +306,40 @@ impl Stream {
         self.line_events.iter()
     }
 
-    /// Looks for the first match at or after `from` in what has come so far; `None` if there is none yet. A match
-    /// spans at most 64 KiB. Asking again with the same pattern and `from` looks only at what is new. Flags of the
-    /// pattern must stand in the pattern (`(?i)`), not in its builder. A match may end at the end of what has come so
-    /// far; [`Stream::may_grow`] tells whether it is perhaps only half of one.
+    /// Looks for the match of any of the patterns that is complete first, at or after `from`, in what has come so far;
+    /// `None` if there is none yet. A match spans at most 64 KiB. Asking again with the same patterns and `from` looks only
+    /// at what is new. A match may end at the end of what has come so far; [`Found::open`] tells whether it is perhaps only
+    /// half of one, and asking again gives all of it.
     ///
     /// # Errors
     /// [`StreamError::Lost`] if bytes from `from` on were dropped before they were looked at.
-    pub fn search(&mut self, pattern: &Regex, from: u64) -> Result<Option<Found>, StreamError> {
-        let mut search = match self.search.take() {
-            Some(search) if search.is_for(pattern, from) => search,
-            _ => Search::new(pattern, from),
-        };
-        let wanted = search.needs_from().min(self.end());
-        if wanted < self.start {
-            let lost = self.start - wanted;
-            return Err(StreamError::Lost { from: wanted, lost, capacity: self.capacity });
+    pub fn search(&mut self, patterns: &Patterns, from: u64) -> Result<Option<Found>, StreamError> {
+        match self.look_for(patterns, Goal::Any, from, usize::MAX)? {
+            Searched::Found(found) => Ok(found.into_iter().next()),
+            Searched::Pending(_) | Searched::NotYet => Ok(None),
         }
-        let Some(found) = search.go_on(pattern, self.start, self.kept()) else {
-            self.search = Some(search);
-            return Ok(None);
-        };
-        let stamp = |offset: u64| self.stamp(offset).unwrap_or(self.opened_at);
-        let last = found.end.saturating_sub(1);
-        Ok(Some(Found { first: stamp(found.start.min(last)), at: stamp(last), ..found }))
     }
 
-    /// Whether a match ends where the bytes end and the next ones may belong to it, as with `\d+` on half a number.
-    #[must_use]
-    pub fn may_grow(&self, pattern: &Regex, found: &Found) -> bool {
-        let start = found.start.checked_sub(self.start).and_then(|start| usize::try_from(start).ok());
-        found.end == self.end() && start.is_some_and(|start| may_grow(pattern, self.kept(), start))
+    /// Looks for any or all of the patterns, in at most about `budget` bytes at once; see [`Stream::search`].
+    ///
+    /// # Errors
+    /// As [`Stream::search`].
+    pub fn look_for(
+        &mut self,
+        patterns: &Patterns,
+        goal: Goal,
+        from: u64,
+        budget: usize,
+    ) -> Result<Searched, StreamError> {
+        let mut searched = self.searches.go_on(&self.buffer, patterns, goal, from, budget)?;
+        if let Searched::Found(found) | Searched::Pending(found) = &mut searched {
+            for found in found {
+                let stamp = |offset: u64| self.stamp(offset).unwrap_or(self.opened_at);
+                let last = found.end.saturating_sub(1);
+                (found.first, found.at) = (stamp(found.start.min(last)), stamp(last));
+            }
+        }
+        Ok(searched)
     }
 
     /// Sends bytes.
@@ -349,18 +404,6 @@ impl Stream {
         Ok(())
     }
 
-    fn kept(&self) -> &[u8] {
-        &self.buffer[self.head..]
-    }
-
-    fn kept_from(&self, from: u64) -> Result<&[u8], StreamError> {
-        if from < self.start {
-            return Err(StreamError::Lost { from, lost: self.start - from, capacity: self.capacity });
-        }
-        let skipped = usize::try_from(from - self.start).unwrap_or(usize::MAX);
-        Ok(self.kept().get(skipped..).unwrap_or_default())
-    }
-
     fn opened(&mut self, now: Time, conn: Conn, peer: &Peer) {
         let (peer, at) = (peer.clone(), Stamp::exact(now));
         if self.conn.is_some() {
@@ -381,35 +424,13 @@ impl Stream {
     fn received(&mut self, bytes: &[u8], stamps: Stamps<'_>) {
         let from = self.end();
         for index in stamp_changes(bytes.len(), stamps) {
-            let stamp = stamps.at(index, bytes.len());
-            if self.runs.back().is_none_or(|(_, last)| *last != stamp) {
-                self.runs.push_back((from + index as u64, stamp));
-            }
+            self.buffer.stamp_next(from + index as u64, stamps.at(index, bytes.len()));
         }
-        self.buffer.extend_from_slice(bytes);
-        self.trim();
+        self.searches.received(from, bytes);
+        self.buffer.append(bytes);
         if let Some(last) = bytes.len().checked_sub(1) {
             let range = from..from + bytes.len() as u64;
             self.events.push_back(StreamEvent::Bytes { range, at: stamps.at(last, bytes.len()) });
-        }
-    }
-
-    /// Drops what is more than may be kept.
-    fn trim(&mut self) {
-        let too_many = self.kept().len().saturating_sub(self.capacity);
-        let mut start = self.start + too_many as u64;
-        if let Some(first_kept) = self.runs.len().checked_sub(RUNS) {
-            start = start.max(self.runs[first_kept].0);
-        }
-        self.head += usize::try_from(start - self.start).unwrap_or(too_many);
-        self.start = start;
-        while self.runs.get(1).is_some_and(|(next, _)| *next <= start) {
-            self.runs.pop_front();
-        }
-        // Copies at most as much as was dropped since the last time: constant cost for each byte.
-        if self.head > self.buffer.len() / 2 && self.head >= 4096 {
-            self.buffer.drain(..self.head);
-            self.head = 0;
         }
     }
 

@@ -1,37 +1,37 @@
 //! `Stream`: one raw conversation; consoles and suites of raw bytes are made of it.
 
+mod looking;
+mod pacing;
 mod values;
 
 pub(crate) use values::{Line, Match, Received, Sent};
 
-use crate::error::{Kind, Owner, error, hinted};
+use crate::error::{Kind, Owner, error};
 use crate::handle::{Handle, issued, returned};
 use crate::life::Call;
 use crate::place;
-use crate::rig::Rig;
+use crate::rig::{Rig, shared_or_private};
 use crate::time::{Stamp, instant, limit, limit_or};
 use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Why};
 use fieldrig_proto::line::LineEvent;
-use fieldrig_proto::line::stream::{self, Found, State, StreamError};
+use fieldrig_proto::line::stream::{self, Keeping, State, StreamError};
 use fieldrig_proto::time::{self, Duration, Order, Time};
+use looking::{Goal, Known, Look, Wanted};
+use pacing::{Pace, Part};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
-use regex::bytes::Regex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
 /// The name of the one port of a stream.
 const VIA: &str = "stream";
+/// Matches span so much, and so much is kept at least.
+const LEAST_KEPT: usize = 64 * 1024;
 /// How long the port may take to take bytes.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// In front of every pattern: lines end with CR LF as well as with LF.
-const LINE_ENDS: &str = "(?R)";
-/// So long the rest of a match is waited for; longer than adapters and gateways hold bytes back.
-const HALF_A_MATCH: Duration = Duration::from_millis(50);
 
 /// One raw conversation. Every byte that comes is kept with its stamp.
 #[pyclass(frozen, module = "fieldrig.stream")]
@@ -41,8 +41,8 @@ pub(crate) struct Stream {
     url: String,
     /// Up to here `receive` has taken.
     cursor: AtomicU64,
-    /// The last pattern: the same one is often waited for again.
-    pattern: Mutex<Option<Regex>>,
+    /// Patterns that were prepared: the same ones are often waited for again.
+    known: Known,
 }
 
 /// How a conversation ended, in a word.
@@ -72,22 +72,10 @@ impl Stream {
         match problem {
             StreamError::Ended(why) => self.over(py, &State::Closed(why.clone())),
             StreamError::WriteClosed => error(py, Kind::Usage, format!("{}: {problem}", self.name)),
-            StreamError::Lost { .. } => error(py, Kind::Bench, format!("{}: {problem}", self.name)),
+            StreamError::Lost { .. } | StreamError::Spill(_) => {
+                error(py, Kind::Bench, format!("{}: {problem}", self.name))
+            }
         }
-    }
-
-    fn pattern(&self, py: Python<'_>, text: &str) -> PyResult<Regex> {
-        let mut last = self.pattern.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = last.as_ref().filter(|known| known.as_str().strip_prefix(LINE_ENDS) == Some(text)) {
-            return Ok(known.clone());
-        }
-        let pattern = Regex::new(&format!("{LINE_ENDS}{text}")).map_err(|problem| {
-            let problem = Regex::new(text).err().unwrap_or(problem);
-            let hint = "patterns are those of Rust's regex crate: no look-around, no back-references";
-            hinted(py, Kind::Usage, format!("the pattern /{text}/ cannot be used: {problem}"), Some(hint))
-        })?;
-        *last = Some(pattern.clone());
-        Ok(pattern)
     }
 
     /// Waits until more came than up to `seen`, the end, or the deadline; gives how much came in all and the state.
@@ -96,27 +84,6 @@ impl Stream {
             events.clear();
             (stream.end() > seen || stream.end_of_data()).then(|| stream.end())
         })
-    }
-
-    /// A match that may be half of one is waited for until the rest has come, nothing comes for a while, or the deadline.
-    fn whole(&self, py: Python<'_>, pattern: &Regex, found: Found, deadline: Time) -> PyResult<Found> {
-        let (mut whole, mut seen) = (found, None);
-        loop {
-            let look = |stream: &mut stream::Stream, _: Time| {
-                // More may have come since it was found.
-                let fresh = seen.is_none() && whole.end == stream.end();
-                let again = if fresh { None } else { stream.search(pattern, whole.start).ok().flatten() };
-                let now = again.unwrap_or_else(|| whole.clone());
-                (stream.may_grow(pattern, &now), stream.end(), now)
-            };
-            let (open, end, now) = self.handle.with(py, look)?.0;
-            whole = now;
-            if !open || seen == Some(end) {
-                return Ok(whole);
-            }
-            seen = Some(end);
-            self.wait_for_more(py, end, deadline.min(self.handle.now(py)? + HALF_A_MATCH))?;
-        }
     }
 
     /// Sends, and waits until the port took it. `extra` is how long it waits by itself.
@@ -143,23 +110,30 @@ impl Stream {
 
     fn take(&self, py: Python<'_>) -> PyResult<Received> {
         let from = self.cursor.load(Ordering::Relaxed);
+        let received = self.received(py, from, u64::MAX)?;
+        self.cursor.store(from + received.data.len() as u64, Ordering::Relaxed);
+        Ok(received)
+    }
+
+    /// The bytes from an offset up to another one, as far as they have come.
+    fn received(&self, py: Python<'_>, from: u64, to: u64) -> PyResult<Received> {
+        let length = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
         let (outcome, _) = self.handle.with(py, |stream, now| {
-            let data = stream.read(from, usize::MAX)?.to_vec();
+            let data = stream.read(from, length)?.into_owned();
             let end = from + data.len() as u64;
             let stamps: Vec<_> = stream.stamps(from..end).into_iter().map(|(at, stamp)| (at - from, stamp)).collect();
             let at = stamps.last().map_or(time::Stamp::exact(now), |(_, stamp)| *stamp);
             Ok(Received { data, at, stamps, closed: ending(stream) })
         })?;
-        let received: Received = outcome.map_err(|problem| self.failed(py, &problem))?;
-        self.cursor.store(from + received.data.len() as u64, Ordering::Relaxed);
-        Ok(received)
+        outcome.map_err(|problem: StreamError| self.failed(py, &problem))
     }
 }
 
 #[pymethods]
 impl Stream {
     #[new]
-    #[pyo3(signature = (url, *, rig = None, name = None, belongs_to = "bench", protocol = None))]
+    #[pyo3(signature = (url, *, rig = None, name = None, belongs_to = "bench", protocol = None, keep = None, spill = 1_073_741_824, ansi = "keep"))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
         url: &str,
@@ -167,7 +141,15 @@ impl Stream {
         name: Option<String>,
         belongs_to: &str,
         protocol: Option<&str>,
+        keep: Option<usize>,
+        spill: u64,
+        ansi: &str,
     ) -> PyResult<Stream> {
+        let strip = strips(py, ansi)?;
+        if keep.is_some_and(|keep| keep < LEAST_KEPT) {
+            let message = format!("keep={}: at least {LEAST_KEPT} bytes are kept in memory", keep.unwrap_or_default());
+            return Err(error(py, Kind::Usage, message));
+        }
         let protocol = protocol.map(|name| place::protocol(py, name)).transpose()?;
         let spec = place::port(py, url)?;
         let owner = Owner::parse(py, belongs_to)?;
@@ -175,7 +157,10 @@ impl Stream {
         let shown = spec.clone();
         let name = name.unwrap_or_else(|| url.to_owned());
         let binding = place::binding(VIA, spec, protocol, Sender::Client);
-        let handle = Handle::open(py, rig, &name, stream::Stream::new(), vec![binding], owner)?;
+        let shared = shared_or_private(py, rig)?;
+        let spills = (spill > 0).then(|| shared.rig(py).map(|rig| rig.spills(spill))).transpose()?;
+        let endpoint = stream::Stream::keeping(Keeping { capacity: keep, spills, strip });
+        let handle = Handle::open_in(py, shared, rig.is_none(), &name, endpoint, vec![binding], owner)?;
         if connects {
             let deadline = handle.now(py)? + place::CONNECT_TIMEOUT;
             let state = handle.wait(py, deadline, |stream, _, _| {
@@ -188,7 +173,7 @@ impl Stream {
             }
         }
         let url = place::reached(&shown, &handle.address(py, VIA)?);
-        Ok(Stream { handle, name, url, cursor: AtomicU64::new(0), pattern: Mutex::new(None) })
+        Ok(Stream { handle, name, url, cursor: AtomicU64::new(0), known: Known::default() })
     }
     #[getter]
     fn url(&self) -> &str {
@@ -213,23 +198,23 @@ impl Stream {
     }
     #[pyo3(signature = (parts, /))]
     fn send_parts(&self, py: Python<'_>, parts: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>) -> PyResult<Sent> {
-        let mut whole: Option<Sent> = None;
-        for (pause, data) in parts {
-            let pause = if pause.is_none() { Duration::ZERO } else { limit(&pause)? };
-            let data = octets(&data)?;
-            let part = match &whole {
-                None => self.send_now(py, data, Duration::ZERO, |stream, now, data| stream.send(now, data))?,
-                Some(before) => {
-                    let due = before.done.latest() + pause;
-                    self.send_now(py, data, pause, |stream, now, data| stream.send_at(now, due, data))?
-                }
-            };
-            whole = Some(match whole {
-                None => part,
-                Some(before) => Sent { at: before.at, done: part.done, data: [before.data, part.data].concat() },
-            });
-        }
-        whole.ok_or_else(|| error(py, Kind::Usage, "send_parts() needs at least one part"))
+        let parts = parts.iter().map(|(pause, data)| {
+            let pause = if pause.is_none() { Duration::ZERO } else { limit(pause)? };
+            Ok(Part { pause, data: octets(data)? })
+        });
+        self.send_each(py, parts.collect::<PyResult<_>>()?, None)
+    }
+    #[pyo3(signature = (data, /, pace = None, *, per = "byte", echo_within = None))]
+    fn send_paced(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        pace: Given<'_, '_>,
+        per: &str,
+        echo_within: Given<'_, '_>,
+    ) -> PyResult<Sent> {
+        let pace = Pace::parse(py, per, pace.map(limit).transpose()?.unwrap_or_default())?;
+        self.send_each(py, pace.parts(&octets(data)?), echo_within.map(limit).transpose()?)
     }
     #[pyo3(signature = (until = None, *, within = None))]
     fn receive(&self, py: Python<'_>, until: Given<'_, '_>, within: Given<'_, '_>) -> PyResult<Received> {
@@ -246,8 +231,9 @@ impl Stream {
                 None => false,
                 Some(_) if count.is_some() => true,
                 Some(function) => {
-                    let (bytes, _) =
-                        self.handle.with(py, |stream, _| stream.read(from, usize::MAX).map(<[u8]>::to_vec))?;
+                    let (bytes, _) = self
+                        .handle
+                        .with(py, |stream, _| stream.read(from, usize::MAX).map(std::borrow::Cow::into_owned))?;
                     let bytes = bytes.map_err(|problem| self.failed(py, &problem))?;
                     function.call1((PyBytes::new(py, &bytes),))?.is_truthy()?
                 }
@@ -264,52 +250,54 @@ impl Stream {
     fn search(
         &self,
         py: Python<'_>,
-        pattern: &str,
+        pattern: Wanted,
         start: u64,
         after: Option<Stamp>,
         deadline_ns: u64,
     ) -> PyResult<Option<Match>> {
-        let regex = self.pattern(py, pattern)?;
-        let mut from = start;
-        let mut placed = after.is_none();
-        let found = self.handle.wait(py, Time::from_nanos(deadline_ns), |stream, events, _| {
-            events.clear();
-            if let (false, Some(after)) = (placed, after) {
-                let runs = stream.stamps(from..stream.end());
-                let first = runs.iter().find(|(_, stamp)| stamp.order(after.0) == Order::After);
-                placed = first.is_some();
-                from = first.map_or(stream.end().max(from), |(offset, _)| *offset);
-            }
-            match stream.search(&regex, from) {
-                Ok(Some(found)) => Some(Ok(found)),
-                Ok(None) if stream.end_of_data() && deadline_ns > 0 => Some(Err(None)),
-                Ok(None) => None,
-                Err(problem) => Some(Err(Some(problem))),
-            }
-        })?;
-        match found {
-            None => Ok(None),
-            Some(Ok(found)) => {
-                let found = self.whole(py, &regex, found, Time::from_nanos(deadline_ns))?;
-                Ok(Some(Match::new_from(found, &regex)))
-            }
-            Some(Err(Some(problem))) => Err(self.failed(py, &problem)),
-            Some(Err(None)) => {
-                let (state, _) = self.handle.with(py, |stream, _| stream.state().clone())?;
-                Err(self.over(py, &state))
-            }
-        }
+        let look = Look { start, after, deadline: Time::from_nanos(deadline_ns) };
+        let patterns = self.known.patterns(py, &pattern.texts())?;
+        Ok(self.look_for(py, &patterns, Goal::Any, look)?.into_iter().flatten().next())
+    }
+    #[pyo3(signature = (patterns, start, after, deadline_ns, /))]
+    fn search_all(
+        &self,
+        py: Python<'_>,
+        patterns: Vec<String>,
+        start: u64,
+        after: Option<Stamp>,
+        deadline_ns: u64,
+    ) -> PyResult<Vec<Option<Match>>> {
+        let look = Look { start, after, deadline: Time::from_nanos(deadline_ns) };
+        let patterns = self.known.patterns(py, &patterns)?;
+        self.look_for(py, &patterns, Goal::All, look)
+    }
+    #[pyo3(signature = (count, start, after, deadline_ns, /))]
+    fn take_exactly(
+        &self,
+        py: Python<'_>,
+        count: u64,
+        start: u64,
+        after: Option<Stamp>,
+        deadline_ns: u64,
+    ) -> PyResult<Option<Match>> {
+        let look = Look { start, after, deadline: Time::from_nanos(deadline_ns) };
+        self.take_count(py, count, look)
+    }
+    #[pyo3(signature = (start, end, /))]
+    fn read(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<Received> {
+        self.received(py, start, end)
+    }
+    #[pyo3(signature = (start, end, /))]
+    fn read_text(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<String> {
+        let length = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let text = self.handle.with(py, |stream, _| stream.read_text(start, length))?.0;
+        let text = text.map_err(|problem| self.failed(py, &problem))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
     #[pyo3(signature = (at, /))]
     fn offset_after(&self, py: Python<'_>, at: Stamp) -> PyResult<(u64, u64)> {
-        let (offsets, _) = self.handle.with(py, |stream, _| {
-            let (runs, end) = (stream.stamps(stream.start()..stream.end()), stream.end());
-            let first = |wanted: &dyn Fn(Order) -> bool| {
-                runs.iter().find(|(_, stamp)| wanted(stamp.order(at.0))).map_or(end, |(offset, _)| *offset)
-            };
-            (first(&|order| order != Order::Before), first(&|order| order == Order::After))
-        })?;
-        Ok(offsets)
+        Ok(self.handle.with(py, |stream, _| stream.after(at.0))?.0)
     }
     #[pyo3(signature = (since, /))]
     fn alive(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
@@ -333,15 +321,37 @@ impl Stream {
             (false, dropped) => dropped.map(|bytes| format!("{bytes} bytes were dropped: more came than is kept")),
         })
     }
+    /// Searches leave out control functions of terminals from now on ("strip"), or not ("keep").
+    #[pyo3(signature = (ansi, /))]
+    fn show(&self, py: Python<'_>, ansi: &str) -> PyResult<()> {
+        let strip = strips(py, ansi)?;
+        self.handle.with(py, |stream, _| stream.strip(strip)).map(|_| ())
+    }
+    /// Bytes of memory that what came takes.
+    #[getter]
+    fn memory(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.handle.with(py, |stream, _| stream.memory())?.0)
+    }
+    /// Masks a text from now on, wherever the rig writes.
+    #[pyo3(signature = (text, /))]
+    fn hide(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        self.handle.secrets(py)?.hide(text);
+        Ok(())
+    }
+    /// A text without secrets.
+    #[pyo3(signature = (text, /))]
+    fn mask(&self, py: Python<'_>, text: &str) -> PyResult<String> {
+        Ok(self.handle.secrets(py)?.text(text).into_owned())
+    }
     #[getter]
     fn start(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.handle.with(py, |stream, _| stream.start())?.0)
     }
-    #[pyo3(signature = (since = None, /))]
-    fn lines<'py>(&self, py: Python<'py>, since: Option<Stamp>) -> PyResult<Bound<'py, PyTuple>> {
-        let from = since.map_or(Ok(0), |since| self.offset_after(py, since).map(|(perhaps, _)| perhaps))?;
-        let (lines, _) = self.handle.with(py, |stream, _| lines(stream, from))?;
-        PyTuple::new(py, lines)
+    #[pyo3(signature = (since = None, start = 0, /))]
+    fn lines<'py>(&self, py: Python<'py>, since: Option<Stamp>, start: u64) -> PyResult<Bound<'py, PyTuple>> {
+        let from = since.map_or(Ok(0), |since| self.offset_after(py, since).map(|(perhaps, _)| perhaps))?.max(start);
+        let lines = self.handle.with(py, |stream, _| lines(stream, from))?.0;
+        PyTuple::new(py, lines.map_err(|problem| self.failed(py, &problem))?)
     }
     /// Takes what has arrived, without waiting.
     fn look(&self, py: Python<'_>) -> PyResult<()> {
@@ -386,18 +396,31 @@ impl Stream {
     }
 }
 
-/// The lines from an offset on, the last one be it finished or not.
-fn lines(stream: &stream::Stream, from: u64) -> Vec<Line> {
-    let from = from.max(stream.start());
-    let bytes = stream.read(from, usize::MAX).unwrap_or_default();
-    let mut offset = from;
+/// Whether control functions of terminals are left out.
+///
+/// # Errors
+/// `UsageError` for what is neither "keep" nor "strip".
+fn strips(py: Python<'_>, ansi: &str) -> PyResult<bool> {
+    match ansi {
+        "keep" => Ok(false),
+        "strip" => Ok(true),
+        _ => Err(error(py, Kind::Usage, format!("ansi is \"keep\" or \"strip\", not {ansi:?}"))),
+    }
+}
+
+/// The lines from an offset on, the last one be it finished or not; of very much, the newest.
+fn lines(stream: &stream::Stream, from: u64) -> Result<Vec<Line>, StreamError> {
+    let mut offset = from.max(stream.start()).max(stream.end().saturating_sub(stream::CAPACITY as u64));
+    let bytes = stream.read(offset, usize::MAX)?;
+    let mut stripper = stream.stripper(offset)?;
     let mut lines = Vec::new();
     for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = stripper.as_mut().map_or_else(|| piece.to_vec(), |stripper| stripper.strip(piece));
         offset += piece.len() as u64;
-        let text = String::from_utf8_lossy(piece.trim_ascii_end()).into_owned();
+        let text = String::from_utf8_lossy(text.trim_ascii_end()).into_owned();
         if !text.is_empty() {
             lines.push(Line { text, at: stream.stamp(offset - 1).unwrap_or_default() });
         }
     }
-    lines
+    Ok(lines)
 }

@@ -7,7 +7,6 @@ use fieldrig_proto::time;
 use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use regex::bytes::Regex;
 
 /// Something that was sent.
 #[pyclass(frozen, eq, module = "fieldrig.stream")]
@@ -85,22 +84,28 @@ impl Received {
 /// The groups of a match by number, and their names by number.
 type Groups = Vec<Option<Vec<u8>>>;
 type Names = Vec<Option<String>>;
+/// What a match is made of again.
+type MatchParts<'py> = (u64, Stamp, Vec<Option<Bound<'py, PyBytes>>>, Names, Option<u64>, String, usize);
 
 /// Where a pattern was found.
 #[pyclass(frozen, eq, module = "fieldrig.stream")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Match {
     start: u64,
+    end: u64,
     at: time::Stamp,
     groups: Groups,
     names: Names,
+    pattern: String,
+    index: usize,
 }
 
 impl Match {
-    pub(crate) fn new_from(found: Found, pattern: &Regex) -> Match {
-        let groups = found.groups.into_iter().map(|group| group.map(|group| group.bytes)).collect();
-        let names = pattern.capture_names().map(|name| name.map(str::to_owned)).collect();
-        Match { start: found.start, at: found.at, groups, names }
+    pub(crate) fn new_from(found: &Found, pattern: &str) -> Match {
+        let groups = found.groups.iter().map(|group| group.as_ref().map(|group| group.bytes.clone())).collect();
+        let names = found.names.clone();
+        let Found { start, end, at, pattern: index, .. } = *found;
+        Match { start, end, at, groups, names, pattern: pattern.to_owned(), index }
     }
     fn whole(&self) -> &[u8] {
         self.groups.first().and_then(Option::as_deref).unwrap_or_default()
@@ -114,8 +119,19 @@ fn text(bytes: &[u8]) -> String {
 #[pymethods]
 impl Match {
     #[new]
-    fn new(start: u64, at: Stamp, groups: Groups, names: Names) -> Match {
-        Match { start, at: at.0, groups, names }
+    #[pyo3(signature = (start, at, groups, names, end = None, pattern = "", index = 0))]
+    fn new(
+        start: u64,
+        at: Stamp,
+        groups: Groups,
+        names: Names,
+        end: Option<u64>,
+        pattern: &str,
+        index: usize,
+    ) -> Match {
+        let mut new = Match { start, end: start, at: at.0, groups, names, pattern: pattern.to_owned(), index };
+        new.end = end.unwrap_or(start + new.whole().len() as u64);
+        new
     }
     #[getter]
     fn start(&self) -> u64 {
@@ -123,7 +139,17 @@ impl Match {
     }
     #[getter]
     fn end(&self) -> u64 {
-        self.start + self.whole().len() as u64
+        self.end
+    }
+    /// The pattern that matched.
+    #[getter]
+    fn pattern(&self) -> &str {
+        &self.pattern
+    }
+    /// Which of several patterns it is.
+    #[getter]
+    fn index(&self) -> usize {
+        self.index
     }
     #[getter]
     fn at(&self) -> Stamp {
@@ -176,9 +202,10 @@ impl Match {
     fn describe(&self) -> String {
         shortened(&self.text())
     }
-    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (u64, Stamp, Vec<Option<Bound<'py, PyBytes>>>, Names) {
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> MatchParts<'py> {
         let groups = self.groups.iter().map(|group| group.as_deref().map(|bytes| PyBytes::new(py, bytes)));
-        (self.start, self.at(), groups.collect(), self.names.clone())
+        let (at, names, pattern) = (self.at(), self.names.clone(), self.pattern.clone());
+        (self.start, at, groups.collect(), names, Some(self.end), pattern, self.index)
     }
     fn __repr__(&self) -> String {
         format!("<Match {}>", self.describe())

@@ -6,9 +6,8 @@ use fieldrig_proto::endpoint::{How, Stamps};
 use fieldrig_proto::fault::Chance;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::line::delimiter::{Ending, Framer};
-use fieldrig_proto::line::stream::Stream;
+use fieldrig_proto::line::stream::{Keeping, Patterns, Stream};
 use fieldrig_proto::time::{Duration, Stamp, Time, parse_duration};
-use regex::bytes::Regex;
 use std::hint::black_box;
 
 pub(super) fn targets() -> Vec<Target> {
@@ -24,7 +23,8 @@ pub(super) fn targets() -> Vec<Target> {
             name: "line: stream",
             samples: CONSOLE,
             make: || {
-                Driver::eater(&[Link::wire("dut"), Link::connection("dut")], || Stream::with_capacity(500), use_it)
+                let stream = || Stream::keeping(Keeping { capacity: Some(500), strip: true, ..Keeping::default() });
+                Driver::eater(&[Link::wire("dut"), Link::connection("dut")], stream, use_it)
             },
         },
     ]
@@ -60,9 +60,9 @@ fn use_it(stream: &mut Stream, now: Time, chance: &mut Chance) {
 }
 
 thread_local! {
-    static PATTERNS: Vec<Regex> = [r"boot ok v(?P<v>\d+)", r"(?m)^\w+ .*$", r"\bok\b", r"(?s-u)\xff.*\n", ""]
+    static PATTERNS: Vec<Patterns> = [r"boot ok v(?P<v>\d+)", r"(?m)^\w+ .*$", r"\bok\b", r"(?s-u)\xff.*\n", ""]
         .iter()
-        .filter_map(|pattern| Regex::new(pattern).ok())
+        .filter_map(|pattern| Patterns::new(&[pattern]).ok())
         .collect();
 }
 
