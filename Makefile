@@ -23,7 +23,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.toml' 2>/dev/null) Ca
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-loom test-toy fuzz-smoke test-python bench lint lint-rust lint-python format peers peers-debian peers-rust build clean
+.PHONY: help demo guest test test-rust test-loom test-toy fuzz-smoke test-python bench lint lint-rust lint-python format peers peers-debian peers-rust build clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ format: $(STAMPS)/venv ## Lay out Rust and Python sources
 	$(CARGO) fmt --manifest-path $(RUST_PEERS)/Cargo.toml
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+guest: $(STAMPS)/build ## Tests of tests/hardware in a virtual machine with real serial drivers (GUEST_KERNEL=FOLDER)
+	$(BIN)/python -m tests.hardware.guest --kernel "$(GUEST_KERNEL)"
 
 peers: peers-debian peers-rust ## Install and build the foreign programs that the interop tests talk to
 

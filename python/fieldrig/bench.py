@@ -173,6 +173,12 @@ class Bench:
                     return client
         return None
 
+    def is_of_device(self, port: str) -> bool:
+        """Whether a serial port, by the name it was opened by, belongs to a device rather than to the bench."""
+        resolved = [self._running.resolve(dut.name, link) for dut in self._devices.values() for link in dut.protocols()]
+        of_port = [at for at in resolved if at.url.partition("://")[2].partition("?")[0] == port]
+        return bool(of_port) and all(at.belongs_to == "dut" for at in of_port)
+
     def begin_session(self) -> None:
         """Tests begin: reads who the real devices are.
 

@@ -19,6 +19,9 @@ def port(path: str, name: str | None = None, interface: str | None = None, *held
         interface=interface,
         words="FTDI FT4232H" if name else "",
         by_id=f"/dev/serial/by-id/{name}" if name else None,
+        location="1-4.2" if name else None,
+        latency_timer=16 if name else None,
+        rx_trigger=None if name else 8,
         held_by=list(held_by),
     )
 
@@ -42,7 +45,8 @@ def test_the_table_names_ports_and_who_has_them(capsys: pytest.CaptureFixture[st
     assert cli.main(["ports"]) == 0
     lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines[1:]] == ["/dev/ttyS0", "/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyUSB2"]
-    assert lines[1][1:] == ["uart", "free"]
+    assert lines[1][1].split() == ["uart"] and lines[1][2].split() == ["8", "bytes", "free"]
+    assert " 16 ms " in lines[2][2], "for so long it collects bytes"
     assert "usb:0403:6011:FT1:if00" in lines[2][2] and "pytest (pid 4711) for bench `rack2`" in lines[2][2]
     assert "usb:0403:6011:FT1:if01" in lines[3][2] and lines[3][2].endswith("free")
     assert "usb:10c4:ea60:0042 " in lines[4][2]
@@ -60,6 +64,9 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "name": "usb:0403:6011:FT1:if01",
         "words": "FTDI FT4232H",
         "by_id": "/dev/serial/by-id/usb:0403:6011:FT1",
+        "location": "1-4.2",
+        "latency_timer": 16,
+        "rx_trigger": None,
         "held_by": [],
     }
 

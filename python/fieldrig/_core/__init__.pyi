@@ -13,6 +13,7 @@ __all__ = [
     "Field",
     "JoinedPort",
     "Lateness",
+    "LineCounts",
     "Rig",
     "Secrets",
     "SerialPort",
@@ -231,6 +232,11 @@ class Rig:
 
         `real-time scheduling: SCHED_FIFO 50`, `locked memory: no (Operation not permitted (os error 1))`.
         """
+    def line_counts(self) -> tuple[LineCounts, ...]:
+        """What the drivers of the real serial ports have counted, of each port since it was opened first.
+
+        Ports that are closed by now are there, too.
+        """
     def stop(self) -> None:
         """Closes everything that runs on it, ends every thread, completes the files; stopping twice is fine."""
     def __enter__(self) -> Self: ...
@@ -316,6 +322,32 @@ class Secrets:
     def __bool__(self) -> bool: ...
 
 @final
+class LineCounts:
+    """The errors that the driver of a serial port has counted; all zero if `unknown` says why it cannot tell."""
+
+    @property
+    def port(self) -> str:
+        """The name by which the port was opened: `/dev/ttyS1`, `usb:0403:6001:FT4XK2`."""
+    @property
+    def framing(self) -> int:
+        """Bytes without a stop bit."""
+    @property
+    def parity(self) -> int:
+        """Bytes with wrong parity."""
+    @property
+    def overrun(self) -> int:
+        """Bytes that the port lost because nobody took them in time."""
+    @property
+    def breaks(self) -> int:
+        """Breaks."""
+    @property
+    def buffer_overrun(self) -> int:
+        """Bytes that the kernel lost because nobody read them in time."""
+    @property
+    def unknown(self) -> str | None:
+        """Why nothing is known: ptys and some drivers do not count. None if the numbers are true."""
+
+@final
 class SerialPort:
     """A serial port of this machine."""
 
@@ -343,6 +375,15 @@ class SerialPort:
     @property
     def words(self) -> str:
         """Maker and product in words; empty if unknown."""
+    @property
+    def location(self) -> str | None:
+        """Where it is plugged in: bus and ports on the way to it, such as `1-4.2`; `usb:1-4.2` is a name, too."""
+    @property
+    def latency_timer(self) -> int | None:
+        """For how many milliseconds the adapter collects bytes before it hands them over; None if it does not tell."""
+    @property
+    def rx_trigger(self) -> int | None:
+        """How many bytes the UART collects before it tells (`rx_trig_bytes`); None if it does not say."""
     @property
     def by_id(self) -> str | None:
         """The link in `/dev/serial/by-id`, if there is one."""

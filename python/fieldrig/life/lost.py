@@ -6,6 +6,7 @@ Rules of this file:
   is no loss: the link counts as lost only if the identity that is read through it cannot be read either.
 - A lost link of a real device is recovered once in a run: the `recover` of the bench file, then our end is opened anew,
   then the identity is read through it. If that fails, or the link is lost again, it is down.
+- An adapter with a USB name is waited for up to 5 s: one that was reset, or plugged in again, comes back by itself.
 - A link of a device that the test has switched off is not lost: the device is switched on, and the link opened anew.
 - A link of an emulated device is opened anew whenever it was lost: nothing of it can be broken for good.
 - What one wire carries is lost together: links with the same address share one fate.
@@ -15,6 +16,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 LOST = (PortLost, PortError, ConnectionLost, EndpointStuck)
 SILENT = (NoAnswer, Unanswered)
+NOT_PLUGGED = "no such adapter is plugged in"
+PLUGGED_WITHIN = 5.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,23 @@ class Losses:
             if real or off:
                 self._recover(dut)
             for other, one in together:
-                other.open_link(one)
+                self._open_again(other, one)
             for value in dut.identity.over(link) if real else ():
                 dut.identity.read(value)
         except FieldrigError as problem:
             return self._note(Down(name, test, f"{reason}; then: {_first_line(problem)}"), together)
         self._bench.rig.log("link.recovered", link=name, test=test)
+
+    def _open_again(self, dut: Dut, link: str) -> None:
+        """Opens a link; an adapter that was reset, or plugged in again, needs a moment until it is there."""
+        until = time.monotonic() + PLUGGED_WITHIN
+        while True:
+            try:
+                return dut.open_link(link)
+            except PortError as error:
+                if NOT_PLUGGED not in error.message or time.monotonic() >= until:
+                    raise
+                self._bench.rig.sleep("50ms")
 
     def _is_lost(self, error: BaseException, dut: Dut, link: str) -> bool:
         if isinstance(error, LinkDown):

@@ -8,6 +8,7 @@ Rules of this file:
 - A measurement that failed before any model broke is proven: it stays the verdict, and the bench's error is its note.
   A measurement that fails afterwards is inconclusive when it is taken (``Measure``).
 - A fail of an earlier phase stays what it is.
+- An accusation of the device whose line had errors meanwhile is inconclusive in the same way (``lines.py``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 
 from fieldrig.errors import BenchError, LimitExceeded
 
+from . import devices, lines
 from .state import MEASURE, bench_of
 
 
@@ -36,9 +38,11 @@ def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None
         raise
     except BaseException as raised:
         problem = _problem(item)
+        doubted = _doubt(item, raised) if problem is None else None
+        problem = problem or doubted
         if problem is None or problem is raised:
             raise
-        if isinstance(raised, LimitExceeded) and _is_proven(item):
+        if isinstance(raised, LimitExceeded) and _is_proven(item) and doubted is None:
             raised.add_note(f"  then: {problem}")
             raise
         text = str(raised).partition("\n")[0]
@@ -57,6 +61,13 @@ def why_before(item: pytest.Item) -> str | None:
     handling = sys.modules.get("fieldrig.handling")
     handler: str | None = handling.why_broken() if handling is not None else None
     return model or handler
+
+
+def _doubt(item: pytest.Item, raised: BaseException) -> Exception | None:
+    """Why an accusation of the device cannot stand although no model broke: the bench's own line had errors."""
+    from .verdicts import accuses
+
+    return lines.doubt(item) if accuses(raised, bool(devices.judged(item))) else None
 
 
 def _is_proven(item: pytest.Item) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from . import again, devices, marks, measuring
+from . import again, devices, lines, marks, measuring
 from .state import MEASURE, PROPERTIES, bench_of, case_of, plan_of
 
 
@@ -52,3 +52,4 @@ def ready(item: pytest.Item) -> None:
     if plan is not None and opened is not None:
         opened.check_up(item.nodeid, devices.named(item, plan))
         opened.restart(item.nodeid)
+        lines.begin(item, opened)

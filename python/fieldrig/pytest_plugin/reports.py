@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from . import devices, farm
+from . import devices, farm, lines
 from .results import Case
 from .state import GATES, MEASURE, bench_of, case_of, plan_of
 
@@ -102,6 +102,8 @@ def _close(item: pytest.Item, case: Case) -> None:
         case.measurements = taken.taken
         for measurement in case.measurements:
             item.user_properties.extend(measurement.properties())
+    found = lines.properties(item)
+    item.user_properties.extend(found)
     case.devices = devices.judged(item)
     verdict = "waived" if case.word == "waived" else case.settled.verdict
     if verdict != "none":
@@ -114,4 +116,6 @@ def _close(item: pytest.Item, case: Case) -> None:
     if opened is not None and farm.is_worker(item.config):
         item.user_properties.extend(opened.properties())  # the suite belongs to the controller, which has no bench
     if opened is not None:
+        for _, text in found:
+            opened.rig.log("line.errors", test=case.nodeid, text=text)
         opened.note_verdict(case.nodeid, verdict, case.text or case.not_run)

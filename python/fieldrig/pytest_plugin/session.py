@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import lines
 from .results import Results
 from .state import BENCH, RESULTS, bench_of, plan_of
 
@@ -92,6 +93,10 @@ def _end(opened: Bench, results: Results, note: Note) -> None:
         if steps:
             note("timing_steps", steps)
             results.facts["timing"] = steps
+    text = lines.summary(opened)
+    if text:
+        note("line_errors", text)
+        results.facts["line errors"] = text
     try:
         opened.end_session()
     except FieldrigError as error:

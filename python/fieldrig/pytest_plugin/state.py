@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fieldrig.bench import Bench, BenchPlan
     from fieldrig.measure import Measure
 
-    from .._core import Secrets
+    from .._core import LineCounts, Secrets
     from .again import Attempts
     from .gates import Gates
 
@@ -25,6 +25,7 @@ SECRETS: pytest.StashKey[Secrets] = pytest.StashKey()
 MEASURE: pytest.StashKey[Measure | None] = pytest.StashKey()
 PROPERTIES: pytest.StashKey[int] = pytest.StashKey()
 NODEID: pytest.StashKey[str] = pytest.StashKey()
+LINES: pytest.StashKey[dict[str, LineCounts]] = pytest.StashKey()
 AGAIN: pytest.StashKey[Attempts] = pytest.StashKey()
 
 

@@ -50,6 +50,11 @@ def accused(error: BaseException, uses_dut: bool) -> BaseException:
     return worst
 
 
+def accuses(error: BaseException, uses_dut: bool) -> bool:
+    """Whether what a test raised, or any of what it raised together, accuses the device."""
+    return any(judged(one, uses_dut)[1] == "DUT" for one in _leaves(error))
+
+
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:

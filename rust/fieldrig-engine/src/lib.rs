@@ -41,6 +41,9 @@ pub use layer::tls::{TlsSettings, TlsVersion};
 pub use node::{Called, Faults, Node};
 pub use origin::{Origin, origin};
 pub use port::calibration;
-pub use port::{Holder, MemoryEnd, PortSpec, SerialPort, UrlError, UsbPort, WireLock, memory_pair, ports, ports_in};
+pub use port::{
+    Holder, LineCounts, LineReport, MemoryEnd, PortSpec, Rs485, SerialOptions, SerialPort, UrlError, UsbPort, WireLock,
+    memory_pair, ports, ports_in,
+};
 pub use rig::{Binding, Rig, RigOptions, Thread};
 pub use sentinel::{Stall, StallKind};

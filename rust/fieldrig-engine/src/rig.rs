@@ -13,7 +13,7 @@ use crate::lease::Lease;
 use crate::log::RunLog;
 use crate::node::{Inner, Node};
 use crate::port::switchboard::Switchboard;
-use crate::port::{self, PortSpec};
+use crate::port::{self, LineLedger, LineReport, PortSpec};
 use crate::secrets::Secrets;
 use crate::sentinel::{Sentinel, Stall};
 use crate::spill;
@@ -90,6 +90,7 @@ struct Shared {
     budget: Arc<Budget>,
     sim: Option<Arc<Sim>>,
     switchboard: Arc<Switchboard>,
+    lines: Arc<LineLedger>,
     reactor: Mutex<Option<Arc<Owner>>>,
     models: Mutex<Option<Arc<Owner>>>,
     nodes: Mutex<Vec<Weak<dyn Driven>>>,
@@ -128,6 +129,7 @@ impl Rig {
             budget: Arc::new(Budget::new()),
             sim,
             switchboard: Arc::default(),
+            lines: Arc::default(),
             reactor: Mutex::default(),
             models: Mutex::default(),
             nodes: Mutex::default(),
@@ -211,6 +213,12 @@ impl Rig {
     #[must_use]
     pub fn hiccups(&self, since: Time) -> Vec<Stall> {
         self.shared.sentinel.as_ref().map_or_else(Vec::new, |sentinel| sentinel.stalls(since))
+    }
+
+    /// What the drivers of the real ports have counted, of each since it was opened first.
+    #[must_use]
+    pub fn line_reports(&self) -> Vec<LineReport> {
+        self.shared.lines.report()
     }
 
     /// Adds a multi-drop wire in memory, whose taps are `wire://NAME`. With settings, bytes take the time they would take
@@ -391,7 +399,8 @@ impl Shared {
     fn surroundings(&self) -> Surroundings {
         let (clock, capture, log) = (self.clock.clone(), self.capture.clone(), self.log.clone());
         let witness = self.sentinel.as_ref().map(Sentinel::witness);
-        Surroundings { clock, capture, log, switchboard: Arc::clone(&self.switchboard), witness }
+        let (switchboard, lines) = (Arc::clone(&self.switchboard), Arc::clone(&self.lines));
+        Surroundings { clock, capture, log, switchboard, witness, lines }
     }
 
     /// The thread that is to own a node; none on virtual time.

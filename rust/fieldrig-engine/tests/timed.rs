@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Event, LONG, Probe, bind, folder, rig, take, url};
-use fieldrig_engine::{ClockKind, Node, PortSpec, Rig, RigOptions, memory_pair};
+use fieldrig_engine::{ClockKind, Node, PortSpec, Rig, RigOptions, SerialOptions, memory_pair};
 use fieldrig_proto::endpoint::{Action, Conn, Departure, Fate, Timed};
 use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
 use fieldrig_proto::time::{Duration, Time};
@@ -135,7 +135,7 @@ fn on_real_time_nothing_leaves_early_and_the_instants_are_in_order() {
     let pty = url(&format!("pty://?link={}", place.display()));
     let client = rig.open("client", Probe::default(), vec![bind("", pty)]).expect("a pty");
     let path = client.address("").expect("a node");
-    let serial = PortSpec::Serial { path: path.into(), settings: line(), dtr: None };
+    let serial = PortSpec::Serial { path: path.into(), settings: line(), options: SerialOptions::default() };
     let _device = rig.open("device", Probe::echo(), vec![bind("", serial)]).expect("opens");
     let begun = rig.now();
     let ask = |probe: &mut Probe, _| {

@@ -51,7 +51,7 @@ mod _core {
     #[pymodule_export]
     use crate::joined::JoinedPort;
     #[pymodule_export]
-    use crate::ports::{SerialPort, WireLock, ports};
+    use crate::ports::{LineCounts, SerialPort, WireLock, ports};
     #[pymodule_export]
     use crate::rig::Rig;
     #[pymodule_export]

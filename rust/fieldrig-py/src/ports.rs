@@ -21,6 +21,9 @@ pub(crate) struct SerialPort {
     interface: Option<String>,
     words: String,
     by_id: Option<String>,
+    location: Option<String>,
+    latency_timer: Option<u32>,
+    rx_trigger: Option<u32>,
     held_by: Vec<String>,
 }
 
@@ -48,11 +51,55 @@ pub(crate) fn ports(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
             serial: usb.serial,
             interface: usb.interface,
             words: usb.words,
+            location: usb.location,
+            latency_timer: port.latency_millis,
+            rx_trigger: port.rx_trigger,
             by_id: port.by_id.map(|path| path.display().to_string()),
             held_by: port.held_by,
         }
     });
     PyTuple::new(py, shown.collect::<Vec<_>>())
+}
+
+/// What the driver of a serial port has counted.
+#[pyclass(frozen, get_all, module = "fieldrig._core")]
+pub(crate) struct LineCounts {
+    port: String,
+    framing: u32,
+    parity: u32,
+    overrun: u32,
+    breaks: u32,
+    buffer_overrun: u32,
+    unknown: Option<String>,
+}
+
+#[pymethods]
+impl LineCounts {
+    fn __repr__(&self) -> String {
+        match &self.unknown {
+            Some(reason) => format!("<LineCounts {}: unknown: {reason}>", self.port),
+            None => format!(
+                "<LineCounts {}: framing={}, parity={}, overrun={}, breaks={}, buffer_overrun={}>",
+                self.port, self.framing, self.parity, self.overrun, self.breaks, self.buffer_overrun
+            ),
+        }
+    }
+}
+
+impl From<fieldrig_engine::LineReport> for LineCounts {
+    fn from(report: fieldrig_engine::LineReport) -> LineCounts {
+        let unknown = report.counts.as_ref().err().cloned();
+        let counts = report.counts.unwrap_or_default();
+        LineCounts {
+            port: report.port,
+            framing: counts.framing,
+            parity: counts.parity,
+            overrun: counts.overrun,
+            breaks: counts.breaks,
+            buffer_overrun: counts.buffer_overrun,
+            unknown,
+        }
+    }
 }
 
 /// A real wire that is ours until it is released.

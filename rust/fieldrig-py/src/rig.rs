@@ -2,6 +2,7 @@
 
 use crate::error::{Kind, Owner, engine_error, error};
 use crate::life::{Shared, detached};
+use crate::ports::LineCounts;
 use crate::stall::Stall;
 use crate::time::{Stamp, instant, limit};
 use crate::value::from_python;
@@ -167,6 +168,11 @@ impl Rig {
     fn timing_steps<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let timing = self.shared.rig(py)?.timing();
         PyTuple::new(py, timing.map_or_else(Vec::new, |timing| timing.steps).iter().map(ToString::to_string))
+    }
+    /// What the drivers of the real ports have counted.
+    fn line_counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let reports = self.shared.rig(py)?.line_reports();
+        PyTuple::new(py, reports.into_iter().map(LineCounts::from).collect::<Vec<_>>())
     }
     /// Closes everything that runs on it, ends every thread, completes the files.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {

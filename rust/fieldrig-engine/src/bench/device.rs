@@ -4,6 +4,7 @@ use super::file::{OWNERS, Owner, UseRole, missing};
 use super::keys;
 use super::life::{self, Life};
 use super::place::{Outcome, Place, did_you_mean};
+use super::ports::port_options;
 use super::section::{Located, Section};
 use super::tree::{Data, Entry, Node};
 use fieldrig_proto::line::LineSettings;
@@ -36,6 +37,8 @@ pub(super) struct Use {
     pub(super) line: Option<LineSettings>,
     pub(super) port: Option<Located<String>>,
     pub(super) belongs_to: Option<Owner>,
+    /// What is done to the port when it is opened.
+    pub(super) options: Option<Located<String>>,
 }
 
 const USE_ROLES: [(&str, UseRole); 2] = [("client", UseRole::Client), ("devices", UseRole::Devices)];
@@ -115,6 +118,7 @@ fn uses(section: &mut Section<'_>) -> Outcome<Vec<Use>> {
         link.line = section.line("line")?;
         link.port = section.text("port")?;
         link.belongs_to = section.word("belongs_to", &OWNERS)?;
+        link.options = port_options(&mut section)?;
         section.finish(&keys::USE)?;
         Ok(link)
     };
@@ -157,6 +161,7 @@ impl Use {
             line: None,
             port: None,
             belongs_to: None,
+            options: None,
         }
     }
 }

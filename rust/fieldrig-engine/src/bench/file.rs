@@ -4,6 +4,7 @@
 use super::device::{self, DeviceEntry};
 use super::keys;
 use super::place::{BenchFileError, Outcome, Place, did_you_mean};
+use super::ports::port_options;
 use super::section::{Located, Section};
 use super::tls::{self, TlsTable};
 use super::tree::{Entry, Node};
@@ -167,6 +168,8 @@ pub(super) struct LinkEntry {
 pub(super) struct Provided {
     pub(super) port: Option<Located<String>>,
     pub(super) belongs_to: Option<Owner>,
+    /// What is done to the port when it is opened.
+    pub(super) options: Option<Located<String>>,
     /// The second port of a proxy.
     pub(super) other: Option<Located<String>>,
     pub(super) broker: Option<Located<String>>,
@@ -315,6 +318,7 @@ fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> 
     } else if key == "real" {
         provided.port = section.text("port")?;
         provided.belongs_to = section.word("belongs_to", &OWNERS)?;
+        provided.options = port_options(&mut section)?;
         provided.other = section.text("other")?;
         section.finish(&keys::REAL_PORT)?;
     } else {

@@ -123,6 +123,8 @@ pub(crate) const LINK_ROLES: [&str; 4] = ["client", "devices", "listen", "proxy"
 /// What a device can be on a link.
 pub(crate) const USE_ROLES: [&str; 2] = ["client", "devices"];
 pub(crate) const OWNERS: [&str; 2] = ["dut", "bench"];
+pub(crate) const SWITCHES: [&str; 3] = ["on", "off", "keep"];
+pub(crate) const LEVELS: [&str; 2] = ["high", "low"];
 pub(crate) const PROFILES: [&str; 2] = ["emulated", "real"];
 pub(crate) const CLOCKS: [&str; 2] = ["real", "virtual"];
 pub(crate) const ONCE: [&str; 2] = ["session", "test"];
@@ -212,10 +214,34 @@ pub(crate) static TLS: Shape = shape(
 pub(crate) static REAL_PORT: Shape = shape(
     "a real port",
     &[
-        key("port", Text, "\"/dev/ttyUSB0\", \"usb:VID:PID[:SERIAL]\", \"tcp://HOST:PORT\" or \"unix:///PATH\""),
+        key(
+            "port",
+            Text,
+            "\"/dev/ttyUSB0\", \"usb:VID:PID[:SERIAL]\", \"usb:1-4.2\", \"tcp://HOST:PORT\" or \"unix:///PATH\"",
+        ),
         key("belongs_to", Word(&OWNERS), "who is to blame when the port goes away"),
+        DTR,
+        RTS,
+        LOW_LATENCY,
+        RS485_KEY,
         key("other", Text, "role proxy: the port on the side of the client"),
         key("listen", Text, "where peers or the proxy listen for a real client, \"127.0.0.1:0\" by default"),
+    ],
+);
+
+const DTR: Key = key("dtr", Word(&SWITCHES), "serial port: data-terminal-ready when it is opened; `keep` by default");
+const RTS: Key = key("rts", Word(&SWITCHES), "serial port: request-to-send when it is opened; `keep` by default");
+const LOW_LATENCY: Key =
+    key("low_latency", Word(&SWITCHES), "serial port: its driver hands bytes over at once; set back at the end");
+const RS485_KEY: Key = key("rs485", Table(&RS485), "serial port: its driver switches an RS-485 transceiver");
+
+pub(crate) static RS485: Shape = shape(
+    "how an RS-485 transceiver is switched",
+    &[
+        key("rts", Word(&LEVELS), "request-to-send while sending, `high` by default"),
+        key("before", Kind::Duration, "from switching to the first bit; whole milliseconds"),
+        key("after", Kind::Duration, "from the last bit to switching back; whole milliseconds"),
+        key("echo", Kind::Truth, "what is sent is received, too"),
     ],
 );
 
@@ -285,6 +311,10 @@ pub(crate) static USE: Shape = shape(
         key("line", Kind::Line, "speed and format, such as \"115200 8N1\""),
         key("port", Text, "the real port of this device"),
         key("belongs_to", Word(&OWNERS), "who is to blame when the port goes away"),
+        DTR,
+        RTS,
+        LOW_LATENCY,
+        RS485_KEY,
     ],
 );
 

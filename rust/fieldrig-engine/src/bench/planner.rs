@@ -10,9 +10,9 @@
 use super::code::{self, ModelLoader};
 use super::device::{DeviceEntry, Use};
 use super::file::{BenchFile, LinkEntry, LinkRole, Profile, Provided, UseRole};
-use super::place::{Outcome, did_you_mean};
+use super::place::{Outcome, Place, did_you_mean};
 use super::plan::{BrokerPlan, CaFile, DeviceLink, DevicePlan, Link, Plan, ProxyPlan, Reached, Whom, WirePlan};
-use super::ports::{Meeting, check_listen, meeting, port_url};
+use super::ports::{Meeting, check_listen, meeting, port_url, with_options};
 use super::profiles::Profiles;
 use super::section::Located;
 use super::tls::{self, LinkTls};
@@ -267,7 +267,8 @@ impl Planner<'_> {
             let only_power = !self.users(link).any(|user| is_real(&user));
             let stranger = proxy && !self.users(link).any(|user| on_side(&user));
             let port = of_link.filter(|_| self.is_real(link) && (only_power || stranger));
-            return port.map(|port| located_url(port, link.line)).transpose();
+            let options = real.and_then(|real| real.options.as_ref()).filter(|_| !client_side);
+            return port.map(|port| located_url(port, link.line, options)).transpose();
         };
         let Some(port) = used.port.as_ref().or(of_link) else {
             let (what, key) = if client_side { ("second real port", "other") } else { ("real port", "port") };
@@ -282,7 +283,8 @@ impl Planner<'_> {
             };
             return Err(link.place.error(message).hint(hint));
         };
-        located_url(port, used.line.or(link.line)).map(Some)
+        let of_link = real.and_then(|real| real.options.as_ref()).filter(|_| !client_side && used.port.is_none());
+        located_url(port, used.line.or(link.line), used.options.as_ref().or(of_link)).map(Some)
     }
 
     // ---- devices -----------------------------------------------------------------------------------------------------
@@ -534,8 +536,17 @@ fn wire_name(link: &LinkEntry, side: UseRole) -> String {
     }
 }
 
-fn located_url(port: &Located<String>, line: Option<LineSettings>) -> Outcome<String> {
-    port_url(&port.value, line).map_err(|(problem, hint)| port.place.error(problem).hint(hint))
+fn located_url(
+    port: &Located<String>,
+    line: Option<LineSettings>,
+    options: Option<&Located<String>>,
+) -> Outcome<String> {
+    let located = |place: &Place, (problem, hint): (String, String)| place.error(problem).hint(hint);
+    let url = port_url(&port.value, line).map_err(|wrong| located(&port.place, wrong))?;
+    match options {
+        None => Ok(url),
+        Some(options) => with_options(url, &options.value).map_err(|wrong| located(&options.place, wrong)),
+    }
 }
 
 /// Builds the face once, so that what is wrong with its settings is found now. A real device needs none.

@@ -1,8 +1,9 @@
 //! Ports and brokers as they stand in a bench file.
 
 use super::file::Provided;
+use super::keys;
 use super::place::{BenchFileError, Outcome};
-use super::section::Located;
+use super::section::{Located, Section};
 use crate::PortSpec;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::protocol::Protocol;
@@ -80,16 +81,52 @@ pub(super) fn port_url(port: &str, line: Option<LineSettings>) -> Result<String,
     check_url(&url).map(|()| url)
 }
 
+/// What is done to a serial port when it is opened, as the end of its URL: `dtr=off&rts=on`.
+pub(super) fn port_options(section: &mut Section<'_>) -> Outcome<Option<Located<String>>> {
+    const WORDS: [(&str, &str); 3] = [("on", "on"), ("off", "off"), ("keep", "keep")];
+    let place = ["dtr", "rts", "low_latency", "rs485"].into_iter().find(|key| section.has(key));
+    let place = section.locate(place.unwrap_or("port"));
+    let mut options = Vec::new();
+    for key in ["dtr", "rts", "low_latency"] {
+        options.extend(section.word(key, &WORDS)?.map(|word| format!("{key}={word}")));
+    }
+    if let Some(mut rs485) = section.section("rs485")? {
+        options.push("rs485=on".to_owned());
+        options
+            .extend(rs485.word("rts", &[("high", "high"), ("low", "low")])?.map(|level| format!("rs485_rts={level}")));
+        for (key, name) in [("before", "rs485_before"), ("after", "rs485_after")] {
+            options.extend(rs485.duration(key)?.map(|delay| format!("{name}={}us", delay.as_micros())));
+        }
+        options.extend(rs485.truth("echo")?.filter(|echo| *echo).map(|_| "rs485_echo=on".to_owned()));
+        rs485.finish(&keys::RS485)?;
+    }
+    Ok((!options.is_empty()).then(|| Located { value: options.join("&"), place }))
+}
+
+/// Puts them behind the URL of a port.
+pub(super) fn with_options(url: String, options: &str) -> Result<String, (String, String)> {
+    if !is_line_url(&url) {
+        let problem =
+            format!("`{url}` is no serial port, and has no {}", options.split('=').next().unwrap_or_default());
+        return Err((problem, "leave it out, or name a serial port".to_owned()));
+    }
+    let key_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    let query: Vec<String> = url.split_once('?').map_or("", |(_, query)| query).split('&').map(key_of).collect();
+    if let Some(key) = options.split('&').map(key_of).find(|key| query.contains(key)) {
+        return Err((format!("`{key}` is there twice"), format!("`{url}` says it already")));
+    }
+    let url = format!("{url}{}{options}", if url.contains('?') { '&' } else { '?' });
+    check_url(&url).map(|()| url)
+}
+
 /// The URL of a port that has a speed and a format.
 fn is_line_url(port: &str) -> bool {
     port.starts_with("serial://") || port.starts_with("rfc2217://")
 }
 
-/// `usb:VID:PID` or `usb:VID:PID:SERIAL`.
+/// `usb:VID:PID`, `usb:VID:PID:SERIAL` or `usb:1-4.2`.
 fn check_usb(port: &str) -> Result<(), (String, String)> {
-    let mut parts = port.splitn(4, ':').skip(1);
-    let is_id = |id: Option<&str>| id.is_some_and(|id| id.len() == 4 && id.chars().all(|c| c.is_ascii_hexdigit()));
-    if is_id(parts.next()) && is_id(parts.next()) && parts.next() != Some("") {
+    if crate::port::usb::is_usb_name(port) {
         return Ok(());
     }
     let problem = format!("`{port}` is no USB name");

@@ -393,6 +393,33 @@ links = { bus = {}, net = { face = "bus" } }
 }
 
 #[test]
+fn what_is_done_to_a_serial_port_when_it_is_opened_stands_in_its_url() {
+    let bench = |options: &str, port: &str| {
+        format!(
+            "[bench]\nname = \"rack\"\nprofile = \"real\"\n\
+             [link.bus]\nprotocol = \"modbus-rtu\"\nline = \"9600 8M1\"\nreal = {{ port = \"{port}\", {options} }}\n\
+             [dut.meter]\nunit = 1\nlinks = {{ bus = \"devices\" }}\n"
+        )
+    };
+    let url = |options: &str, port: &str| {
+        let folder = folder("plan-options", &[("bench.toml", &bench(options, port))]);
+        let plan = load(&folder.0.join("bench.toml"), &Profiles::default(), &|_| None, &PROTOCOLS, &Programs);
+        plan.map(|plan| plan.real_ports().concat())
+    };
+    let rs485 =
+        r#"dtr = "off", rts = "keep", low_latency = "on", rs485 = { rts = "low", before = "1ms", echo = true }"#;
+    assert_eq!(
+        url(rs485, "usb:1-4.2").as_deref(),
+        Ok("serial://usb:1-4.2?line=9600+8M1&dtr=off&rts=keep&low_latency=on&rs485=on&rs485_rts=low\
+            &rs485_before=1000us&rs485_echo=on")
+    );
+    let said = |options: &str, port: &str| url(options, port).map_err(|error| error.message).expect_err("refused");
+    assert_eq!(said(r#"dtr = "off""#, "tcp://h:502"), "`tcp://h:502` is no serial port, and has no dtr");
+    assert!(said(r#"rs485 = { before = "1500us" }"#, "/dev/ttyS1").contains("whole milliseconds"));
+    assert!(said(r#"dtr = "off""#, "serial:///dev/ttyS1?dtr=on").contains("`dtr` is there twice"));
+}
+
+#[test]
 fn who_is_no_device_of_the_bench_is_found_at_the_other_end_of_a_proxy() {
     let bench = r#"
 [bench]

@@ -98,20 +98,22 @@ impl Wires {
                     Err(error) => self.refuse(&wanted.via, open_error(&wanted.url, &error).to_string()),
                 }
             }
-            Ok(PortSpec::Serial { path, settings, dtr }) => match Serial::open(&path, settings, dtr) {
-                Ok(port) => {
-                    let peer = Peer {
-                        via: wanted.via.clone(),
-                        address: path.display().to_string(),
-                        wire: true,
-                        ..Peer::default()
-                    };
-                    if let Err(error) = self.attach(Box::new(port), peer, true) {
-                        self.refuse(&wanted.via, error.to_string());
+            Ok(PortSpec::Serial { path, settings, options }) => {
+                match Serial::open(&path, settings, &options, &self.lines) {
+                    Ok(port) => {
+                        let peer = Peer {
+                            via: wanted.via.clone(),
+                            address: path.display().to_string(),
+                            wire: true,
+                            ..Peer::default()
+                        };
+                        if let Err(error) = self.attach(Box::new(port), peer, true) {
+                            self.refuse(&wanted.via, error.to_string());
+                        }
                     }
+                    Err(error) => self.refuse(&wanted.via, error.to_string()),
                 }
-                Err(error) => self.refuse(&wanted.via, error.to_string()),
-            },
+            }
             Ok(spec @ (PortSpec::Tap(_) | PortSpec::MemoryConnect(_))) => {
                 if let Err(error) = self.join(&wanted.via, &spec, wanted.tls.as_deref()) {
                     self.refuse(&wanted.via, error.to_string());

@@ -11,9 +11,9 @@ use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::{ClientSide, ServerSide, TlsSettings};
 use crate::log::RunLog;
 use crate::origin;
-use crate::port::Port;
 use crate::port::stream::Listener;
 use crate::port::switchboard::{MemoryListener, Switchboard};
+use crate::port::{LineLedger, Port};
 use crate::sentinel::Witness;
 use crate::trace::{Capture, LinkId};
 use fieldrig_proto::dissect::Sender;
@@ -105,6 +105,7 @@ pub(crate) struct Surroundings {
     pub(crate) switchboard: Arc<Switchboard>,
     /// Who watches the host; nobody on virtual time.
     pub(crate) witness: Option<Witness>,
+    pub(crate) lines: Arc<LineLedger>,
 }
 
 pub(crate) struct Wires {
@@ -117,6 +118,8 @@ pub(crate) struct Wires {
     witness: Option<Witness>,
     /// The last origin that was entered for a name, and its port and resolution.
     origins: BTreeMap<String, (String, Duration, Source)>,
+    /// What the drivers of real ports count.
+    pub(super) lines: Arc<LineLedger>,
     name: String,
     pub(super) kinds: BTreeMap<String, LinkKind>,
     pub(super) gates: BTreeMap<String, Gate>,
@@ -162,7 +165,7 @@ pub(crate) struct Wires {
 
 impl Wires {
     pub(crate) fn new(name: &str, around: Surroundings) -> std::io::Result<Wires> {
-        let Surroundings { clock, capture, log, switchboard, witness } = around;
+        let Surroundings { clock, capture, log, switchboard, witness, lines } = around;
         let epoll = Epoll::new()?;
         let kick = Arc::new(Kick::new()?);
         epoll.add(kick.fd(), super::sys::IN, KICK)?;
@@ -175,6 +178,7 @@ impl Wires {
             switchboard,
             witness,
             origins: BTreeMap::new(),
+            lines,
             name: name.to_owned(),
             kinds: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -552,9 +556,10 @@ impl Wires {
         }
     }
 
-    /// The next pass looks at ports whose changes are no events (a pty that was closed and opened again).
+    /// The next pass looks at ports whose changes are no events (a pty that was closed and opened again, modem lines).
     pub(super) fn look_at_edges(&mut self) {
-        for channel in self.channels.values_mut().filter(|channel| channel.port.edge()) {
+        let untold = |channel: &&mut Channel| channel.port.edge() || channel.port.watches_line();
+        for channel in self.channels.values_mut().filter(untold) {
             channel.unread = true;
             self.looked_at = true;
         }
@@ -650,6 +655,11 @@ impl Wires {
 
     pub(crate) fn lost_ports(&self) -> &[LostPort] {
         &self.lost
+    }
+
+    /// What the drivers of real ports count.
+    pub(crate) fn lines(&self) -> Arc<LineLedger> {
+        Arc::clone(&self.lines)
     }
 
     /// The clock.

@@ -7,11 +7,15 @@
 //!   and bytes that came before the end are read before it.
 
 pub mod calibration;
+mod driver;
+mod ledger;
 pub(crate) mod lock;
+mod marks;
 pub(crate) mod memory;
 pub(crate) mod open;
 mod pipe;
 pub(crate) mod pty;
+mod refusal;
 mod segments;
 pub(crate) mod serial;
 pub(crate) mod stream;
@@ -22,8 +26,12 @@ mod url;
 pub(crate) mod usb;
 mod wire;
 
+pub use driver::{LineCounts, Rs485};
+pub(crate) use ledger::LineLedger;
+pub use ledger::LineReport;
 pub use lock::{Holder, WireLock};
 pub use memory::{MemoryEnd, memory_pair};
+pub use serial::SerialOptions;
 pub use url::UrlError;
 pub use usb::{SerialPort, UsbPort, ports, ports_in};
 
@@ -81,8 +89,8 @@ pub enum PortSpec {
         path: PathBuf,
         /// Speed and format.
         settings: LineSettings,
-        /// Drive data-terminal-ready on opening; `None` leaves it as it is.
-        dtr: Option<bool>,
+        /// What is done to it when it is opened.
+        options: SerialOptions,
     },
     /// A pseudo terminal that others open as a serial line.
     Pty {
@@ -336,6 +344,10 @@ pub(crate) trait Port: Send {
     /// How long sent bytes stay on the wire after the write returned.
     fn wire_time(&self, _bytes: usize) -> std::time::Duration {
         std::time::Duration::ZERO
+    }
+    /// Whether a look finds out things of which the descriptor does not tell: modem lines, lost bytes.
+    fn watches_line(&self) -> bool {
+        false
     }
     /// Whether its readiness must be watched edge-triggered (a pty master shows a hang-up as long as nobody opens it).
     fn edge(&self) -> bool {

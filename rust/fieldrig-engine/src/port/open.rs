@@ -87,8 +87,9 @@ pub(crate) fn open(
             let fd = finish(&url, begun, Instant::now() + LIMIT, go_on)?.map_err(failed)?;
             (Box::new(Stream::unix(fd)), path.display().to_string(), false)
         }
-        PortSpec::Serial { path, settings, dtr } => {
-            (Box::new(Serial::open(&path, settings, dtr)?), path.display().to_string(), true)
+        PortSpec::Serial { path, settings, options } => {
+            let lines = wires.lines();
+            (Box::new(Serial::open(&path, settings, &options, &lines)?), path.display().to_string(), true)
         }
         PortSpec::Pty { symlink, .. } => {
             let pty = Pty::open(symlink.as_deref()).map_err(failed)?;

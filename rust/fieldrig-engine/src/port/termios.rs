@@ -73,6 +73,35 @@ pub(super) fn configure(fd: RawFd, settings: &LineSettings) -> io::Result<()> {
     write(fd, &termios)
 }
 
+/// Has the driver mark bytes that were received with an error, and breaks (see `marks.rs`).
+pub(super) fn mark_errors(fd: RawFd) -> io::Result<()> {
+    let mut termios = read(fd)?;
+    termios.c_iflag &= !(libc::IGNBRK | libc::BRKINT | libc::IGNPAR | libc::ISTRIP);
+    termios.c_iflag |= libc::PARMRK | libc::INPCK;
+    write(fd, &termios)
+}
+
+/// Speed and format as they are now.
+pub(super) fn settings(fd: RawFd) -> io::Result<LineSettings> {
+    let termios = read(fd)?;
+    let data_bits = match termios.c_cflag & libc::CSIZE {
+        libc::CS5 => 5,
+        libc::CS6 => 6,
+        libc::CS7 => 7,
+        _ => 8,
+    };
+    let has = |flag: libc::tcflag_t| termios.c_cflag & flag != 0;
+    let parity = match (has(libc::PARENB), has(libc::CMSPAR), has(libc::PARODD)) {
+        (false, ..) => Parity::None,
+        (true, false, false) => Parity::Even,
+        (true, false, true) => Parity::Odd,
+        (true, true, true) => Parity::Mark,
+        (true, true, false) => Parity::Space,
+    };
+    let stop_bits = if has(libc::CSTOPB) { StopBits::Two } else { StopBits::One };
+    Ok(LineSettings { baud: termios.c_ospeed, data_bits, parity, stop_bits })
+}
+
 /// Throws away what waits in both directions.
 pub(super) fn flush(fd: RawFd) {
     // SAFETY: takes no pointers. A port that refuses has nothing to throw away.

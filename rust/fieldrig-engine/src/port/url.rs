@@ -1,8 +1,9 @@
 //! Port URLs.
 
-use super::PortSpec;
+use super::{PortSpec, Rs485, SerialOptions};
 use crate::layer::tls::{KEYS, TlsSettings};
 use fieldrig_proto::line::{LineSettings, Parity, StopBits};
+use fieldrig_proto::time::{Duration, parse_duration};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -35,6 +36,23 @@ const SCHEMES: &[(&str, &str)] = &[
     ("wire", "wire://bus485"),
     ("memory", "memory://broker"),
     ("memory-listen", "memory-listen://broker"),
+];
+
+/// The keys of a serial port.
+const SERIAL_KEYS: [&str; 13] = [
+    "line",
+    "baud",
+    "data",
+    "parity",
+    "stop",
+    "dtr",
+    "rts",
+    "low_latency",
+    "rs485",
+    "rs485_rts",
+    "rs485_before",
+    "rs485_after",
+    "rs485_echo",
 ];
 
 /// What a serial line is set to if its URL does not say.
@@ -84,8 +102,8 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
             Ok(PortSpec::Rfc2217Listen { address: parts.address()?, settings: parts.line()? })
         }
         "serial" => {
-            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr"])?;
-            Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, dtr: parts.switch("dtr")? })
+            let parts = parts.known(&SERIAL_KEYS)?;
+            Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, options: parts.serial_options()? })
         }
         _ => {
             let parts = parts.known(&["line", "baud", "data", "parity", "stop", "link"])?;
@@ -205,6 +223,42 @@ impl<'a> Parts<'a> {
         LineSettings::from_keys(&keys, DEFAULT_LINE).map_err(|problem| self.error(problem))
     }
 
+    fn serial_options(&self) -> Result<SerialOptions, UrlError> {
+        Ok(SerialOptions {
+            dtr: self.switch("dtr")?,
+            rts: self.switch("rts")?,
+            low_latency: self.switch("low_latency")?,
+            rs485: self.rs485()?,
+        })
+    }
+
+    fn rs485(&self) -> Result<Option<Rs485>, UrlError> {
+        let enabled = self.switch("rs485")?;
+        let detail = SERIAL_KEYS[9..].iter().find(|key| self.value(key).is_some());
+        if let (Some(key), None | Some(false)) = (detail, enabled) {
+            return Err(self.error(format!("`{key}` needs `rs485=on`")));
+        }
+        let Some(enabled) = enabled else { return Ok(None) };
+        let rts_while_sending = match self.value("rs485_rts") {
+            None | Some("high") => true,
+            Some("low") => false,
+            Some(other) => return Err(self.error(format!("`rs485_rts={other}` is not high or low"))),
+        };
+        let (before, after) = (self.delay("rs485_before")?, self.delay("rs485_after")?);
+        let echo = self.switch("rs485_echo")?.unwrap_or(false);
+        Ok(Some(Rs485 { enabled, rts_while_sending, before, after, echo }))
+    }
+
+    /// A time in whole milliseconds, as the kernel takes it.
+    fn delay(&self, key: &str) -> Result<Duration, UrlError> {
+        let Some(text) = self.value(key) else { return Ok(Duration::ZERO) };
+        let delay = parse_duration(text).map_err(|problem| self.error(format!("`{key}`: {problem}")))?;
+        if delay > Duration::from_secs(1) || delay.subsec_nanos() % 1_000_000 != 0 {
+            return Err(self.error(format!("`{key}={text}` is not 0 to 1000 whole milliseconds")));
+        }
+        Ok(delay)
+    }
+
     fn switch(&self, key: &str) -> Result<Option<bool>, UrlError> {
         match self.value(key) {
             None | Some("keep") => Ok(None),
@@ -230,10 +284,19 @@ mod tests {
         }
         assert!(matches!(parse("tcp-listen://[::1]:0"), Ok(PortSpec::TcpListen(a)) if a == "[::1]:0"));
         match parse("serial:///dev/ttyS3?line=19200+8E1&dtr=off") {
-            Ok(PortSpec::Serial { path, settings, dtr }) => {
+            Ok(PortSpec::Serial { path, settings, options }) => {
                 assert_eq!(path, PathBuf::from("/dev/ttyS3"));
                 assert_eq!(settings.to_string(), "19200 8E1");
-                assert_eq!(dtr, Some(false));
+                assert_eq!(options, SerialOptions { dtr: Some(false), ..SerialOptions::default() });
+            }
+            other => panic!("{other:?}"),
+        }
+        match parse("serial://usb:0403:6001?rts=on&low_latency=on&rs485=on&rs485_rts=low&rs485_after=2ms") {
+            Ok(PortSpec::Serial { options, .. }) => {
+                assert_eq!((options.dtr, options.rts, options.low_latency), (None, Some(true), Some(true)));
+                let rs485 = options.rs485.expect("it is asked for");
+                assert!(rs485.enabled && !rs485.rts_while_sending && !rs485.echo);
+                assert_eq!((rs485.before, rs485.after), (Duration::ZERO, Duration::from_millis(2)));
             }
             other => panic!("{other:?}"),
         }
@@ -267,8 +330,17 @@ mod tests {
             ("tcp://h:1?line=9600", "unknown key `line`; there are source"),
             ("tcp://h:1?source=there", "`source=there` is no IP address"),
             ("unix-listen:///x?line=9600", "unknown key `line`; this scheme has none"),
-            ("serial:///dev/ttyS0?speed=1", "unknown key `speed`; there are line, baud, data, parity, stop, dtr"),
+            (
+                "serial:///dev/ttyS0?speed=1",
+                "unknown key `speed`; there are line, baud, data, parity, stop, dtr, rts, low_latency, rs485, rs485_rts, rs485_before, rs485_after, rs485_echo",
+            ),
             ("serial:///dev/ttyS0?dtr=maybe", "`dtr=maybe` is not on, off or keep"),
+            ("serial:///dev/ttyS0?rs485_rts=low", "`rs485_rts` needs `rs485=on`"),
+            ("serial:///dev/ttyS0?rs485=on&rs485_rts=up", "`rs485_rts=up` is not high or low"),
+            (
+                "serial:///dev/ttyS0?rs485=on&rs485_after=1500us",
+                "`rs485_after=1500us` is not 0 to 1000 whole milliseconds",
+            ),
             ("serial://", "the path is missing"),
             ("wire://", "the name is missing"),
             ("memory://x?line=9600", "unknown key `line`; this scheme has none"),

@@ -1,10 +1,11 @@
 //! Serial ports that are plugged in: what they are, and stable names for them.
 //!
 //! `usb:VID:PID[:SERIAL][:ifNN]` names an adapter wherever it is plugged in and whatever number the kernel gave it; `ifNN` is
-//! the interface, for adapters with several ports. Everything is read from sysfs; nothing is opened.
+//! the interface, for adapters with several ports. `usb:1-4.2[:ifNN]` names what is plugged in there. Everything is read from sysfs; nothing is opened.
 
 use super::lock::WireLock;
-use super::serial::holders;
+use super::refusal::holders;
+use crate::bench::did_you_mean;
 use crate::error::EngineError;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,10 @@ pub struct SerialPort {
     pub usb: Option<UsbPort>,
     /// The link in `/dev/serial/by-id`, if there is one.
     pub by_id: Option<PathBuf>,
+    /// How many milliseconds the adapter collects bytes for, if its driver tells.
+    pub latency_millis: Option<u32>,
+    /// How many bytes the UART collects, if its driver tells.
+    pub rx_trigger: Option<u32>,
     /// Who has it: holders of the lock, then processes that have it open.
     pub held_by: Vec<String>,
 }
@@ -34,8 +39,21 @@ pub struct UsbPort {
     pub serial: Option<String>,
     /// Interface, two hexadecimal digits.
     pub interface: Option<String>,
+    /// Where it is plugged in: bus and ports on the way to it, such as `1-4.2`.
+    pub location: Option<String>,
     /// Maker and product in words.
     pub words: String,
+}
+
+impl SerialPort {
+    /// The names by which it can be opened: the device node, and the stable one.
+    fn names(&self) -> Vec<String> {
+        let usb = self.usb.as_ref().map(|usb| {
+            let interface = usb.interface.as_ref().filter(|number| *number != "00");
+            format!("{}{}", usb.name(), interface.map(|number| format!(":if{number}")).unwrap_or_default())
+        });
+        std::iter::once(self.path.display().to_string()).chain(usb).collect()
+    }
 }
 
 impl UsbPort {
@@ -47,10 +65,15 @@ impl UsbPort {
     }
 
     fn fits(&self, wanted: &Wanted<'_>) -> bool {
-        self.vendor.eq_ignore_ascii_case(wanted.vendor)
-            && self.product.eq_ignore_ascii_case(wanted.product)
-            && wanted.serial.is_none_or(|serial| self.serial.as_deref() == Some(serial))
-            && wanted.interface.is_none_or(|number| self.interface.as_deref() == Some(number))
+        let is_it = match wanted.which {
+            Which::At(location) => self.location.as_deref() == Some(location),
+            Which::Made { vendor, product, serial } => {
+                self.vendor.eq_ignore_ascii_case(vendor)
+                    && self.product.eq_ignore_ascii_case(product)
+                    && serial.is_none_or(|serial| self.serial.as_deref() == Some(serial))
+            }
+        };
+        is_it && wanted.interface.is_none_or(|number| self.interface.as_deref() == Some(number))
     }
 }
 
@@ -75,19 +98,36 @@ pub(crate) fn device_of(root: &Path, name: &str) -> Option<Result<PathBuf, Engin
     Some(find(root, name, rest))
 }
 
+/// Whether a text is a stable name.
+pub(crate) fn is_usb_name(name: &str) -> bool {
+    name.strip_prefix("usb:").is_some_and(|rest| parse(rest).is_some())
+}
+
+#[derive(Debug)]
+enum Which<'a> {
+    Made { vendor: &'a str, product: &'a str, serial: Option<&'a str> },
+    At(&'a str),
+}
+
 #[derive(Debug)]
 struct Wanted<'a> {
-    vendor: &'a str,
-    product: &'a str,
-    serial: Option<&'a str>,
+    which: Which<'a>,
     interface: Option<&'a str>,
 }
 
 fn parse(rest: &str) -> Option<Wanted<'_>> {
+    let is_interface = |text: &&str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (location, behind) = rest.split_once(':').map_or((rest, None), |(location, behind)| (location, Some(behind)));
+    if is_location(location) {
+        let interface = behind.map(|behind| behind.strip_prefix("if").filter(is_interface));
+        return match interface {
+            Some(None) => None,
+            interface => Some(Wanted { which: Which::At(location), interface: interface.flatten() }),
+        };
+    }
     let (vendor, rest) = rest.split_once(':')?;
     let (product, rest) = rest.split_once(':').map_or((rest, None), |(product, rest)| (product, Some(rest)));
     let is_id = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_interface = |text: &&str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (serial, interface) = match rest {
         None => (None, None),
         Some(rest) => {
@@ -99,14 +139,21 @@ fn parse(rest: &str) -> Option<Wanted<'_>> {
         }
     };
     let whole = is_id(vendor) && is_id(product) && serial.is_none_or(|serial| !serial.is_empty());
-    whole.then_some(Wanted { vendor, product, serial, interface })
+    whole.then_some(Wanted { which: Which::Made { vendor, product, serial }, interface })
+}
+
+/// `1-4.2`.
+fn is_location(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('-').is_some_and(|(bus, ports)| is_number(bus) && ports.split('.').all(is_number))
 }
 
 fn find(root: &Path, name: &str, rest: &str) -> Result<PathBuf, EngineError> {
     let refused =
         |what: &str, hint: String| EngineError::Port { url: name.to_owned(), what: what.to_owned(), hint: Some(hint) };
     let Some(wanted) = parse(rest) else {
-        let hint = "write vendor and product in four hexadecimal digits each: usb:0403:6001, usb:0403:6001:FT4XK2";
+        let hint = "write vendor and product in four hexadecimal digits each: usb:0403:6001, usb:0403:6001:FT4XK2; \
+                    or where it is plugged in: usb:1-4.2";
         return Err(refused("this is no USB name", hint.to_owned()));
     };
     let all = ports_in(root);
@@ -114,12 +161,34 @@ fn find(root: &Path, name: &str, rest: &str) -> Result<PathBuf, EngineError> {
         all.iter().filter(|port| port.usb.as_ref().is_some_and(|usb| usb.fits(&wanted))).collect();
     match fitting[..] {
         [port] => Ok(port.path.clone()),
-        [] => Err(refused("no such adapter is plugged in", plugged_in(&all))),
+        [] => Err(refused("no such adapter is plugged in", beside(name, &all))),
         _ => Err(refused(
             "several adapters fit",
             format!("{}: add the serial number, or the interface (:if01)", listed(&fitting)),
         )),
     }
+}
+
+/// What could be meant by a device that is not there, for people.
+pub(super) fn instead_of(root: &Path, name: &str) -> String {
+    beside(name, &ports_in(root))
+}
+
+/// What is plugged in, and what of it the name may mean.
+fn beside(name: &str, all: &[SerialPort]) -> String {
+    let known: Vec<String> = all.iter().flat_map(SerialPort::names).collect();
+    let meant = did_you_mean(name, known.iter().map(String::as_str)).filter(|text| text.starts_with("did you mean"));
+    let listed = if name.starts_with("usb:") { plugged_in(all) } else { there(all) };
+    meant.map_or(listed.clone(), |meant| format!("{meant} {listed}"))
+}
+
+/// All ports, on USB or not.
+fn there(all: &[SerialPort]) -> String {
+    let texts: Vec<String> = all.iter().map(|port| port.names().join(" = ")).collect();
+    if texts.is_empty() {
+        return "no serial port is plugged in or built in".to_owned();
+    }
+    format!("plugged in or built in: {}", texts.join(", "))
 }
 
 fn plugged_in(all: &[SerialPort]) -> String {
@@ -156,7 +225,16 @@ fn port(root: &Path, entry: &Path) -> Option<SerialPort> {
     if held_by.is_empty() {
         held_by = holders(&path);
     }
-    Some(SerialPort { kind: if usb.is_some() { "usb" } else { "uart" }, path, usb, by_id, held_by })
+    let number = |folder: &Path, name: &str| text(folder, name).and_then(|text| text.parse().ok());
+    Some(SerialPort {
+        kind: if usb.is_some() { "usb" } else { "uart" },
+        path,
+        usb,
+        by_id,
+        latency_millis: number(&device, "latency_timer"),
+        rx_trigger: number(entry, "rx_trig_bytes"),
+        held_by,
+    })
 }
 
 /// What stands in sysfs above a device about the USB adapter that it belongs to.
@@ -171,6 +249,11 @@ fn usb_of(root: &Path, device: &Path) -> Option<UsbPort> {
         product: text(adapter, "idProduct")?.to_ascii_lowercase(),
         serial: text(adapter, "serial").filter(|serial| !serial.is_empty()),
         interface: interface.map(|number| number.to_ascii_lowercase()),
+        location: adapter
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|name| is_location(name))
+            .map(str::to_owned),
         words: words.into_iter().flatten().collect::<Vec<_>>().join(" "),
     })
 }
@@ -229,6 +312,7 @@ mod tests {
             write(adapter.join("product"), "USB-RS485\n").expect("written");
             write(tty.parent().expect("one").join("bInterfaceNumber"), format!("{interface}\n")).expect("written");
             if let Some(serial) = serial {
+                write(tty.join("latency_timer"), "16\n").expect("written");
                 write(adapter.join("serial"), format!("{serial}\n")).expect("written");
             }
             let entry = class.join(format!("ttyUSB{number}"));
@@ -247,6 +331,7 @@ mod tests {
                 create_dir_all(&device).expect("a folder");
                 symlink(&device, entry.join("device")).expect("a link");
                 write(entry.join("type"), kind).expect("written");
+                write(entry.join("rx_trig_bytes"), "8\n").expect("written");
             }
         }
         root
@@ -268,6 +353,11 @@ mod tests {
         let usb = ports[2].usb.as_ref().expect("on USB");
         assert_eq!((usb.name().as_str(), usb.words.as_str()), ("usb:0403:6001:FT4XK2", "FTDI USB-RS485"));
         assert_eq!(ports[1].usb.as_ref().map(UsbPort::name).as_deref(), Some("usb:10c4:ea60"));
+        assert_eq!(
+            (usb.location.as_deref(), ports[2].latency_millis, ports[0].rx_trigger),
+            (Some("1-10"), Some(16), Some(8))
+        );
+        assert_eq!((ports[1].latency_millis, ports[2].rx_trigger), (None, None), "not every driver tells");
         assert!(ports[2].by_id.as_ref().is_some_and(|link| link.ends_with("usb-FTDI-10")));
         std::fs::remove_dir_all(root).expect("removed");
     }
@@ -282,7 +372,13 @@ mod tests {
         ];
         let root = machine("find", &adapters);
         let found = |name: &str| device_of(&root, name).expect("a USB name").map(|path| path.display().to_string());
-        for (name, number) in [("usb:0403:6001:FT9", 1), ("usb:0403:6011:A:B:if01", 3), ("usb:0403:6011:if00", 2)] {
+        for (name, number) in [
+            ("usb:0403:6001:FT9", 1),
+            ("usb:0403:6011:A:B:if01", 3),
+            ("usb:0403:6011:if00", 2),
+            ("usb:1-1", 1),
+            ("usb:1-3:if01", 3),
+        ] {
             assert_eq!(found(name), Ok(root.join(format!("dev/ttyUSB{number}")).display().to_string()), "{name}");
         }
         assert!(device_of(&root, "/dev/ttyUSB0").is_none());
@@ -292,9 +388,15 @@ mod tests {
         let (text, hint) = error(&root, "usb:10c4:ea60");
         assert_eq!(text, "usb:10c4:ea60: no such adapter is plugged in");
         assert!(hint.starts_with("plugged in: usb:0403:6001:FT4XK2:if00 at "), "{hint}");
+        let (_, hint) = error(&root, "usb:0403:6001:FT4XK3");
+        assert!(hint.starts_with("did you mean `usb:0403:6001:FT4XK2`? plugged in: "), "{hint}");
+        let node = |number: u32| root.join(format!("dev/ttyUSB{number}")).display().to_string();
+        let hint = instead_of(&root, &node(7));
+        assert!(hint.starts_with(&format!("did you mean `{}`? plugged in or built in: ", node(0))), "{hint}");
+        assert!(hint.contains(&format!("{} = usb:0403:6011:A:B:if01", node(3))), "{hint}");
         std::fs::remove_dir_all(&root).expect("removed");
         assert_eq!(error(&root, "usb:10c4:ea60").1, "no USB serial adapter is plugged in");
-        for wrong in ["usb:", "usb:0403", "usb:403:6001", "usb:0403:6001:", "usb:zzzz:6001"] {
+        for wrong in ["usb:", "usb:1-", "usb:1-4:01", "usb:0403", "usb:403:6001", "usb:0403:6001:", "usb:zzzz:6001"] {
             assert_eq!(error(&root, wrong).0, format!("{wrong}: this is no USB name"));
         }
     }
