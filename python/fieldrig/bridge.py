@@ -17,7 +17,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Literal, Self
 
-from ._core import JoinedPort, Rig
+from ._core import JoinedPort, Rig, Span
+from .link import Direction, Fault
 
 __all__ = ["Bridge"]
 
@@ -30,6 +31,8 @@ class Bridge:
         right: URL of the other port, where who answers is: `unix:///run/device.sock`, `tcp-listen://127.0.0.1:0`, ...
         line: speed and format of the line between them (`"9600 8E1"`); None: it takes no time.
         duplex: "full": a conductor for each direction; "half": one for both, on which two that send garble each other.
+        echo: on half duplex, the left side hears itself.
+        seed: what faults are drawn from.
         rig: the rig to share; without one, the bridge has its own.
         name: what run log and trace call it; one of a kind on its rig.
 
@@ -45,14 +48,17 @@ class Bridge:
         *,
         line: str | None = None,
         duplex: Literal["half", "full"] = "full",
+        echo: bool = False,
+        seed: int = 0,
         rig: Rig | None = None,
         name: str = "bridge",
     ) -> None:
+        self._name = name
         self._own_rig = Rig(trace="counts") if rig is None else None
         self._rig = rig or self._own_rig or Rig()
         opened: list[JoinedPort] = []
         try:
-            self._rig.add_wire(name, line, duplex=duplex)
+            self._rig.add_wire(name, line, duplex=duplex, echo=echo, seed=seed)
             opened.append(JoinedPort(self._rig, name, left, name=f"{name}.left", brings="clients"))
             opened.append(JoinedPort(self._rig, name, right, name=f"{name}.right", brings="devices"))
         except BaseException:
@@ -76,6 +82,27 @@ class Bridge:
     def lost(self) -> str | None:
         """Which port is gone, and why; None while both are there."""
         return self._left.lost or self._right.lost
+
+    def fault(
+        self,
+        name: Fault,
+        *,
+        p: float | None = None,
+        count: int | None = None,
+        after: int | None = None,
+        direction: Direction | None = None,
+        delay: str | Span | None = None,
+    ) -> None:
+        """Disturbs the line, as :meth:`fieldrig.Rig.fault_wire` does; `requests` go from left to right.
+
+        Raises:
+            UsageError: there is no such fault, or a value does not fit.
+        """
+        self._rig.fault_wire(self._name, name, p=p, count=count, after=after, direction=direction, delay=delay)
+
+    def clear_faults(self) -> None:
+        """Ends every disturbance."""
+        self._rig.clear_wire_faults(self._name)
 
     def close(self) -> None:
         """Closes both ports; closing twice is fine."""

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 How = Literal["refused", "stalled"]
 
 
-Fault = Literal["drop", "corrupt", "duplicate", "delay", "cut"]
+Fault = Literal[
+    "drop", "corrupt", "bits", "duplicate", "delay", "jitter",
+    "parity", "framing", "overrun", "break", "cut", "short",
+]  # fmt: skip
 Direction = Literal["requests", "responses"]
 
 
@@ -137,12 +140,13 @@ class Link:
         """Disturbs the bytes on the link until the test ends; a stimulus. Seeded: the same run gives the same faults.
 
         Args:
-            name: ``drop``, ``corrupt``, ``duplicate``, ``delay`` or ``cut``.
+            name: ``drop``, ``corrupt``, ``bits``, ``duplicate``, ``delay``, ``jitter`` or ``cut``; on a wire in memory
+                also ``parity``, ``framing``, ``overrun``, ``break`` and ``short``: see :meth:`fieldrig.Rig.fault_wire`.
             p: the probability for each byte; without it every byte.
             count: only so many times.
             after: only behind so many bytes.
             direction: only ``requests`` (towards the devices that answer) or only ``responses``; both if not given.
-            delay: for ``delay``: how long.
+            delay: for ``delay`` and ``jitter``: how long.
 
         Raises:
             UsageError: an unknown fault or a value that does not fit; no bytes of this link pass through the bench; a

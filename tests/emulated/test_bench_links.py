@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -246,9 +247,22 @@ def test_bytes_that_pass_through_the_bench_can_be_disturbed(bench: Bench) -> Non
         values.expect("{base}/meter1", within="5s")
 
 
-def test_a_wire_without_a_bridge_says_what_a_fault_needs(bench: Bench) -> None:
-    with pytest.raises(UsageError, match=r"(?s)^USAGE: bus485: .*role = .proxy"):
-        bench.bus485.fault("corrupt")
+@pytest.mark.parametrize("fault", ["corrupt", "framing", "short"])
+def test_a_wire_in_memory_can_be_disturbed_without_a_bridge(
+    bench: Bench, fault: Literal["corrupt", "framing", "short"]
+) -> None:
+    with bench.device("gateway").uplink.watch("{base}/#", qos=1) as values:
+        values.expect("{base}/meter1", within="5s")
+        bench.bus485.fault(fault, direction="responses")
+        bench.sleep("2s")
+        values.expect_none("{base}/meter1", for_="10s")
+        bench.restart("next")
+        values.expect("{base}/meter1", within="5s")
+
+
+def test_a_link_without_a_bridge_says_what_a_fault_needs(bench: Bench) -> None:
+    with pytest.raises(UsageError, match=r"(?s)^USAGE: uplink: .*role = .proxy"):
+        bench.uplink.fault("corrupt")
 
 
 @pytest.mark.parametrize(("name", "owner"), [("power", "the device `gateway`"), ("life", "the bench")])

@@ -86,7 +86,7 @@ def test_a_client_of_pyserial_opens_our_serial_server(framing: str, bits: str) -
     with modbus.Device(f"{framing}+rfc2217://127.0.0.1:0?line=9600+{bits}", holding={0: VALUES}) as device:
         host, number = address(device.url)
         port = serial.serial_for_url(
-            f"rfc2217://{host}:{number}", baudrate=19200, bytesize=int(bits[0]), parity="E", timeout=20
+            f"rfc2217://{host}:{number}", baudrate=9600, bytesize=int(bits[0]), parity="E", timeout=20
         )
         with port:
             if framing == "rtu":

@@ -191,7 +191,17 @@ class Rig:
         """Which clock it has."""
     def hide(self, text: str, /) -> None:
         """Masks a text in run log and capture from now on."""
-    def add_wire(self, name: str, line: str | None = None, *, duplex: Literal["half", "full"] = "half") -> None:
+    def add_wire(
+        self,
+        name: str,
+        line: str | None = None,
+        *,
+        duplex: Literal["half", "full"] = "half",
+        echo: bool = False,
+        driver_on: str | Span | None = None,
+        driver_off: str | Span | None = None,
+        seed: int = 0,
+    ) -> None:
         """Adds a wire in memory with any number of taps (`wire://NAME`): each hears what the others send.
 
         Args:
@@ -199,10 +209,48 @@ class Rig:
             line: speed and format (`"9600 8E1"`): bytes take the time they would take; without, they take none.
             duplex: "half": one pair of conductors for all, as RS-485 has it: who sends while another does garbles both.
                 "full": one conductor for each direction, as RS-232 has it.
+            echo: who asks hears itself, as an RS-485 adapter does whose receiver is always on (`wire://NAME?echo=off`
+                has none nevertheless).
+            driver_on: so long the driver of a sender is on before the first start bit.
+            driver_off: so long it stays on after the last stop bit: who sends meanwhile is garbled.
+            seed: what the faults of this wire are drawn from: the same seed and bytes, the same faults.
 
         Raises:
             PortError: there is a wire of this name with another line.
             UsageError: the line is malformed.
+        """
+    def fault_wire(
+        self,
+        wire: str,
+        name: bench._WireFault,
+        *,
+        p: float | None = None,
+        count: int | None = None,
+        after: int | None = None,
+        direction: Literal["requests", "responses"] | None = None,
+        delay: str | Span | None = None,
+    ) -> None:
+        """Disturbs what is sent on a wire in memory until `clear_wire_faults`; everybody on it hears the same.
+
+        Args:
+            wire: the name of the wire.
+            name: `drop`, `corrupt` (another byte), `bits` (each bit is an opportunity), `duplicate`, `delay` (a gap
+                before it), `jitter` (a gap of chance up to `delay`), `parity`, `framing`, `overrun` (lost, and told),
+                `break` (the line is low instead), `cut` (from here on nothing), `short` (from here on low).
+            p: the probability for each byte; without it every byte.
+            count: only so many times.
+            after: only behind so many bytes (of `bits`: bits).
+            direction: only what is sent by who asks (`requests`) or by who answers (`responses`); both if not given.
+            delay: for `delay` and `jitter`: how long.
+
+        Raises:
+            UsageError: there is no such wire or fault, or a value does not fit; `parity` on a line without parity.
+        """
+    def clear_wire_faults(self, wire: str, /) -> None:
+        """Ends every disturbance of a wire in memory.
+
+        Raises:
+            UsageError: there is no such wire.
         """
     def now(self) -> Stamp:
         """The current instant."""

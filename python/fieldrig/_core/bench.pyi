@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.device import Device
@@ -22,6 +22,11 @@ __all__ = [
     "schema",
     "survey",
 ]
+
+_WireFault: TypeAlias = Literal[
+    "drop", "corrupt", "bits", "duplicate", "delay", "jitter",
+    "parity", "framing", "overrun", "break", "cut", "short",
+]  # fmt: skip
 
 @final
 class Plan:
@@ -267,7 +272,7 @@ class LinkEnd:
         """
     def fault(
         self,
-        name: Literal["drop", "corrupt", "duplicate", "delay", "cut"],
+        name: _WireFault,
         *,
         p: float | None = None,
         count: int | None = None,

@@ -42,8 +42,8 @@ pub use node::{Called, Faults, Node};
 pub use origin::{Origin, origin};
 pub use port::calibration;
 pub use port::{
-    Holder, LineCounts, LineReport, MemoryEnd, PortSpec, Rs485, SerialOptions, SerialPort, UrlError, UsbPort, WireLock,
-    memory_pair, ports, ports_in,
+    Holder, LineCounts, LineReport, MemoryEnd, Mismatch, ModemLines, PortSpec, Rs485, SerialOptions, SerialPort,
+    UrlError, UsbPort, WireLock, WireOptions, memory_pair, ports, ports_in,
 };
 pub use rig::{Binding, Rig, RigOptions, Thread};
 pub use sentinel::{Stall, StallKind};

@@ -10,9 +10,11 @@ use crate::drive::watchdog::{Kennel, Watched};
 use crate::drive::wires::{LinkKind, Surroundings, Wires};
 use crate::error::EngineError;
 use crate::lease::Lease;
+use crate::link::{ByteFault, FaultError, Way};
 use crate::log::RunLog;
 use crate::node::{Inner, Node};
 use crate::port::switchboard::Switchboard;
+use crate::port::wire::{Wire, WireOptions};
 use crate::port::{self, LineLedger, LineReport, PortSpec};
 use crate::secrets::Secrets;
 use crate::sentinel::{Sentinel, Stall};
@@ -227,7 +229,7 @@ impl Rig {
     /// # Errors
     /// There is a wire of this name with other settings.
     pub fn add_wire(&self, name: &str, line: Option<LineSettings>) -> Result<(), EngineError> {
-        self.shared.switchboard.add_wire(name, line, true, &self.shared.log)
+        self.add_wire_with(name, WireOptions { line, ..WireOptions::default() })
     }
 
     /// [`Rig::add_wire`] with a conductor for each direction, as a console has: both sides may send at a time.
@@ -235,7 +237,36 @@ impl Rig {
     /// # Errors
     /// There is a wire of this name with other settings.
     pub fn add_full_duplex_wire(&self, name: &str, line: Option<LineSettings>) -> Result<(), EngineError> {
-        self.shared.switchboard.add_wire(name, line, false, &self.shared.log)
+        self.add_wire_with(name, WireOptions { line, full_duplex: true, ..WireOptions::default() })
+    }
+
+    /// [`Rig::add_wire`] with everything a wire may have.
+    ///
+    /// # Errors
+    /// There is another wire of this name.
+    pub fn add_wire_with(&self, name: &str, options: WireOptions) -> Result<(), EngineError> {
+        self.shared.switchboard.add_wire(name, options, &self.shared.log)
+    }
+
+    /// Disturbs what is sent on a wire on these ways: by who asks ([`Way::Forth`]), by who answers ([`Way::Back`]).
+    ///
+    /// # Errors
+    /// There is no such wire; the fault makes no sense there.
+    pub fn disturb_wire(&self, name: &str, ways: &[Way], fault: &ByteFault) -> Result<(), FaultError> {
+        let now = self.now();
+        let inject = |wire: &Wire| ways.iter().try_for_each(|way| wire.inject(now, *way, fault.clone()).map(drop));
+        let injected = self.shared.switchboard.with_wire(name, inject);
+        injected.unwrap_or_else(|| Err(FaultError::NoWire(name.to_owned())))
+    }
+
+    /// Ends every disturbance of a wire.
+    ///
+    /// # Errors
+    /// There is no such wire.
+    pub fn calm_wire(&self, name: &str) -> Result<(), FaultError> {
+        let now = self.now();
+        let cleared = self.shared.switchboard.with_wire(name, |wire| wire.clear_faults(now));
+        cleared.ok_or_else(|| FaultError::NoWire(name.to_owned()))
     }
 
     /// Forgets a wire in memory, so that its name can be used again. Taps that are open stay joined.
@@ -253,7 +284,7 @@ impl Rig {
     #[must_use]
     pub fn line_of(&self, port: &PortSpec) -> Option<LineSettings> {
         match port {
-            PortSpec::Tap(name) => self.wire(name).flatten(),
+            PortSpec::Tap { name, line, .. } => self.wire(name).flatten().map(|wire| line.unwrap_or(wire)),
             other => other.line(),
         }
     }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Event, LONG, Probe, bind, folder, rig, take, url};
-use fieldrig_engine::{Clock, EngineError, Node, PortSpec, TimingClass, memory_pair};
+use fieldrig_engine::{Clock, EngineError, Mismatch, Node, PortSpec, TimingClass, memory_pair};
 use fieldrig_proto::endpoint::{Action, Conn, Why};
 use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
 use fieldrig_proto::time::{Duration, Stamp};
@@ -69,6 +69,87 @@ fn an_opener_finds_neither_bytes_nor_modes_of_the_one_before() {
     rig.stop();
 }
 
+/// A program that opens a device node raw and does nothing else to it: it flushes nothing.
+fn plain(path: &str) -> std::fs::File {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = 0o400 | 0o4000; // O_NOCTTY, O_NONBLOCK
+    std::fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).expect("opens")
+}
+
+#[test]
+fn an_opener_that_flushes_nothing_finds_no_byte_that_was_meant_for_another_and_last_words_are_heard() {
+    use std::io::{Read, Write};
+    for spec in ["pty://", "pty://?line=9600+8E1"] {
+        let rig = rig();
+        let device = rig.open("device", Probe::default(), vec![bind("", url(spec))]).expect("a pty");
+        let path = device.address("").expect("an address");
+        for round in 0..5u8 {
+            let mut program = plain(&path);
+            program.write_all(b"hello").expect("written");
+            expect_bytes(&device, b"hello");
+            device.with(|probe, _| probe.send(Conn(0), b"stale")).expect("sends");
+            program.write_all(&[round]).expect("written");
+            drop(program);
+            // Written just before it closed: not lost.
+            expect_bytes(&device, &[round]);
+            device.with(|probe, _| probe.send(Conn(0), b"nobody hears")).expect("sends");
+            let mut next = plain(&path);
+            let mut buffer = [0; 16];
+            next.write_all(b"!").expect("written");
+            expect_bytes(&device, b"!");
+            let found = next.read(&mut buffer).map_err(|error| error.kind());
+            assert_eq!(found, Err(std::io::ErrorKind::WouldBlock), "{spec} {round}: {:?}", &buffer[..8]);
+            drop(next);
+        }
+        rig.stop();
+    }
+}
+
+#[test]
+fn a_serial_port_at_another_speed_and_a_pty_that_states_its_own_exchange_garbage() {
+    let rig = rig();
+    let device = rig.open("device", Probe::default(), vec![bind("", url("pty://?line=9600+8E1"))]).expect("a pty");
+    let path = device.address("").expect("an address");
+    let open = |line: &str| {
+        let port = PortSpec::parse(&format!("serial://{path}?line={line}")).expect("a port URL");
+        rig.open("client", Probe::default(), vec![bind("", port)]).expect("opens")
+    };
+    let wrong = open("19200+8E1");
+    let theirs = expect(&device, |event| match event {
+        Event::Line(_, LineEvent::Settings(settings)) => Some(settings.to_string()),
+        _ => None,
+    });
+    assert_eq!(theirs, "19200 8E1");
+    wrong.with(|probe, _| probe.send(Conn(0), b"question")).expect("sends");
+    let came = expect(&device, |event| match event {
+        Event::Bytes(_, bytes, _) => Some(bytes.clone()),
+        Event::Line(_, event) => Some(format!("{event:?}").into_bytes()),
+        _ => None,
+    });
+    assert_ne!(came, b"question");
+    device.with(|probe, _| probe.send(Conn(0), b"answer")).expect("sends");
+    let came = expect(&wrong, |event| match event {
+        Event::Bytes(_, bytes, _) => Some(bytes.clone()),
+        _ => None,
+    });
+    assert_ne!(came, b"answer");
+    wrong.close();
+    // The next one is set right, and a pty cannot tell even parity from none.
+    for line in ["9600+8E1", "9600+8N1"] {
+        let right = open(line);
+        right.with(|probe, _| probe.send(Conn(0), line.as_bytes())).expect("sends");
+        let found = expect(&device, |event| match event {
+            Event::Bytes(_, bytes, _) if bytes.ends_with(b"1") => Some(bytes.clone()),
+            _ => None,
+        });
+        assert_eq!(found, line.as_bytes());
+        device.with(|probe, _| probe.send(Conn(0), b"answer")).expect("sends");
+        expect_bytes(&right, b"answer");
+        right.close();
+    }
+    rig.stop();
+}
+
 #[test]
 fn bytes_before_a_hang_up_are_read_and_the_loss_is_recorded() {
     let rig = rig();
@@ -117,7 +198,7 @@ fn a_missing_device_and_a_file_that_is_none_are_told_apart() {
 fn a_pty_has_a_stable_name_that_goes_with_it() {
     let link = folder("link").join("meter");
     let rig = rig();
-    let spec = PortSpec::Pty { symlink: Some(link.clone()), settings: line() };
+    let spec = PortSpec::Pty { symlink: Some(link.clone()), settings: line(), mismatch: Mismatch::Garbled };
     let device = rig.open("device", Probe::echo(), vec![bind("", spec)]).expect("a pty");
     assert_eq!(device.address(""), Some(link.display().to_string()));
     let client =

@@ -44,7 +44,7 @@ fn receive(node: &Node<Probe>, count: usize) -> Vec<u8> {
 #[test]
 fn bytes_settings_breaks_and_modem_lines_go_both_ways() {
     let rig = rig();
-    let listen = url("rfc2217-listen://127.0.0.1:0?line=9600+8N1");
+    let listen = url("rfc2217-listen://127.0.0.1:0?line=9600+8N1&mismatch=told");
     let server = rig.open("server", Probe::default(), vec![bind("", listen)]).expect("listens");
     let target = url(&format!("rfc2217://{}?line=19200+7E1", server.address("").expect("an address")));
     let client = rig.open("client", Probe::default(), vec![bind("", target)]).expect("the line is set");
@@ -91,6 +91,41 @@ fn a_client_is_told_how_the_modem_lines_stand() {
         client.read_exact(&mut byte).expect("it comes");
         heard.extend(byte);
     }
+    rig.stop();
+}
+
+#[test]
+fn a_client_at_another_speed_gets_and_gives_garbage_until_it_is_set_right() {
+    let rig = rig();
+    let listen = url("rfc2217-listen://127.0.0.1:0?line=9600+8E1&modem=loop");
+    let server = rig.open("server", Probe::default(), vec![bind("", listen)]).expect("listens");
+    let target = url(&format!("rfc2217://{}?line=9600+8O1", server.address("").expect("an address")));
+    let client = rig.open("client", Probe::default(), vec![bind("", target)]).expect("the line is set");
+    let conn = opened(&server);
+    // Each byte comes with the wrong parity: it is told before it.
+    client.with(|probe, _| probe.send(Conn(0), b"a")).expect("the node works");
+    line_event(&server, &LineEvent::Parity);
+    assert_eq!(receive(&server, 1), b"a");
+    server.with(|probe, _| probe.send(conn, b"b")).expect("the node works");
+    line_event(&client, &LineEvent::Parity);
+    assert_eq!(receive(&client, 1), b"b");
+    let act = |node: &Node<Probe>, conn, command| {
+        node.with(|probe, _| probe.act(Action::SetLine(conn, command))).expect("the node works");
+    };
+    let set = |text: &str| LineCommand::Settings(text.parse().expect("valid settings"));
+    act(&client, Conn(0), set("115200 8E1"));
+    line_event(&server, &LineEvent::Settings("115200 8E1".parse().expect("valid settings")));
+    server.with(|probe, _| probe.send(conn, b"hello")).expect("the node works");
+    assert_ne!(receive(&client, 1), b"h");
+    act(&client, Conn(0), set("9600 8E1"));
+    line_event(&server, &LineEvent::Settings("9600 8E1".parse().expect("valid settings")));
+    client.with(|probe, _| probe.send(Conn(0), b"hello")).expect("the node works");
+    assert_eq!(receive(&server, 5), b"hello");
+    // Its RTS is looped to its CTS.
+    act(&client, Conn(0), LineCommand::Rts(false));
+    line_event(&client, &LineEvent::Modem { cts: false, dsr: true, ri: false, dcd: true });
+    act(&client, Conn(0), LineCommand::Dtr(false));
+    line_event(&client, &LineEvent::Modem { cts: false, dsr: false, ri: false, dcd: false });
     rig.stop();
 }
 

@@ -124,7 +124,7 @@ fn two_that_send_at_the_same_time_spoil_each_other_and_the_log_says_so_once() {
 fn on_a_full_duplex_wire_both_sides_send_at_a_time() {
     let rig = Rig::start(RigOptions { clock: ClockKind::Virtual, ..RigOptions::default() }).expect("a rig");
     rig.add_full_duplex_wire("bus", Some(line())).expect("a wire");
-    let [a, b, _] = bus(&rig, Some(line()));
+    let [a, b] = ["a", "b"].map(|name| open(&rig, name, Probe::default(), "wire://bus"));
     a.with(|probe, _| probe.send(Conn(0), b"AAAA")).expect("works");
     pass_time(&rig, line().character_time() * 3 / 2);
     b.with(|probe, _| probe.send(Conn(0), b"BBBB")).expect("works");
@@ -161,7 +161,7 @@ fn a_long_send_keeps_the_speed_of_the_wire() {
 }
 
 #[test]
-fn a_break_is_heard_by_the_others_and_a_wire_keeps_its_settings() {
+fn a_break_is_a_break_at_every_speed_and_a_wire_keeps_its_settings() {
     let rig = sim();
     let [a, b, _] = bus(&rig, Some(line()));
     let length = Duration::from_millis(3);
@@ -193,6 +193,8 @@ fn wires_have_names() {
     rig.add_wire("bus", Some(line())).expect("the same wire");
     let other = rig.add_wire("bus", None).map_err(|error| error.to_string());
     assert_eq!(other, Err("wire://bus: there is a wire of this name already, with 9600 8E1".to_owned()));
+    let other = rig.add_full_duplex_wire("bus", Some(line())).map_err(|error| error.to_string());
+    assert!(other.is_err_and(|text| text.contains("already, with 9600 8E1 and with another echo, driver, duplex")));
     assert_eq!(rig.wire("bus"), Some(Some(line())));
     assert_eq!(rig.line_of(&url("wire://bus")), Some(line()));
     let hint = rig.open("x", Probe::default(), vec![bind("", url("wire://buss"))]).map(|_| ());

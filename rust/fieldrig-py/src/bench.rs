@@ -2,7 +2,7 @@
 
 mod end;
 
-pub(crate) use end::LinkEnd;
+pub(crate) use end::{LinkEnd, byte_fault};
 
 use crate::device::Device;
 use crate::error::{Kind, Owner, build, engine_error, hinted};

@@ -68,7 +68,7 @@ pub(crate) fn reached(spec: &PortSpec, address: &str) -> String {
         }
         PortSpec::UdpListen(_) | PortSpec::UdpConnect(_) => format!("udp://{address}"),
         PortSpec::UnixListen(_) | PortSpec::UnixConnect(_) => format!("unix://{address}"),
-        PortSpec::Tap(name) => format!("wire://{name}"),
+        PortSpec::Tap { name, .. } => format!("wire://{name}"),
         PortSpec::MemoryListen(name) | PortSpec::MemoryConnect(name) => format!("memory://{name}"),
         PortSpec::Tls { .. } => format!("tls://{address}"),
         _ => format!("tcp://{address}"),

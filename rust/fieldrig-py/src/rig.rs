@@ -1,5 +1,6 @@
 //! `Rig`: the clock, the threads, the run log and the capture that objects share.
 
+use crate::bench::byte_fault;
 use crate::error::{Kind, Owner, engine_error, error};
 use crate::life::{Shared, detached};
 use crate::ports::LineCounts;
@@ -9,7 +10,7 @@ use crate::value::from_python;
 use crate::wait::blocking;
 use fieldrig_engine::secrets::Secrets;
 use fieldrig_engine::trace::Level;
-use fieldrig_engine::{ClockKind, RigOptions};
+use fieldrig_engine::{ClockKind, RigOptions, WireOptions};
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::record::Record;
 use fieldrig_proto::time;
@@ -96,17 +97,55 @@ impl Rig {
         Ok(if self.shared.rig(py)?.clock().is_virtual() { "virtual" } else { "real" })
     }
     /// Adds a multi-drop wire in memory.
-    #[pyo3(signature = (name, line = None, *, duplex = "half"))]
-    fn add_wire(&self, py: Python<'_>, name: &str, line: Option<&str>, duplex: &str) -> PyResult<()> {
-        let settings = line.map(str::parse::<LineSettings>).transpose();
-        let settings = settings.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
-        let rig = self.shared.rig(py)?;
-        let added = match duplex {
-            "half" => rig.add_wire(name, settings),
-            "full" => rig.add_full_duplex_wire(name, settings),
+    #[pyo3(signature = (name, line = None, *, duplex = "half", echo = false, driver_on = None, driver_off = None, seed = 0))]
+    #[allow(clippy::too_many_arguments)] // what a wire may have
+    fn add_wire(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        line: Option<&str>,
+        duplex: &str,
+        echo: bool,
+        driver_on: Option<&Bound<'_, PyAny>>,
+        driver_off: Option<&Bound<'_, PyAny>>,
+        seed: u64,
+    ) -> PyResult<()> {
+        let line = line.map(str::parse::<LineSettings>).transpose();
+        let line = line.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
+        let full_duplex = match duplex {
+            "half" => false,
+            "full" => true,
             _ => return Err(error(py, Kind::Usage, format!("duplex= is \"half\" or \"full\", not {duplex:?}"))),
         };
+        let length = |given: Option<&Bound<'_, PyAny>>| given.map_or(Ok(time::Duration::ZERO), limit);
+        let (driver_on, driver_off) = (length(driver_on)?, length(driver_off)?);
+        let options = WireOptions { line, full_duplex, echo, driver_on, driver_off, seed };
+        let added = self.shared.rig(py)?.add_wire_with(name, options);
         added.map_err(|problem| engine_error(py, &problem, Owner::Bench))
+    }
+    /// Disturbs what is sent on a wire in memory.
+    #[pyo3(signature = (wire, name, *, p = None, count = None, after = None, direction = None, delay = None))]
+    #[allow(clippy::too_many_arguments)] // what a fault may have
+    fn fault_wire(
+        &self,
+        py: Python<'_>,
+        wire: &str,
+        name: &str,
+        p: Option<f64>,
+        count: Option<u64>,
+        after: Option<u64>,
+        direction: Option<&str>,
+        delay: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (ways, fault) = byte_fault(py, name, (p, count, after), direction, delay)?;
+        let disturbed = self.shared.rig(py)?.disturb_wire(wire, &ways, &fault);
+        disturbed.map_err(|problem| error(py, Kind::Usage, problem.to_string()))
+    }
+    /// Ends every disturbance of a wire in memory.
+    #[pyo3(signature = (wire, /))]
+    fn clear_wire_faults(&self, py: Python<'_>, wire: &str) -> PyResult<()> {
+        let cleared = self.shared.rig(py)?.calm_wire(wire);
+        cleared.map_err(|problem| error(py, Kind::Usage, problem.to_string()))
     }
     /// The current instant.
     fn now(&self, py: Python<'_>) -> PyResult<Stamp> {

@@ -395,7 +395,9 @@ impl Running {
         if gates.is_empty() || !link.wires.is_empty() {
             gates.extend(self.hands_of_devices(plan, link));
         }
-        Controls { gates, bridge }
+        let wire = link.wires.first().map(|wire| wire.name.clone());
+        let wire = wire.and_then(|name| self.wires.iter().find(|(_, known)| *known == name)).cloned();
+        Controls { gates, bridge, wire }
     }
 
     /// The emulated devices on a link, each with its port there.
@@ -505,7 +507,7 @@ fn binding(device: &str, link: &DeviceLink) -> Result<Binding, BringUpError> {
             }
         }
         Reached::Memory(name) => PortSpec::MemoryListen(name.clone()),
-        Reached::Wire(name) => PortSpec::Tap(name.clone()),
+        Reached::Wire(name) => PortSpec::tap(name),
         Reached::Port(url) => spec(url).map_err(failed(device))?,
         Reached::Asks(_) | Reached::Elsewhere | Reached::EmbeddedBroker | Reached::Broker(_) => PortSpec::OnDemand,
     };

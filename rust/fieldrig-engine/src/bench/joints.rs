@@ -41,6 +41,8 @@ impl Hand {
 pub struct Controls {
     pub(super) gates: Vec<Hand>,
     pub(super) bridge: Option<Node<Bridge>>,
+    /// The wire in memory on which the devices are that answer.
+    pub(super) wire: Option<(Rig, String)>,
 }
 
 /// Why nothing was done to a link.
@@ -70,7 +72,7 @@ impl Controls {
     /// The bytes of the link pass through the bench.
     #[must_use]
     pub fn has_bridge(&self) -> bool {
-        self.bridge.is_some()
+        self.bridge.is_some() || self.wire.is_some()
     }
 
     /// Looks at the real ports that are joined to the link: found empty, they show that what comes next comes after it.
@@ -96,11 +98,15 @@ impl Controls {
         done.ok_or(ControlError::Outside)
     }
 
-    /// Disturbs the bytes that pass, on these ways.
+    /// Disturbs the bytes that pass, on these ways: where a bridge or a proxy forwards them, else on the wire. What only a
+    /// line has strikes on the wire.
     ///
     /// # Errors
     /// No bytes pass through the bench; the fault makes no sense here.
     pub fn fault(&self, ways: &[Way], fault: &ByteFault) -> Result<(), ControlError> {
+        if let (Some((rig, wire)), true) = (&self.wire, self.bridge.is_none() || fault.what.needs_line()) {
+            return Ok(rig.disturb_wire(wire, ways, fault)?);
+        }
         let bridge = self.bridge.as_ref().ok_or(ControlError::NoBridge)?;
         let inject = |bridge: &mut Bridge, now: Time| {
             ways.iter().try_for_each(|way| bridge.inject(now, *way, fault.clone()).map(drop))
@@ -115,6 +121,9 @@ impl Controls {
     pub fn clear_faults(&self) -> Result<(), ControlError> {
         if let Some(bridge) = &self.bridge {
             bridge.with(|bridge, now| bridge.clear_all(now))?;
+        }
+        if let Some((rig, wire)) = &self.wire {
+            rig.calm_wire(wire)?;
         }
         Ok(())
     }
@@ -137,8 +146,8 @@ pub(super) fn start(rig: &Rig, link: &Link) -> Result<Bridges, BringUpError> {
     let proxy = match link.wires.as_slice() {
         [answering, asking] => {
             let bindings = vec![
-                binding(link, ASKING, PortSpec::Tap(asking.name.clone()), Sender::Server),
-                binding(link, ANSWERING, PortSpec::Tap(answering.name.clone()), Sender::Client),
+                binding(link, ASKING, PortSpec::tap(&asking.name), Sender::Server),
+                binding(link, ANSWERING, PortSpec::tap(&answering.name), Sender::Client),
             ];
             Some(open(rig, link, "proxy", Bridge::wires(ASKING, ANSWERING, SEED), bindings)?)
         }
@@ -159,10 +168,8 @@ fn join(rig: &Rig, link: &Link, side: usize, wire: &WirePlan, real: &str) -> Res
     let (real_side, tap_side) = if real_answers { (ANSWERING, ASKING) } else { (ASKING, ANSWERING) };
     let (to_real, to_tap) =
         if real_answers { (Sender::Client, Sender::Server) } else { (Sender::Server, Sender::Client) };
-    let bindings = vec![
-        binding(link, real_side, real, to_real),
-        binding(link, tap_side, PortSpec::Tap(wire.name.clone()), to_tap),
-    ];
+    let bindings =
+        vec![binding(link, real_side, real, to_real), binding(link, tap_side, PortSpec::tap(&wire.name), to_tap)];
     let name = if side == 0 { "bridge" } else { "other.bridge" };
     open(rig, link, name, Bridge::wires(ASKING, ANSWERING, SEED), bindings)
 }

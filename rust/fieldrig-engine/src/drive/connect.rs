@@ -5,7 +5,9 @@ use crate::error::EngineError;
 use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::TlsSettings;
 use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
+use crate::port::wire::TapOptions;
 use crate::port::{Port, PortSpec, open_error, serial::Serial, udp};
+use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{Conn, Peer, Target, Why};
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::time::{Duration, Time};
@@ -78,7 +80,7 @@ impl Wires {
                 wanted.source = Some(source);
                 self.resolve_and_try(wanted, &address);
             }
-            Ok(PortSpec::Rfc2217Connect { address, settings, dtr }) => {
+            Ok(PortSpec::Rfc2217Connect { address, settings, dtr, .. }) => {
                 wanted.line = Some((settings, dtr));
                 self.resolve_and_try(wanted, &address);
             }
@@ -114,7 +116,7 @@ impl Wires {
                     Err(error) => self.refuse(&wanted.via, error.to_string()),
                 }
             }
-            Ok(spec @ (PortSpec::Tap(_) | PortSpec::MemoryConnect(_))) => {
+            Ok(spec @ (PortSpec::Tap { .. } | PortSpec::MemoryConnect(_))) => {
                 if let Err(error) = self.join(&wanted.via, &spec, wanted.tls.as_deref()) {
                     self.refuse(&wanted.via, error.to_string());
                 }
@@ -131,7 +133,11 @@ impl Wires {
     pub(crate) fn join(&mut self, via: &str, spec: &PortSpec, tls: Option<&TlsSettings>) -> Result<Conn, EngineError> {
         let who = self.full_name(via);
         let (port, address, wire): (Box<dyn Port>, _, _) = match spec {
-            PortSpec::Tap(name) => (Box::new(self.switchboard.tap(name, &who)?), spec.to_string(), true),
+            PortSpec::Tap { name, line, echo } => {
+                let we_are = self.kinds.get(via).map_or(Sender::Client, |kind| kind.we_are);
+                let options = TapOptions { line: *line, echo: *echo, we_are };
+                (Box::new(self.switchboard.tap(name, &who, options)?), spec.to_string(), true)
+            }
             PortSpec::MemoryConnect(name) => (Box::new(self.switchboard.connect(name, &who)?), name.clone(), false),
             other => {
                 let what = "this is nothing in memory to connect to".to_owned();

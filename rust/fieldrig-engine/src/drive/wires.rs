@@ -66,7 +66,7 @@ pub(super) struct Listening {
     /// The TLS on its connections.
     pub(super) tls: Option<Arc<ServerSide>>,
     /// Its connections carry a serial line with these settings (RFC 2217).
-    pub(super) line: Option<LineSettings>,
+    pub(super) line: Option<(Side, LineSettings)>,
     /// Epoll tells of its connections.
     pub(super) watched: bool,
 }
@@ -232,11 +232,12 @@ impl Wires {
         &mut self,
         via: &str,
         listener: Listener,
+        side: Side,
         line: LineSettings,
     ) -> std::io::Result<()> {
         self.listen(via, listener, None)?;
         if let Some(listening) = self.listeners.last_mut() {
-            listening.line = Some(line);
+            listening.line = Some((side, line));
         }
         Ok(())
     }
@@ -364,8 +365,8 @@ impl Wires {
                     let tls = listening.tls.clone();
                     let (port, peer) = match listening.line {
                         None => (port, peer),
-                        Some(line) => {
-                            let port = Box::new(Rfc2217Port::new(port, Side::Server, line)) as Box<dyn Port>;
+                        Some((side, line)) => {
+                            let port = Box::new(Rfc2217Port::new(port, side, line)) as Box<dyn Port>;
                             (port, Peer { wire: true, ..peer })
                         }
                     };

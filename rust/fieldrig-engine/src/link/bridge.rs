@@ -110,10 +110,10 @@ impl Bridge {
         if self.dial.is_some() && fault.what == Disturbance::Duplicate {
             return Err(FaultError::NoDoubles);
         }
-        let probability = fault.schedule.probability;
-        if !(0.0..=1.0).contains(&probability) {
-            return Err(FaultError::Probability(probability));
+        if fault.what.needs_line() {
+            return Err(FaultError::NoLine(fault.what.name()));
         }
+        fault.check()?;
         let id = self.next_fault;
         self.next_fault += 1;
         self.events.push_back(BridgeEvent::FaultSet { at: now, fault: id, way, what: fault.what });
@@ -269,12 +269,10 @@ impl Bridge {
     fn bytes(&mut self, now: Time, conn: Conn, bytes: &[u8], came: Option<Time>) {
         let Some((index, side)) = self.find(conn) else { return };
         let way = Way::BOTH[side];
-        let passed = self.lanes[side].pass(now, bytes, self.dial.is_some());
-        for strike in passed.strikes {
-            let (fault, what, offset) = (strike.fault, strike.what, strike.offset);
-            self.events.push_back(BridgeEvent::Struck { at: now, fault, way, what, offset, bytes: strike.bytes });
-        }
-        for (bytes, held) in passed.pieces {
+        let passed = self.lanes[side].pass(now, bytes, self.dial.is_some(), None);
+        let pieces = passed.pieces();
+        self.events.extend(passed.strikes.into_iter().map(|strike| BridgeEvent::struck(now, way, strike)));
+        for (bytes, held) in pieces {
             let piece = Piece { bytes, held, came: came.map(|came| came + held) };
             for watcher in self.watchers[side].clone() {
                 self.forward(now, watcher, piece.clone());

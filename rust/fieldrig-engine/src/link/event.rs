@@ -1,6 +1,6 @@
 //! What a bridge reports.
 
-use super::faults::{Disturbance, Way};
+use super::faults::{Disturbance, Strike, Way};
 use fieldrig_proto::endpoint::Conn;
 use fieldrig_proto::record::{Record, Value};
 use fieldrig_proto::time::{Stamp, Time};
@@ -79,6 +79,13 @@ pub enum BridgeEvent {
     },
 }
 
+impl BridgeEvent {
+    pub(crate) fn struck(at: Time, way: Way, strike: Strike) -> BridgeEvent {
+        let Strike { fault, what, offset, bytes } = strike;
+        BridgeEvent::Struck { at, fault, way, what, offset, bytes }
+    }
+}
+
 impl From<BridgeEvent> for Record {
     fn from(event: BridgeEvent) -> Record {
         let record = |kind: &'static str, at: Time| Record::new(kind).at(Stamp::exact(at));
@@ -107,7 +114,9 @@ impl From<BridgeEvent> for Record {
 fn described(record: Record, way: Way, what: Disturbance) -> Record {
     let record = record.with("way", way.name()).with("what", what.name());
     match what {
-        Disturbance::Delay(length) => record.with("delay_ns", i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)),
+        Disturbance::Delay(length) | Disturbance::Jitter(length) => {
+            record.with("delay_ns", i64::try_from(length.as_nanos()).unwrap_or(i64::MAX))
+        }
         _ => record,
     }
 }

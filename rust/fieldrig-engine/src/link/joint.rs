@@ -7,8 +7,9 @@
 //! ```
 
 use super::Bridge;
-use crate::{Binding, EngineError, Node, PortSpec, Rig};
+use crate::{Binding, EngineError, Mismatch, Node, PortSpec, Rig};
 use fieldrig_proto::dissect::Sender;
+use fieldrig_proto::line::LineSettings;
 
 const PORT: &str = "port";
 const WIRE: &str = "wire";
@@ -40,9 +41,9 @@ impl JoinedPort {
             Brings::Clients => (Sender::Server, Sender::Client),
             Brings::Devices => (Sender::Client, Sender::Server),
         };
+        let port = on_line(port, rig.wire(wire).flatten());
         let binding = |via: &str, port, we_are| Binding { via: via.to_owned(), port, protocol: None, we_are };
-        let bindings =
-            vec![binding(WIRE, PortSpec::Tap(wire.to_owned()), at_wire), binding(PORT, port.clone(), at_port)];
+        let bindings = vec![binding(WIRE, PortSpec::tap(wire), at_wire), binding(PORT, port.clone(), at_port)];
         let node = rig.open(name, Bridge::wires(WIRE, PORT, 0), bindings)?;
         let address = node.address(PORT).unwrap_or_default();
         Ok(JoinedPort { node, spec: port, address })
@@ -76,5 +77,19 @@ impl JoinedPort {
     /// Takes the port off the wire and closes it.
     pub fn close(&self) {
         self.node.close();
+    }
+}
+
+/// A port at which somebody may set another speed tells the wire of it, where that is heard: it stands for the line of the
+/// wire, unless it states its own.
+fn on_line(port: PortSpec, line: Option<LineSettings>) -> PortSpec {
+    match (port, line) {
+        (PortSpec::Pty { symlink, mismatch: Mismatch::Unseen, .. }, Some(settings)) => {
+            PortSpec::Pty { symlink, settings, mismatch: Mismatch::Told }
+        }
+        (PortSpec::Rfc2217Listen { address, mismatch: Mismatch::Unseen, modem, .. }, Some(settings)) => {
+            PortSpec::Rfc2217Listen { address, settings, mismatch: Mismatch::Told, modem }
+        }
+        (other, _) => other,
     }
 }

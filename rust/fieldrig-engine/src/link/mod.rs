@@ -5,7 +5,7 @@
 
 mod bridge;
 mod event;
-mod faults;
+pub(crate) mod faults;
 mod joint;
 
 pub use bridge::Bridge;

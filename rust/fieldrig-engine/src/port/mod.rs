@@ -12,6 +12,7 @@ mod ledger;
 pub(crate) mod lock;
 mod marks;
 pub(crate) mod memory;
+pub(crate) mod mismatch;
 pub(crate) mod open;
 mod pipe;
 pub(crate) mod pty;
@@ -24,16 +25,19 @@ mod termios;
 pub(crate) mod udp;
 mod url;
 pub(crate) mod usb;
-mod wire;
+pub(crate) mod wire;
 
+pub use crate::layer::rfc2217::ModemLines;
 pub use driver::{LineCounts, Rs485};
 pub(crate) use ledger::LineLedger;
 pub use ledger::LineReport;
 pub use lock::{Holder, WireLock};
 pub use memory::{MemoryEnd, memory_pair};
+pub use mismatch::Mismatch;
 pub use serial::SerialOptions;
 pub use url::UrlError;
 pub use usb::{SerialPort, UsbPort, ports, ports_in};
+pub use wire::WireOptions;
 
 use crate::clock::Clock;
 use crate::drive::sys::Kick;
@@ -75,13 +79,21 @@ pub enum PortSpec {
         settings: LineSettings,
         /// Drive data-terminal-ready on opening; `None` leaves it as it is.
         dtr: Option<bool>,
+        /// For who listens there ([`PortSpec::listening`]).
+        mismatch: Mismatch,
+        /// For who listens there.
+        modem: ModemLines,
     },
     /// Be a serial server at `host:port` (RFC 2217), behind which an emulated device answers.
     Rfc2217Listen {
         /// `host:port`.
         address: String,
-        /// Speed and format until a client sets others.
+        /// Speed and format of the device behind it, and until a client sets others.
         settings: LineSettings,
+        /// What happens if a client sets others.
+        mismatch: Mismatch,
+        /// How its modem lines stand.
+        modem: ModemLines,
     },
     /// A serial line.
     Serial {
@@ -96,8 +108,10 @@ pub enum PortSpec {
     Pty {
         /// A symbolic link to the device node, for a stable name.
         symlink: Option<PathBuf>,
-        /// The settings it stands for, for traces; a pty has no speed.
+        /// The settings it stands for; a pty has no speed.
         settings: LineSettings,
+        /// What happens if others open it with another speed.
+        mismatch: Mismatch,
     },
     /// Listen on a unix socket.
     UnixListen(PathBuf),
@@ -105,8 +119,15 @@ pub enum PortSpec {
     UnixConnect(PathBuf),
     /// One end of a wire in memory.
     Memory(MemoryEnd),
-    /// A tap on a multi-drop wire of the rig, by name.
-    Tap(String),
+    /// A tap on a multi-drop wire of the rig.
+    Tap {
+        /// The name of the wire.
+        name: String,
+        /// How this tap is set, if not as the wire is: it sends and hears at its own speed.
+        line: Option<LineSettings>,
+        /// It hears itself; `None`: as the wire says.
+        echo: Option<bool>,
+    },
     /// Listen in the memory of the rig, under a name.
     MemoryListen(String),
     /// Connect to who listens in the memory of the rig, under a name.
@@ -123,7 +144,7 @@ pub enum PortSpec {
 }
 
 impl PortSpec {
-    /// Reads a port URL: `tcp://host:port` (`?source=IP` chooses the local address), `tcp-listen://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`, `serial://usb:0403:6001:FT4XK2`,
+    /// Reads a port URL: `tcp://host:port` (`?source=IP` chooses the local address), `tcp-listen://host:port`, `socket://host:port`, `serial:///dev/ttyUSB0?line=9600+8E1&dtr=off`, `serial://usb:0403:6001:FT4XK2`,
     /// `pty://?line=9600+8E1&link=PATH`, `unix:///PATH`, `unix-listen:///PATH`, `wire://NAME`, `memory-listen://NAME`,
     /// `memory://NAME`.
     ///
@@ -133,11 +154,17 @@ impl PortSpec {
         url::parse(url)
     }
 
+    /// A tap on a wire of the rig, set as the wire is.
+    #[must_use]
+    pub fn tap(name: &str) -> PortSpec {
+        PortSpec::Tap { name: name.to_owned(), line: None, echo: None }
+    }
+
     /// Whether bytes take the time on it that its speed says, as far as its name tells: a wire in memory, a UART.
     #[must_use]
     pub fn is_paced(&self) -> bool {
         match self {
-            PortSpec::Tap(_) => true,
+            PortSpec::Tap { .. } => true,
             PortSpec::Serial { path, .. } => serial::is_paced(path),
             _ => false,
         }
@@ -149,7 +176,9 @@ impl PortSpec {
         match self {
             PortSpec::TcpConnect(address) => PortSpec::TcpListen(address),
             PortSpec::UdpConnect(address) => PortSpec::UdpListen(address),
-            PortSpec::Rfc2217Connect { address, settings, .. } => PortSpec::Rfc2217Listen { address, settings },
+            PortSpec::Rfc2217Connect { address, settings, mismatch, modem, .. } => {
+                PortSpec::Rfc2217Listen { address, settings, mismatch, modem }
+            }
             PortSpec::UnixConnect(path) => PortSpec::UnixListen(path),
             PortSpec::MemoryConnect(name) => PortSpec::MemoryListen(name),
             PortSpec::Tls { port, settings } => PortSpec::Tls { port: Box::new(port.listening()), settings },
@@ -161,7 +190,10 @@ impl PortSpec {
     #[must_use]
     pub fn is_wire(&self) -> bool {
         use PortSpec::{Memory, Pty, Rfc2217Connect, Rfc2217Listen, Serial, Tap};
-        matches!(self, Serial { .. } | Pty { .. } | Memory(_) | Tap(_) | Rfc2217Connect { .. } | Rfc2217Listen { .. })
+        matches!(
+            self,
+            Serial { .. } | Pty { .. } | Memory(_) | Tap { .. } | Rfc2217Connect { .. } | Rfc2217Listen { .. }
+        )
     }
 
     /// Whether its line thread polls it, since the kernel stamps nothing on it.
@@ -175,7 +207,7 @@ impl PortSpec {
         use PortSpec::{Memory, MemoryConnect, MemoryListen, OnDemand, Tap};
         match self {
             PortSpec::Tls { port, .. } => port.is_in_memory(),
-            other => matches!(other, Memory(_) | Tap(_) | MemoryListen(_) | MemoryConnect(_) | OnDemand),
+            other => matches!(other, Memory(_) | Tap { .. } | MemoryListen(_) | MemoryConnect(_) | OnDemand),
         }
     }
 
@@ -207,7 +239,7 @@ impl std::fmt::Display for PortSpec {
             PortSpec::UnixListen(path) => write!(f, "unix-listen://{}", path.display()),
             PortSpec::UnixConnect(path) => write!(f, "unix://{}", path.display()),
             PortSpec::Memory(_) => write!(f, "memory://"),
-            PortSpec::Tap(name) => write!(f, "wire://{name}"),
+            PortSpec::Tap { name, .. } => write!(f, "wire://{name}"),
             PortSpec::MemoryListen(name) => write!(f, "memory-listen://{name}"),
             PortSpec::MemoryConnect(name) => write!(f, "memory://{name}"),
             PortSpec::Tls { port, .. } => {

@@ -47,13 +47,13 @@ pub(crate) fn open(
             wires.listen(via, listener, side).map_err(failed)?;
             return Ok(address);
         }
-        PortSpec::Rfc2217Listen { address, settings } => {
+        PortSpec::Rfc2217Listen { address, settings, mismatch, modem } => {
             let listener = resolve(&address).and_then(|found| Listener::tcp(&found[0])).map_err(failed)?;
             let address = listener.address().to_owned();
-            wires.listen_for_lines(via, listener, settings).map_err(failed)?;
+            wires.listen_for_lines(via, listener, Side::Server { mismatch, modem }, settings).map_err(failed)?;
             return Ok(address);
         }
-        PortSpec::Rfc2217Connect { address, settings, dtr } => {
+        PortSpec::Rfc2217Connect { address, settings, dtr, .. } => {
             let stream = Box::new(connect_tcp(&url, &address, None, go_on)?);
             let mut port = Rfc2217Port::new(stream, Side::Client { dtr }, settings);
             let hint = "does a serial server speak RFC 2217 on this port?";
@@ -91,8 +91,8 @@ pub(crate) fn open(
             let lines = wires.lines();
             (Box::new(Serial::open(&path, settings, &options, &lines)?), path.display().to_string(), true)
         }
-        PortSpec::Pty { symlink, .. } => {
-            let pty = Pty::open(symlink.as_deref()).map_err(failed)?;
+        PortSpec::Pty { symlink, settings, mismatch } => {
+            let pty = Pty::open(symlink.as_deref(), settings, mismatch).map_err(failed)?;
             let address = pty.address();
             (Box::new(pty), address, true)
         }
@@ -101,7 +101,7 @@ pub(crate) fn open(
             wires.listen_in_memory(via, &name, side)?;
             return Ok(format!("memory://{name}"));
         }
-        PortSpec::Tap(_) | PortSpec::MemoryConnect(_) => {
+        PortSpec::Tap { .. } | PortSpec::MemoryConnect(_) => {
             wires.join(via, &spec, tls.as_deref())?;
             return Ok(url);
         }

@@ -4,7 +4,7 @@
 //! on real and on virtual time, and only within their rig.
 
 use super::pipe::{Pipe, pipe};
-use super::wire::{TapPort, Wire};
+use super::wire::{TapOptions, TapPort, Wire, WireOptions};
 use crate::drive::sys::Kick;
 use crate::error::EngineError;
 use crate::log::RunLog;
@@ -32,25 +32,21 @@ impl Waiting {
 }
 
 impl Switchboard {
-    /// Adds a wire. One that is there already stays if it has the same speed and format.
-    pub(crate) fn add_wire(
-        &self,
-        name: &str,
-        settings: Option<LineSettings>,
-        half_duplex: bool,
-        log: &RunLog,
-    ) -> Result<(), EngineError> {
+    /// Adds a wire. One that is there already stays if it is the same.
+    pub(crate) fn add_wire(&self, name: &str, options: WireOptions, log: &RunLog) -> Result<(), EngineError> {
         let mut wires = lock(&self.wires);
-        match wires.get(name).map(|wire| wire.settings()) {
-            Some(known) if known == settings => return Ok(()),
+        match wires.get(name).map(|wire| wire.options()) {
+            Some(known) if known == options => return Ok(()),
             Some(known) => {
-                let known = known.map_or_else(|| "without speed".to_owned(), |line| format!("with {line}"));
-                let what = format!("there is a wire of this name already, {known}");
+                let line = known.line.map_or_else(|| "without speed".to_owned(), |line| format!("with {line}"));
+                let other =
+                    if known.line == options.line { " and with another echo, driver, duplex or seed" } else { "" };
+                let what = format!("there is a wire of this name already, {line}{other}");
                 return Err(EngineError::Port { url: format!("wire://{name}"), what, hint: None });
             }
             None => {}
         }
-        wires.insert(name.to_owned(), Arc::new(Wire::new(name, settings, half_duplex, log.clone())));
+        wires.insert(name.to_owned(), Arc::new(Wire::new(name, options, log.clone())));
         Ok(())
     }
 
@@ -61,11 +57,17 @@ impl Switchboard {
 
     /// The wire of a name: its settings.
     pub(crate) fn wire(&self, name: &str) -> Option<Option<LineSettings>> {
-        lock(&self.wires).get(name).map(|wire| wire.settings())
+        lock(&self.wires).get(name).map(|wire| wire.options().line)
+    }
+
+    /// Does something to the faults of a wire; `None` if there is no such wire.
+    pub(crate) fn with_wire<R>(&self, name: &str, act: impl FnOnce(&Wire) -> R) -> Option<R> {
+        let wire = lock(&self.wires).get(name).cloned()?;
+        Some(act(&wire))
     }
 
     /// Joins a wire.
-    pub(crate) fn tap(&self, name: &str, who: &str) -> Result<TapPort, EngineError> {
+    pub(crate) fn tap(&self, name: &str, who: &str, options: TapOptions) -> Result<TapPort, EngineError> {
         let wires = lock(&self.wires);
         let missing = || EngineError::Port {
             url: format!("wire://{name}"),
@@ -75,7 +77,7 @@ impl Switchboard {
                 ref names => format!("there are {}", names.join(", ")),
             }),
         };
-        wires.get(name).map(|wire| wire.tap(who)).ok_or_else(missing)
+        wires.get(name).map(|wire| wire.tap(who, options)).ok_or_else(missing)
     }
 
     /// Listens under a name.

@@ -21,15 +21,55 @@ fn write(fd: RawFd, termios: &libc::termios2) -> io::Result<()> {
 
 /// The state a pty is born in, but raw (no echo, no translation), so that nothing is echoed to a device before the
 /// other side has set its own modes.
-pub(super) fn reset(fd: RawFd) -> io::Result<()> {
+///
+/// With `watched`, it has this speed, and who changes it is told by the master in packet mode (EXTPROC).
+pub(super) fn reset(fd: RawFd, watched: Option<&LineSettings>) -> io::Result<()> {
     let mut termios = read(fd)?;
     termios.c_iflag = 0;
     termios.c_oflag = 0;
-    termios.c_lflag = MARK;
-    termios.c_cflag = libc::CS8 | libc::CREAD | libc::B38400;
-    termios.c_ispeed = 38_400;
-    termios.c_ospeed = 38_400;
+    termios.c_lflag = MARK | if watched.is_some() { libc::EXTPROC } else { 0 };
+    let baud = watched.map_or(38_400, |line| line.baud);
+    let two = watched.is_some_and(|line| line.stop_bits == StopBits::Two);
+    let odd = watched.is_some_and(|line| line.parity == Parity::Odd);
+    let stop = if two { libc::CSTOPB } else { 0 };
+    termios.c_cflag = libc::CS8 | libc::CREAD | code_of(baud) | stop | if odd { libc::PARODD } else { 0 };
+    termios.c_ispeed = baud;
+    termios.c_ospeed = baud;
     write(fd, &termios)
+}
+
+/// How the C library names a speed; programs that read settings and write them back must find one that they know.
+fn code_of(baud: u32) -> libc::tcflag_t {
+    match baud {
+        300 => libc::B300,
+        600 => libc::B600,
+        1200 => libc::B1200,
+        2400 => libc::B2400,
+        4800 => libc::B4800,
+        9600 => libc::B9600,
+        19_200 => libc::B19200,
+        38_400 => libc::B38400,
+        57_600 => libc::B57600,
+        115_200 => libc::B115200,
+        230_400 => libc::B230400,
+        460_800 => libc::B460800,
+        921_600 => libc::B921600,
+        _ => libc::BOTHER,
+    }
+}
+
+/// How a pty is set, as far as it keeps that: speed, stop bits, odd parity. The rest is as in `known`: a pty refuses the
+/// parity bit and every other size, so that even parity cannot be told from none.
+pub(super) fn set_to(fd: RawFd, known: &LineSettings) -> io::Result<LineSettings> {
+    let termios = read(fd)?;
+    let odd = termios.c_cflag & libc::PARODD != 0;
+    let parity = match known.parity {
+        _ if odd => Parity::Odd,
+        Parity::Odd => Parity::Even,
+        other => other,
+    };
+    let stop_bits = if termios.c_cflag & libc::CSTOPB != 0 { StopBits::Two } else { StopBits::One };
+    Ok(LineSettings { baud: termios.c_ospeed.max(1), parity, stop_bits, ..*known })
 }
 
 /// ECHOE and ECHOK do nothing without ECHO. A client that clears them changes something, which keeps the C library from
@@ -37,10 +77,12 @@ pub(super) fn reset(fd: RawFd) -> io::Result<()> {
 const MARK: libc::tcflag_t = libc::ECHOE | libc::ECHOK;
 
 /// Sets the mark on the settings that a client made, for the next client.
-pub(super) fn mark(fd: RawFd) -> io::Result<()> {
+pub(super) fn mark(fd: RawFd, watched: bool) -> io::Result<()> {
     let mut termios = read(fd)?;
-    if termios.c_lflag & (MARK | libc::ECHO | libc::ICANON) == 0 {
-        termios.c_lflag |= MARK;
+    let wanted = if watched { libc::EXTPROC } else { 0 };
+    let marks = termios.c_lflag & (MARK | libc::ECHO | libc::ICANON) == 0;
+    if marks || termios.c_lflag & wanted != wanted {
+        termios.c_lflag |= wanted | if marks { MARK } else { 0 };
         write(fd, &termios)?;
     }
     Ok(())
@@ -100,12 +142,6 @@ pub(super) fn settings(fd: RawFd) -> io::Result<LineSettings> {
     };
     let stop_bits = if has(libc::CSTOPB) { StopBits::Two } else { StopBits::One };
     Ok(LineSettings { baud: termios.c_ospeed, data_bits, parity, stop_bits })
-}
-
-/// Throws away what waits in both directions.
-pub(super) fn flush(fd: RawFd) {
-    // SAFETY: takes no pointers. A port that refuses has nothing to throw away.
-    unsafe { libc::tcflush(fd, libc::TCIOFLUSH) };
 }
 
 /// Throws away what was written and not yet read on the other side.

@@ -1,8 +1,8 @@
 //! Port URLs.
 
-use super::{PortSpec, Rs485, SerialOptions};
+use super::{Mismatch, ModemLines, PortSpec, Rs485, SerialOptions};
 use crate::layer::tls::{KEYS, TlsSettings};
-use fieldrig_proto::line::{LineSettings, Parity, StopBits};
+use fieldrig_proto::line::{LINE_KEYS, LineSettings, Parity, StopBits};
 use fieldrig_proto::time::{Duration, parse_duration};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ pub struct UrlError {
 const SCHEMES: &[(&str, &str)] = &[
     ("tcp", "tcp://192.168.1.5:502"),
     ("tcp-listen", "tcp-listen://127.0.0.1:0"),
+    ("socket", "socket://192.168.1.5:4001"),
     ("tls", "tls://192.168.1.5:802?ca=ca.pem&cert=client.pem&key=client.key"),
     ("tls-listen", "tls-listen://127.0.0.1:0?ca=ca.pem&cert=device.pem&key=device.key"),
     ("udp", "udp://192.168.1.5:502"),
@@ -84,30 +85,40 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
             let port = if listens { PortSpec::TcpListen(address) } else { PortSpec::TcpConnect(address) };
             Ok(PortSpec::Tls { port: Box::new(port), settings: Box::new(settings) })
         }
+        // What pySerial calls a TCP connection that carries the bytes of a line.
+        "socket" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpConnect),
         "tcp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::TcpListen),
         "udp" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::UdpConnect),
         "udp-listen" => parts.known(&[]).and_then(|p| p.address()).map(PortSpec::UdpListen),
         "unix" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixConnect),
         "unix-listen" => parts.known(&[]).and_then(|p| p.path()).map(PortSpec::UnixListen),
-        "wire" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::Tap),
+        "wire" => {
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "echo"])?;
+            let line = parts.says_line().then(|| parts.line()).transpose()?;
+            Ok(PortSpec::Tap { name: parts.name()?, line, echo: parts.switch("echo")? })
+        }
         "memory" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryConnect),
         "memory-listen" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryListen),
         "rfc2217" => {
-            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr"])?;
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr", "mismatch", "modem"])?;
             let (address, settings) = (parts.address()?, parts.line()?);
-            Ok(PortSpec::Rfc2217Connect { address, settings, dtr: parts.switch("dtr")? })
+            // The last two are for who listens there.
+            let (mismatch, modem) = (parts.mismatch()?, parts.modem()?);
+            Ok(PortSpec::Rfc2217Connect { address, settings, dtr: parts.switch("dtr")?, mismatch, modem })
         }
         "rfc2217-listen" => {
-            let parts = parts.known(&["line", "baud", "data", "parity", "stop"])?;
-            Ok(PortSpec::Rfc2217Listen { address: parts.address()?, settings: parts.line()? })
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "modem", "mismatch"])?;
+            let (address, settings) = (parts.address()?, parts.line()?);
+            Ok(PortSpec::Rfc2217Listen { address, settings, mismatch: parts.mismatch()?, modem: parts.modem()? })
         }
         "serial" => {
             let parts = parts.known(&SERIAL_KEYS)?;
             Ok(PortSpec::Serial { path: parts.path()?, settings: parts.line()?, options: parts.serial_options()? })
         }
         _ => {
-            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "link"])?;
-            Ok(PortSpec::Pty { symlink: parts.value("link").map(PathBuf::from), settings: parts.line()? })
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "link", "mismatch"])?;
+            let (symlink, settings) = (parts.value("link").map(PathBuf::from), parts.line()?);
+            Ok(PortSpec::Pty { symlink, settings, mismatch: parts.mismatch()? })
         }
     }
 }
@@ -218,6 +229,26 @@ impl<'a> Parts<'a> {
         Ok(name.to_owned())
     }
 
+    /// Who states a line understands only who is set alike, unless it says otherwise.
+    fn mismatch(&self) -> Result<Mismatch, UrlError> {
+        match self.value("mismatch") {
+            None if self.says_line() => Ok(Mismatch::Garbled),
+            None | Some("unseen") => Ok(Mismatch::Unseen),
+            Some("told") => Ok(Mismatch::Told),
+            Some("garbled") => Ok(Mismatch::Garbled),
+            Some(other) => Err(self.error(format!("`mismatch={other}` is not unseen, told or garbled"))),
+        }
+    }
+
+    fn modem(&self) -> Result<ModemLines, UrlError> {
+        ModemLines::named(self.value("modem").unwrap_or("ready")).map_err(|problem| self.error(problem))
+    }
+
+    /// Whether anything is said of how the line is set.
+    fn says_line(&self) -> bool {
+        self.query.iter().any(|(key, _)| LINE_KEYS.contains(key))
+    }
+
     fn line(&self) -> Result<LineSettings, UrlError> {
         let keys: Vec<(&str, &str)> = self.query.iter().map(|(key, value)| (*key, value.as_str())).collect();
         LineSettings::from_keys(&keys, DEFAULT_LINE).map_err(|problem| self.error(problem))
@@ -312,7 +343,25 @@ mod tests {
         }
         let parsed = parse("unix:///run/a+b");
         assert!(matches!(&parsed, Ok(PortSpec::UnixConnect(path)) if path.as_os_str() == "/run/a+b"), "{parsed:?}");
-        assert!(matches!(parse("wire://bus485"), Ok(PortSpec::Tap(name)) if name == "bus485"));
+        assert!(
+            matches!(parse("wire://bus485"), Ok(PortSpec::Tap { name, line: None, echo: None }) if name == "bus485")
+        );
+        for (url, wanted) in [
+            ("pty://", Mismatch::Unseen),
+            ("pty://?baud=9600", Mismatch::Garbled),
+            ("pty://?line=9600+8E1&mismatch=told", Mismatch::Told),
+        ] {
+            assert!(matches!(parse(url), Ok(PortSpec::Pty { mismatch, .. }) if mismatch == wanted), "{url}");
+        }
+        let listening = parse("rfc2217://h:1?line=9600+8E1&modem=loop").map(PortSpec::listening);
+        let wanted = (Mismatch::Garbled, ModemLines::Loop);
+        assert!(matches!(
+            listening,
+            Ok(PortSpec::Rfc2217Listen { mismatch, modem, .. }) if (mismatch, modem) == wanted
+        ));
+        assert!(matches!(parse("socket://10.0.0.5:4001"), Ok(PortSpec::TcpConnect(_))));
+        let tap = parse("wire://bus485?line=19200+8N1&echo=on");
+        assert!(matches!(tap, Ok(PortSpec::Tap { line: Some(line), echo: Some(true), .. }) if line.baud == 19200));
         assert!(matches!(parse("memory://broker"), Ok(PortSpec::MemoryConnect(name)) if name == "broker"));
         assert!(matches!(parse("memory-listen://broker"), Ok(PortSpec::MemoryListen(name)) if name == "broker"));
     }
@@ -341,6 +390,9 @@ mod tests {
                 "serial:///dev/ttyS0?rs485=on&rs485_after=1500us",
                 "`rs485_after=1500us` is not 0 to 1000 whole milliseconds",
             ),
+            ("pty://?mismatch=loud", "`mismatch=loud` is not unseen, told or garbled"),
+            ("rfc2217-listen://h:0?modem=on", "`modem=on` is not ready, loop or off"),
+            ("wire://bus?echo=loud", "`echo=loud` is not on, off or keep"),
             ("serial://", "the path is missing"),
             ("wire://", "the name is missing"),
             ("memory://x?line=9600", "unknown key `line`; this scheme has none"),

@@ -178,6 +178,10 @@ pub fn parse(url: &str) -> Result<Url, UrlError> {
         let keys: Vec<(&str, &str)> = lines.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let line = LineSettings::from_keys(&keys, framing.line()).map_err(|problem| UrlError::about(url, problem))?;
         others.insert(0, format!("line={}", line.to_string().replace(' ', "+")));
+        // Who does not say how the line is set understands everybody, where that can be seen at all.
+        if carrier != "serial" && lines.is_empty() && !others.iter().any(|other| other.starts_with("mismatch=")) {
+            others.push("mismatch=unseen".to_owned());
+        }
     }
     let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
     Ok(Url { protocol: framing.protocol(), port: format!("{carrier}://{place}{port}{query}"), settings })
@@ -298,7 +302,7 @@ mod tests {
             ("tls-listen://h:0?key=k.pem", "modbus-tls", "tls-listen://h:0?key=k.pem"),
             ("udp://h:502", "modbus-udp", "udp://h:502"),
             ("udp-listen://127.0.0.1:0", "modbus-udp", "udp-listen://127.0.0.1:0"),
-            ("rfc2217://h:1", "modbus-rtu", "rfc2217://h:1?line=19200+8E1"),
+            ("rfc2217://h:1", "modbus-rtu", "rfc2217://h:1?line=19200+8E1&mismatch=unseen"),
             ("ascii+rfc2217-listen://h:0?baud=9600", "modbus-ascii", "rfc2217-listen://h:0?line=9600+7E1"),
             ("rtu:///dev/ttyUSB0", "modbus-rtu", "serial:///dev/ttyUSB0?line=19200+8E1"),
             (
@@ -312,8 +316,8 @@ mod tests {
             ("rtu+tcp://h:4001", "modbus-rtu", "tcp://h:4001"),
             ("ascii+tcp://h:4001", "modbus-ascii", "tcp://h:4001"),
             ("ascii+tcp-listen://h:0", "modbus-ascii", "tcp-listen://h:0"),
-            ("pty://", "modbus-rtu", "pty://?line=19200+8E1"),
-            ("ascii+pty://?link=meter", "modbus-ascii", "pty://?line=19200+7E1&link=meter"),
+            ("pty://", "modbus-rtu", "pty://?line=19200+8E1&mismatch=unseen"),
+            ("ascii+pty://?link=meter", "modbus-ascii", "pty://?line=19200+7E1&link=meter&mismatch=unseen"),
             ("wire://bus", "modbus-rtu", "wire://bus"),
             ("ascii+wire://bus", "modbus-ascii", "wire://bus"),
             ("memory://meter", "modbus-tcp", "memory://meter"),

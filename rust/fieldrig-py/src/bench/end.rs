@@ -80,21 +80,9 @@ impl LinkEnd {
         direction: Option<&str>,
         delay: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let what = disturbance(py, name, delay)?;
-        let ways: &[Way] = match direction {
-            None => &Way::BOTH,
-            Some("requests") => &[Way::Forth],
-            Some("responses") => &[Way::Back],
-            Some(other) => {
-                let message = format!("direction= is \"requests\" (to the devices) or \"responses\", not {other:?}");
-                return Err(crate::error::error(py, Kind::Usage, message));
-            }
-        };
-        let schedule =
-            Schedule { after: after.unwrap_or(0), count, probability: p.unwrap_or(1.0), ..Schedule::default() };
-        let fault = ByteFault { what, schedule };
+        let (ways, fault) = byte_fault(py, name, (p, count, after), direction, delay)?;
         let controls = &self.end(py)?.controls;
-        crate::life::detached(py, || controls.fault(ways, &fault)).map_err(|problem| control_error(py, &problem))
+        crate::life::detached(py, || controls.fault(&ways, &fault)).map_err(|problem| control_error(py, &problem))
     }
     fn look(&self, py: Python<'_>) -> PyResult<()> {
         let controls = &self.end(py)?.controls;
@@ -110,18 +98,31 @@ impl LinkEnd {
     }
 }
 
-fn disturbance(py: Python<'_>, name: &str, delay: Option<&Bound<'_, PyAny>>) -> PyResult<Disturbance> {
-    let usage = |message: &str| Err(crate::error::error(py, Kind::Usage, message));
-    match (name, delay) {
-        ("delay", Some(delay)) => Ok(Disturbance::Delay(crate::time::limit(delay)?)),
-        ("delay", None) => usage("the fault `delay` needs delay= : how long"),
-        (_, Some(_)) => usage("delay= belongs to the fault `delay`"),
-        ("drop", _) => Ok(Disturbance::Drop),
-        ("corrupt", _) => Ok(Disturbance::Corrupt),
-        ("duplicate", _) => Ok(Disturbance::Duplicate),
-        ("cut", _) => Ok(Disturbance::Cut),
-        _ => usage(&format!("there is no fault {name:?}: there are drop, corrupt, duplicate, delay, cut")),
-    }
+/// A fault, and on which ways it strikes.
+///
+/// # Errors
+/// `UsageError`: there is no such fault or direction, a length that is missing or too much.
+pub(crate) fn byte_fault(
+    py: Python<'_>,
+    name: &str,
+    (p, count, after): (Option<f64>, Option<u64>, Option<u64>),
+    direction: Option<&str>,
+    delay: Option<&Bound<'_, PyAny>>,
+) -> PyResult<(Vec<Way>, ByteFault)> {
+    let usage = |message: String| crate::error::error(py, Kind::Usage, message);
+    let length = delay.map(|delay| crate::time::limit(delay)).transpose()?;
+    let what = Disturbance::named(name, length).map_err(|problem| usage(problem.to_string()))?;
+    let ways = match direction {
+        None => Way::BOTH.to_vec(),
+        Some("requests") => vec![Way::Forth],
+        Some("responses") => vec![Way::Back],
+        Some(other) => {
+            let message = format!("direction= is \"requests\" (to the devices) or \"responses\", not {other:?}");
+            return Err(usage(message));
+        }
+    };
+    let schedule = Schedule { after: after.unwrap_or(0), count, probability: p.unwrap_or(1.0), ..Schedule::default() };
+    Ok((ways, ByteFault { what, schedule }))
 }
 
 fn control_error(py: Python<'_>, problem: &ControlError) -> PyErr {

@@ -68,7 +68,7 @@ impl Place {
 
     /// Whether it is a wire in memory.
     pub(super) fn is_tap(&self) -> bool {
-        matches!(self.port, PortSpec::Tap(_))
+        matches!(self.port, PortSpec::Tap { .. })
     }
 }
 

@@ -4,11 +4,17 @@
 //! - To an endpoint it is a wire: bytes, line events, line commands. What Telnet says besides stays here.
 //! - Who connects is opened once the other side has agreed to COM-PORT-OPTION and confirmed each setting. A setting that
 //!   it answers with another value is refused, by name and value.
-//! - Who listens stands for the serial port of an emulated device: it confirms what it is told, and tells the endpoint.
+//! - Who listens stands for the serial port of an emulated device: it confirms what it is told, tells the endpoint, and
+//!   says what it was asked (RFC 2217, SET-CONTROL). If the speed of the device is stated, a client at another one hears
+//!   and says garbage ([`crate::Mismatch`]).
+//! - What happens is told as the masks of the client want it: line states only if asked for, modem lines unless not
+//!   (RFC 2217, SET-LINESTATE-MASK, SET-MODEMSTATE-MASK).
 //! - A byte may have waited in the serial server: instants of what comes in are as unsure as those of a USB adapter.
 
+mod modem;
 mod option;
 mod port;
 mod telnet;
 
+pub use modem::ModemLines;
 pub(crate) use port::{Rfc2217Port, Side};

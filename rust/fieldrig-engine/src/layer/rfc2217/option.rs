@@ -19,14 +19,25 @@ pub(super) const SET_MODEMSTATE_MASK: u8 = 11;
 pub(super) const PURGE_DATA: u8 = 12;
 
 /// Values of [`SET_CONTROL`].
+pub(super) const ASK_FLOW_CONTROL: u8 = 0;
 pub(super) const NO_FLOW_CONTROL: u8 = 1;
+pub(super) const HARDWARE_FLOW_CONTROL: u8 = 3;
+pub(super) const ASK_BREAK: u8 = 4;
+pub(super) const ASK_DTR: u8 = 7;
+pub(super) const ASK_RTS: u8 = 10;
+pub(super) const ASK_FLOW_CONTROL_IN: u8 = 13;
+pub(super) const NO_FLOW_CONTROL_IN: u8 = 14;
+pub(super) const HARDWARE_FLOW_CONTROL_IN: u8 = 16;
+pub(super) const LAST_CONTROL: u8 = 19;
 pub(super) const BREAK_ON: u8 = 5;
 pub(super) const BREAK_OFF: u8 = 6;
 pub(super) const DTR_ON: u8 = 8;
 pub(super) const DTR_OFF: u8 = 9;
 pub(super) const RTS_ON: u8 = 11;
 pub(super) const RTS_OFF: u8 = 12;
-/// Value of [`PURGE_DATA`]: both directions.
+/// Values of [`PURGE_DATA`]: what was received from the line, what is to be sent on it, both.
+pub(super) const PURGE_RECEIVED: u8 = 1;
+pub(super) const PURGE_SENT: u8 = 2;
 pub(super) const PURGE_BOTH: u8 = 3;
 
 /// Bits of [`NOTIFY_MODEMSTATE`].
@@ -110,6 +121,11 @@ pub(super) fn shown(command: u8, value: &[u8]) -> String {
 /// The events of a line state.
 pub(super) fn line_events(state: u8) -> impl Iterator<Item = LineEvent> {
     LINE_STATE.into_iter().filter(move |(bit, _)| state & bit != 0).map(|(_, event)| event)
+}
+
+/// The line state of an event; 0 if it is none of the line.
+pub(super) fn line_state(event: &LineEvent) -> u8 {
+    LINE_STATE.iter().find(|(_, known)| known == event).map_or(0, |(bit, _)| *bit)
 }
 
 /// The event of a modem state.

@@ -1,12 +1,13 @@
 //! A connection that carries a serial line, as a port.
 
+use super::modem::{Modem, ModemLines};
 use super::option::{self, BY_SERVER, Setting};
 use super::telnet::{COM_PORT, Said, Telnet, put_com_port, put_data};
 use crate::layer::tls::Refusal;
-use crate::port::{Arrival, Look, Port, Read};
+use crate::port::mismatch::Sides;
+use crate::port::{Arrival, Look, Mismatch, Port, Read};
 use fieldrig_proto::line::{LineCommand, LineEvent, LineSettings};
 use fieldrig_proto::time::{Duration, Stamp, Time};
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -26,14 +27,19 @@ pub(crate) enum Side {
         dtr: Option<bool>,
     },
     /// We have the serial port.
-    Server,
+    Server {
+        /// What happens if the client sets another speed or format.
+        mismatch: Mismatch,
+        /// How its modem lines stand.
+        modem: ModemLines,
+    },
 }
 
 /// A connection that carries a serial line.
 pub(crate) struct Rfc2217Port {
     below: Box<dyn Port>,
     side: Side,
-    settings: LineSettings,
+    sides: Sides,
     telnet: Telnet,
     /// The other side has to confirm these yet.
     unconfirmed: Vec<Setting>,
@@ -47,35 +53,38 @@ pub(crate) struct Rfc2217Port {
     held: Vec<u8>,
     outgoing: Vec<u8>,
     written: usize,
-    /// Data that did not fit into the last look, and when they came.
-    incoming: VecDeque<u8>,
+    /// When what was taken and not yet given came.
     arrival: Arrival,
-    events: VecDeque<LineEvent>,
-    /// Modem lines as the other side of the cable sees ours: who listens only.
-    modem: u8,
+    /// Control lines: who listens only.
+    modem: Modem,
+    /// Of which line states and modem lines the client wants to hear: who listens only.
+    masks: [u8; 2],
     raw: Box<[u8]>,
 }
 
 impl Rfc2217Port {
     /// Puts the layer on a connection; `settings` are those of the line.
     pub(crate) fn new(below: Box<dyn Port>, side: Side, settings: LineSettings) -> Rfc2217Port {
+        let (mismatch, lines) = match side {
+            Side::Client { .. } => (Mismatch::Unseen, ModemLines::default()),
+            Side::Server { mismatch, modem } => (mismatch, modem),
+        };
         let mut port = Rfc2217Port {
             below,
             side,
-            settings,
+            sides: Sides::new(settings, mismatch),
             telnet: Telnet::default(),
             unconfirmed: Vec::new(),
-            opening: side != Side::Server,
+            opening: matches!(side, Side::Client { .. }),
             agreed: false,
             refused: None,
             suspended: false,
             held: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
-            incoming: VecDeque::new(),
             arrival: Arrival::Unstamped,
-            events: VecDeque::new(),
-            modem: option::CTS | option::DSR | option::DCD,
+            modem: Modem::new(lines),
+            masks: [0, 0xff],
             raw: vec![0; RAW].into_boxed_slice(),
         };
         port.telnet.offer(&mut port.outgoing);
@@ -83,7 +92,7 @@ impl Rfc2217Port {
     }
 
     fn is_client(&self) -> bool {
-        self.side != Side::Server
+        matches!(self.side, Side::Client { .. })
     }
 
     /// Says a command of COM-PORT-OPTION.
@@ -98,31 +107,45 @@ impl Rfc2217Port {
             self.unconfirmed.retain(|other| other.command != setting.command);
             self.unconfirmed.push(setting);
         }
-        self.settings = *settings;
+        self.sides.ours = *settings;
+        self.sides.theirs = *settings;
     }
 
-    /// What was read from below: data apart from what was said.
+    /// What was read from below: data and what was said, in order.
     fn take(&mut self, count: usize) {
+        let raw = std::mem::take(&mut self.raw);
         let mut data = Vec::new();
-        let said = self.telnet.take(&self.raw[..count], &mut data, &mut self.outgoing);
-        // What the line said before it was ours is nobody's.
-        if !self.opening {
-            self.incoming.extend(data);
+        for byte in &raw[..count] {
+            for said in self.telnet.take(std::slice::from_ref(byte), &mut data, &mut self.outgoing) {
+                self.take_data(&mut data);
+                self.said(said);
+            }
         }
-        for said in said {
-            match said {
-                Said::Agreed(COM_PORT) if self.is_client() && !self.agreed => self.begin(),
-                Said::Agreed(COM_PORT) => self.welcome(),
-                Said::Refused(COM_PORT) if self.opening => {
-                    self.refuse("it does not do COM-PORT-OPTION (RFC 2217): is it a plain Telnet or TCP port?");
-                }
-                Said::Agreed(_) | Said::Refused(_) => {}
-                Said::ComPort(code, value) if self.is_client() => self.hear_server(code, &value),
-                Said::ComPort(code, value) => {
-                    // Who speaks the option has agreed to it, whichever offer crossed which.
-                    self.welcome();
-                    self.hear_client(code, &value);
-                }
+        self.take_data(&mut data);
+        self.raw = raw;
+    }
+
+    /// What the line said before it was ours is nobody's.
+    fn take_data(&mut self, data: &mut Vec<u8>) {
+        if !self.opening {
+            self.sides.take(data);
+        }
+        data.clear();
+    }
+
+    fn said(&mut self, said: Said) {
+        match said {
+            Said::Agreed(COM_PORT) if self.is_client() && !self.agreed => self.begin(),
+            Said::Agreed(COM_PORT) => self.welcome(),
+            Said::Refused(COM_PORT) if self.opening => {
+                self.refuse("it does not do COM-PORT-OPTION (RFC 2217): is it a plain Telnet or TCP port?");
+            }
+            Said::Agreed(_) | Said::Refused(_) => {}
+            Said::ComPort(code, value) if self.is_client() => self.hear_server(code, &value),
+            Said::ComPort(code, value) => {
+                // Who speaks the option has agreed to it, whichever offer crossed which.
+                self.welcome();
+                self.hear_client(code, &value);
             }
         }
     }
@@ -131,7 +154,7 @@ impl Rfc2217Port {
     fn welcome(&mut self) {
         if !self.agreed {
             self.agreed = true;
-            let modem = self.modem;
+            let modem = self.modem.state();
             self.say(option::NOTIFY_MODEMSTATE, &[modem]);
         }
     }
@@ -139,7 +162,7 @@ impl Rfc2217Port {
     /// The option is agreed on: the line is set.
     fn begin(&mut self) {
         self.agreed = true;
-        let settings = self.settings;
+        let settings = self.sides.ours;
         self.set(&settings);
         self.say(option::SET_CONTROL, &[option::NO_FLOW_CONTROL]);
         if let Side::Client { dtr: Some(on) } = self.side {
@@ -165,8 +188,8 @@ impl Rfc2217Port {
             return;
         }
         match (command, value) {
-            (option::NOTIFY_LINESTATE, [state]) => self.events.extend(option::line_events(*state)),
-            (option::NOTIFY_MODEMSTATE, [state]) if !self.opening => self.events.push_back(option::modem_event(*state)),
+            (option::NOTIFY_LINESTATE, [state]) => option::line_events(*state).for_each(|event| self.sides.tell(event)),
+            (option::NOTIFY_MODEMSTATE, [state]) if !self.opening => self.sides.tell(option::modem_event(*state)),
             (option::FLOWCONTROL_SUSPEND, _) => self.suspended = true,
             (option::FLOWCONTROL_RESUME, _) => {
                 self.suspended = false;
@@ -181,12 +204,12 @@ impl Rfc2217Port {
         match (command, value) {
             (option::SIGNATURE, _) => self.say(option::SIGNATURE, b"fieldrig"),
             (option::SET_BAUDRATE..=option::SET_STOPSIZE, value) => {
-                let before = self.settings;
-                option::apply(&mut self.settings, command, value);
-                if self.settings != before {
-                    self.events.push_back(LineEvent::Settings(self.settings));
+                let mut theirs = self.sides.theirs;
+                option::apply(&mut theirs, command, value);
+                if self.sides.set(theirs) {
+                    self.sides.tell(LineEvent::Settings(theirs));
                 }
-                let now = option::settings_of(&self.settings).into_iter().find(|setting| setting.command == command);
+                let now = option::settings_of(&theirs).into_iter().find(|setting| setting.command == command);
                 self.say(command, &now.map(|setting| setting.value).unwrap_or_default());
             }
             (option::SET_CONTROL, [control]) => self.control(*control),
@@ -195,26 +218,56 @@ impl Rfc2217Port {
                 self.suspended = false;
                 self.outgoing.append(&mut self.held);
             }
-            (option::SET_LINESTATE_MASK | option::PURGE_DATA, value) => self.say(command, value),
-            (option::SET_MODEMSTATE_MASK, value) => {
+            (option::PURGE_DATA, [what]) => {
+                // What stands behind it came after it, and stays.
+                if matches!(*what, option::PURGE_RECEIVED | option::PURGE_BOTH) {
+                    self.held.clear();
+                }
+                if matches!(*what, option::PURGE_SENT | option::PURGE_BOTH) {
+                    self.sides.purge();
+                }
                 self.say(command, value);
-                let modem = self.modem;
+            }
+            (option::SET_LINESTATE_MASK, [mask]) => {
+                self.masks[0] = *mask;
+                self.say(command, value);
+            }
+            (option::SET_MODEMSTATE_MASK, [mask]) => {
+                self.masks[1] = *mask;
+                self.say(command, value);
+                let modem = self.modem.state();
                 self.say(option::NOTIFY_MODEMSTATE, &[modem]);
             }
             _ => {}
         }
     }
 
-    /// The client drives its lines, crossed as in a null modem: its RTS is our CTS, its DTR our DSR and DCD.
+    /// The client drives its lines.
     fn control(&mut self, control: u8) {
-        let modem = |cts, dsr| LineEvent::Modem { cts, dsr, ri: false, dcd: dsr };
-        match control {
-            option::BREAK_ON => self.events.push_back(LineEvent::Break),
-            option::DTR_ON | option::DTR_OFF => self.events.push_back(modem(true, control == option::DTR_ON)),
-            option::RTS_ON | option::RTS_OFF => self.events.push_back(modem(control == option::RTS_ON, true)),
-            _ => {}
+        let (answer, event) = self.modem.control(control);
+        if let Some(event) = event {
+            self.sides.tell(event);
         }
-        self.say(option::SET_CONTROL, &[control]);
+        self.say(option::SET_CONTROL, &[answer]);
+        let changed = self.modem.loop_back();
+        self.notify_modem(changed);
+    }
+
+    /// Modem lines changed, as the low bits of a modem state say.
+    fn notify_modem(&mut self, changed: u8) {
+        let modem = self.modem.state();
+        // The mask names lines as well as changes of them.
+        if (changed | changed << 4) & self.masks[1] != 0 {
+            self.say(option::NOTIFY_MODEMSTATE, &[(modem | changed) & (self.masks[1] | 0x0f)]);
+        }
+    }
+
+    /// Something is wrong with what the client hears.
+    fn notify_line(&mut self, event: &LineEvent) {
+        let state = option::line_state(event) & self.masks[0];
+        if state != 0 {
+            self.say(option::NOTIFY_LINESTATE, &[state]);
+        }
     }
 
     /// Writes what waits, as far as the port below takes it.
@@ -245,15 +298,7 @@ impl Rfc2217Port {
         if self.opening {
             return None;
         }
-        let count = self.incoming.len().min(buffer.len());
-        if count == 0 {
-            let arrival = self.arrival;
-            return self.events.pop_front().map(|event| Read::Line(event, arrival));
-        }
-        for (to, from) in buffer.iter_mut().zip(self.incoming.drain(..count)) {
-            *to = from;
-        }
-        Some(Read::Bytes(count, self.arrival))
+        self.sides.give(buffer, self.arrival)
     }
 
     /// When what comes now may have been on the line.
@@ -303,7 +348,10 @@ impl Port for Rfc2217Port {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let suspended = self.suspended;
-        put_data(if suspended { &mut self.held } else { &mut self.outgoing }, bytes);
+        let garbled = if self.sides.differ() { Some(self.sides.say(bytes)) } else { None };
+        let bytes_out = garbled.as_ref().map_or(bytes, |(garbled, _)| garbled);
+        put_data(if suspended { &mut self.held } else { &mut self.outgoing }, bytes_out);
+        garbled.iter().flat_map(|(_, events)| events).for_each(|event| self.notify_line(event));
         self.push(now)?;
         Ok(bytes.len())
     }
@@ -313,7 +361,7 @@ impl Port for Rfc2217Port {
     }
 
     fn holds_input(&self) -> bool {
-        !self.incoming.is_empty() || !self.events.is_empty() || self.refused.is_some()
+        self.sides.waits() || self.refused.is_some()
     }
 
     fn holds_output(&self) -> bool {
@@ -363,27 +411,26 @@ impl Port for Rfc2217Port {
             self.say(option::SET_CONTROL, &[control]);
             return self.push(now);
         }
-        let bits = match command {
+        let (bits, on) = match command {
             LineCommand::Settings(settings) => {
-                self.settings = *settings;
+                self.sides.ours = *settings;
                 return Ok(());
             }
             LineCommand::Break(length) if length.is_zero() => return Ok(()),
             LineCommand::Break(_) => {
-                self.say(option::NOTIFY_LINESTATE, &[option::BREAK]);
+                self.notify_line(&LineEvent::Break);
                 return self.push(now);
             }
             LineCommand::Dtr(on) => (option::DSR | option::DCD, *on),
             LineCommand::Rts(on) => (option::CTS, *on),
         };
-        self.modem = if bits.1 { self.modem | bits.0 } else { self.modem & !bits.0 };
-        let modem = self.modem;
-        self.say(option::NOTIFY_MODEMSTATE, &[modem]);
+        let changed = self.modem.drive(bits, on);
+        self.notify_modem(changed);
         self.push(now)
     }
 
     fn wire_time(&self, bytes: usize) -> Duration {
-        self.settings.character_time() * u32::try_from(bytes).unwrap_or(u32::MAX)
+        self.sides.ours.character_time() * u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
 
