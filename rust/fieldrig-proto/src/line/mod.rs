@@ -7,6 +7,7 @@ pub mod delimiter;
 pub mod framing;
 mod keys;
 mod pattern;
+pub mod program;
 mod search;
 mod searches;
 mod settings;

@@ -83,6 +83,12 @@ impl Patterns {
         Ok(Patterns(Arc::new(Inner { texts, expressions, automaton })))
     }
 
+    /// Whether one of them matches where there is nothing.
+    #[must_use]
+    pub fn match_nothing(&self) -> bool {
+        self.0.expressions.iter().any(|expression| expression.is_match(b""))
+    }
+
     /// The patterns as they were written.
     #[must_use]
     pub fn texts(&self) -> &[String] {

@@ -10,6 +10,7 @@
 //! - Where it is told to, the search leaves out control functions of terminals (`ansi.rs`); what is read is as it came.
 //! - One connection at a time: another that comes while one is open is broken off. After an end a new one may come.
 //! - What is sent before the stream is open leaves when it opens.
+//! - A stimulus program (`program/`) runs inside, beside whatever else is sent and searched for.
 //!
 //! ```
 //! use fieldrig_proto::endpoint::{Conn, Endpoint, Input, Peer, Stamps};
@@ -26,6 +27,7 @@
 //! ```
 
 use super::ansi::Stripper;
+use super::program::{Outcome, ProgramEvent, Programs};
 use super::searches::Searches;
 use super::spill::Buffer;
 use super::{LineCommand, LineEvent};
@@ -99,6 +101,20 @@ pub enum StreamEvent {
         /// When.
         at: Stamp,
     },
+    /// A program was started.
+    ProgramStarted {
+        /// When it begins.
+        at: Stamp,
+    },
+    /// A step of a program was done.
+    Program(ProgramEvent),
+    /// A program ended.
+    ProgramEnded {
+        /// How.
+        outcome: Outcome,
+        /// When.
+        at: Stamp,
+    },
 }
 
 /// Something is wanted of a stream that it cannot do any more.
@@ -140,7 +156,7 @@ pub struct Keeping {
 
 /// A raw conversation; see the top of this file.
 pub struct Stream {
-    state: State,
+    pub(super) state: State,
     conn: Option<Conn>,
     can_write: bool,
     opened_at: Stamp,
@@ -148,12 +164,13 @@ pub struct Stream {
     ended: Option<Why>,
     /// What came, with stamps. (Opening, closing and line events have no stamps of their own in the seam: theirs is the
     /// instant at which the driver told.)
-    buffer: Buffer,
+    pub(super) buffer: Buffer,
     line_events: VecDeque<(u64, Stamp, LineEvent)>,
     searches: Searches,
     actions: VecDeque<Queued>,
     refused: VecDeque<Conn>,
-    events: VecDeque<StreamEvent>,
+    pub(super) events: VecDeque<StreamEvent>,
+    pub(super) programs: Programs,
 }
 
 enum Queued {
@@ -197,6 +214,7 @@ impl Stream {
             actions: VecDeque::new(),
             refused: VecDeque::new(),
             events: VecDeque::new(),
+            programs: Programs::default(),
         }
     }
 
@@ -377,15 +395,16 @@ impl Stream {
     }
 
     /// Ends the stream. Closing an ended one does nothing.
-    pub fn close(&mut self, _now: Time, how: How) {
+    pub fn close(&mut self, now: Time, how: How) {
         if matches!(self.state, State::Closed(_)) {
             return;
         }
+        self.program_lost(now, &Why::Local);
         self.can_write = false;
         self.actions.push_back(Queued::Close(how));
     }
 
-    fn check_writable(&self) -> Result<(), StreamError> {
+    pub(super) fn check_writable(&self) -> Result<(), StreamError> {
         match &self.state {
             State::Closed(why) => Err(StreamError::Ended(why.clone())),
             _ if !self.can_write => Err(StreamError::WriteClosed),
@@ -445,7 +464,8 @@ impl Stream {
             self.actions.clear();
             self.state = State::Closed(why.clone());
         }
-        self.events.push_back(StreamEvent::Closed { why, at });
+        self.events.push_back(StreamEvent::Closed { why: why.clone(), at });
+        self.program_lost(now, &why);
     }
 }
 
@@ -466,7 +486,11 @@ impl Endpoint for Stream {
     fn handle(&mut self, now: Time, input: Input<'_>) {
         match input {
             Input::Opened(conn, peer) => self.opened(now, conn, peer),
-            Input::Bytes(conn, bytes, stamps) if self.conn == Some(conn) => self.received(bytes, stamps),
+            Input::Bytes(conn, bytes, stamps) if self.conn == Some(conn) => {
+                self.received(bytes, stamps);
+                self.program_received(now, stamps.at(bytes.len().saturating_sub(1), bytes.len()));
+            }
+            Input::Timed(conn, fate) if self.conn == Some(conn) => self.program_answered(now, fate),
             Input::Line(conn, event, at) if self.conn == Some(conn) => {
                 let offset = self.end();
                 if self.line_events.len() == LINE_EVENTS {
@@ -481,10 +505,12 @@ impl Endpoint for Stream {
         }
     }
 
-    fn handle_timeout(&mut self, _now: Time) {}
+    fn handle_timeout(&mut self, now: Time) {
+        self.program_timed_out(now);
+    }
 
     fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.programs.deadline()
     }
 
     fn poll_action(&mut self, out: &mut Vec<u8>) -> Option<Action> {
@@ -492,7 +518,11 @@ impl Endpoint for Stream {
             return Some(Action::Close(conn, How::Rst));
         }
         let conn = self.conn?;
-        Some(match self.actions.pop_front()? {
+        if let Some(recall) = self.programs.poll_recall(conn, out) {
+            return Some(recall);
+        }
+        let Some(queued) = self.actions.pop_front() else { return self.programs.poll_action(conn, out) };
+        Some(match queued {
             Queued::Send { bytes, not_before, gap_before } => {
                 let from = out.len();
                 out.extend_from_slice(&bytes);
@@ -523,6 +553,12 @@ impl From<StreamEvent> for Record {
             }
             StreamEvent::Refused { peer, at } => Record::new("stream.refused").at(at).with("peer", peer.address),
             StreamEvent::Closed { why, at } => Record::new("stream.closed").at(at).with("why", format!("{why:?}")),
+            StreamEvent::ProgramStarted { at } => Record::new("program.started").at(at),
+            StreamEvent::Program(event) => event.into(),
+            StreamEvent::ProgramEnded { outcome, at } => {
+                let record = Record::new("program.ended").at(at).with("how", outcome.word());
+                outcome.step().into_iter().fold(record, |record, step| record.with("step", i64::from(step)))
+            }
         }
     }
 }
