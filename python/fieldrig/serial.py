@@ -29,6 +29,7 @@ from fieldrig._core.stream import Line, Match, Received, Sent, Stream
 from fieldrig.errors import UsageError
 from fieldrig.expect import HasInstant, Observation, Timeline, instant, since
 from fieldrig.shell import Ran, runner
+from fieldrig.stimulus import Performance, Played, Program, unfulfilled
 from fieldrig.stream_inbox import Mark, StreamInbox
 
 __all__ = ["Console", "Line", "Mark", "Match", "Ran", "Received", "Sent"]
@@ -74,6 +75,7 @@ class Console:
         self._proven = proven
         self._why_not: str | None = None
         self._name = name or url
+        self._belongs_to = belongs_to
         self._ansi: Ansi = ansi
         self._commands = 0
         self.prompt = prompt
@@ -336,6 +338,42 @@ class Console:
     def hide(self, text: str) -> None:
         """Masks a text in every artefact of the run from now on. Texts of less than 4 bytes are not masked."""
         self._stream.hide(text)
+
+    def play(self, program: Program, *, check: bool = True) -> Played:
+        """Runs a stimulus program to its end; the core executes it alone. Its sends are stimuli. Ctrl-C stops it.
+
+        Args:
+            program: what is to be done (`fieldrig.stimulus`).
+            check: raise if it was not completed; otherwise the outcome is yours to look at.
+
+        Raises:
+            ExpectationFailed: what it waited for did not come; UnexpectedEvent: what should not come came.
+            InconclusiveError: a slot was too late and that ends it, or nobody knows whether anything could have come.
+            PortLost, ConnectionLost: the port went away.
+            UsageError: what is wrong with the program, or the port cannot do what it says.
+        """
+        self._timeline.approach()
+        played = self._stream.play(program)
+        self._note(played)
+        if check and played.outcome != "completed":
+            raise unfulfilled(program, played, self._name, self._timeline, self._doubt(), self._belongs_to)
+        return played
+
+    def begin(self, program: Program) -> Performance:
+        """Begins a stimulus program, which runs while the test does something else; one at a time.
+
+        Raises:
+            PortLost, ConnectionLost: the port went away.
+            UsageError: what is wrong with the program.
+        """
+        self._timeline.approach()
+        playing = self._stream.begin(program)
+        self._timeline.stimulus(playing.at)
+        return Performance(playing, self._note)
+
+    def _note(self, played: Played) -> None:
+        if played.sent:
+            self._timeline.stimulus(played.sent[-1].at)
 
     def close(self) -> None:
         """Closes the port; closing twice is fine."""

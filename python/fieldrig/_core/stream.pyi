@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Literal, Self, final
+from typing import Any, Literal, Protocol, Self, final
 
 from fieldrig._core import HasInstant, Rig, Span, Stall, Stamp
 
-__all__ = ["Line", "Match", "Received", "Sent", "Stream"]
+__all__ = ["Event", "Line", "Match", "Played", "Playing", "Received", "Sent", "Stream"]
 
 @final
 class Sent:
@@ -106,6 +106,129 @@ class Line:
     def describe(self) -> str: ...
     def __getnewargs__(self) -> tuple[str, Stamp]: ...
 
+class _Program(Protocol):
+    def lowered(self) -> tuple[list[dict[str, Any]], bool]: ...
+
+@final
+class Event:
+    """One thing that happened while a stimulus program ran."""
+
+    @property
+    def kind(self) -> Literal["sent", "line", "pause", "seen", "silence", "timed out", "skipped"]:
+        """What: something of ours (sent, line), the end of a wait (seen, silence, timed out), a slot left out."""
+    @property
+    def step(self) -> int:
+        """The step of the program, from 1."""
+    @property
+    def name(self) -> str | None:
+        """Its name, if it has one."""
+    @property
+    def piece(self) -> int:
+        """Which piece of a burst, from 0."""
+    @property
+    def slot(self) -> int | None:
+        """Which slot of the innermost repeat, from 0."""
+    @property
+    def data(self) -> bytes:
+        """What was sent, or what came."""
+    @property
+    def line(self) -> str | None:
+        """What was done to the line: ``"rts on"``, ``"break 20 ms"``, ``"19200 8N1"``."""
+    @property
+    def at(self) -> Stamp:
+        """The instant: between `issued` and `returned`; of what came, the arrival of its last byte."""
+    @property
+    def done(self) -> Stamp:
+        """When the port had taken it; of what came, its arrival."""
+    @property
+    def scheduled(self) -> Stamp | None:
+        """When it was due; of a wait, its deadline."""
+    @property
+    def issued(self) -> Stamp | None:
+        """Right before the port was given it."""
+    @property
+    def returned(self) -> Stamp | None:
+        """Right after the port had taken all of it."""
+    @property
+    def left(self) -> Stamp | None:
+        """When its last bit has left, as far as the port knows the speed of the line."""
+    @property
+    def first(self) -> Stamp | None:
+        """Of what came, the arrival of its first byte."""
+    @property
+    def late(self) -> Span | None:
+        """How long after it was due it was issued."""
+    @property
+    def delay(self) -> Span | None:
+        """From the arrival that it counts from to `at`: the delay of a response, as it was."""
+    def until(self, later: HasInstant, /) -> Span:
+        """The span from the event to a later one."""
+    def describe(self) -> str: ...
+
+@final
+class Played:
+    """What became of a stimulus program."""
+
+    @property
+    def outcome(
+        self,
+    ) -> Literal["completed", "timed out", "seen", "too late", "refused", "lost", "stopped", "running"]:
+        """How it ended."""
+    @property
+    def step(self) -> int | None:
+        """The step that ended it, if one did."""
+    @property
+    def reason(self) -> str | None:
+        """Why it was not completed."""
+    @property
+    def at(self) -> Stamp:
+        """When it began: what `at=` counts from."""
+    @property
+    def done(self) -> Stamp:
+        """When it ended; while it runs, now."""
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """All that happened, in order: the newest million."""
+    @property
+    def sent(self) -> tuple[Event, ...]:
+        """What we did: bytes and line commands."""
+    @property
+    def seen(self) -> tuple[Event, ...]:
+        """What was waited for and came, silence among it."""
+    @property
+    def skipped(self) -> tuple[Event, ...]:
+        """The slots that were too late, and left out or the end of it."""
+    @property
+    def dropped(self) -> int:
+        """How many events are not in `events`, because more than a million came after them."""
+    @property
+    def timing_class(self) -> Literal["A", "B", "C", "V", "net"]:
+        """How well instants are met: that of the line thread (A, B, C), virtual time (V), or no line thread (net)."""
+    def of(self, step: int | str, /) -> tuple[Event, ...]:
+        """The events of a step, by number or name."""
+    def until(self, later: HasInstant, /) -> Span:
+        """The span from the start to a later event."""
+
+@final
+class Playing:
+    """A stimulus program that was begun."""
+
+    @property
+    def at(self) -> Stamp:
+        """When it begins: what `at=` counts from."""
+    @property
+    def running(self) -> bool: ...
+    @property
+    def endless(self) -> bool:
+        """Whether it runs until it is stopped."""
+    @property
+    def so_far(self) -> Played:
+        """What it came to so far."""
+    def wait(self, *, within: str | Span | None = None) -> Played:
+        """Waits for its end, at most so long, and gives what it came to by then."""
+    def stop(self) -> Played:
+        """Ends it now. What was to be sent later is not sent. Stopping what has ended is fine."""
+
 @final
 class Stream:
     """One raw byte conversation. Every byte that comes is kept with its stamp: new ones in memory, old ones in a file.
@@ -170,6 +293,13 @@ class Stream:
 
         Raises `Unanswered` if it does not come back.
         """
+    def begin(self, program: _Program, /) -> Playing:
+        """Begins a stimulus program (`fieldrig.stimulus.Program`). One runs at a time.
+
+        Raises `UsageError` for what is wrong with it, `ConnectionLost` or `PortLost` if the conversation has ended.
+        """
+    def play(self, program: _Program, /) -> Played:
+        """Runs a stimulus program to its end, whatever that is. Ctrl-C stops it."""
     def receive(
         self, until: int | Callable[[bytes], bool] | None = None, *, within: str | Span | None = None
     ) -> Received:

@@ -26,6 +26,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Who stands by looks this often whether the node is stuck.
+const LOOKS: Duration = Duration::from_secs(1);
+
 /// What a blocking request came to.
 #[derive(Clone, Debug)]
 pub struct Called<R> {
@@ -311,6 +314,50 @@ where
         inner.leave(held);
         inner.settle_virtual()?;
         at.ok_or_else(|| EngineError::Machine { what: format!("{}: there is no port `{via}`", inner.name) })
+    }
+
+    /// Waits until `over` is set or `deadline` is over, without taking part: for what the owner thread does alone, so that
+    /// nobody who was interrupted in the middle of a look keeps it from its port. Only a node with a line on real time has
+    /// a thread for that; others are to be driven, with [`Node::wait`].
+    ///
+    /// # Errors
+    /// Those of [`Node::wait`].
+    pub fn stand_by(
+        &self,
+        over: &AtomicBool,
+        deadline: Time,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(), EngineError> {
+        let inner = self.inner();
+        let clock = crate::clock::Clock::Real;
+        let (mut asked, mut looked) = (clock.now(), clock.now());
+        while !over.load(Ordering::Acquire) {
+            let now = clock.now();
+            if now >= deadline {
+                return Ok(());
+            }
+            if inner.lease.is_closed() {
+                return Err(inner.stopped());
+            }
+            if now.since(asked) >= SLICE {
+                asked = now;
+                if !go_on() {
+                    return Err(EngineError::Interrupted);
+                }
+            }
+            if now.since(looked) >= LOOKS {
+                looked = now;
+                self.wait(Time::ZERO, |_, _, _| Some(()), go_on)?;
+            }
+            std::thread::sleep(deadline.since(now).min(TICK));
+        }
+        Ok(())
+    }
+
+    /// Whether a line thread drives it.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.inner().timed && self.inner().sim.is_none()
     }
 
     /// The last timed sends, oldest first: when each was due and when it happened.

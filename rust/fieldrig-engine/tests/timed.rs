@@ -120,19 +120,20 @@ fn what_is_too_late_is_not_done_and_what_was_taken_back_neither() {
 #[test]
 fn a_port_without_modem_lines_says_so() {
     let rig = rig();
-    let place = folder("timed").join("line");
-    let port = url(&format!("pty://?link={}", place.display()));
+    let place = folder("timed");
+    let port = url(&format!("pty://?link={}", place.join("line").display()));
     let node = rig.open("pty", Probe::default(), vec![bind("", port)]).expect("a pty");
     node.with(|probe, now| command(probe, LineCommand::Rts(true), now)).expect("the node works");
     assert_eq!(fate(&rig, &node), Fate::Refused("this kind of port has no RTS".to_owned()));
     rig.stop();
+    std::fs::remove_dir_all(place).expect("removed");
 }
 
 #[test]
 fn on_real_time_nothing_leaves_early_and_the_instants_are_in_order() {
     let rig = rig();
-    let place = folder("timed-real").join("line");
-    let pty = url(&format!("pty://?link={}", place.display()));
+    let place = folder("timed-real");
+    let pty = url(&format!("pty://?link={}", place.join("line").display()));
     let client = rig.open("client", Probe::default(), vec![bind("", pty)]).expect("a pty");
     let path = client.address("").expect("a node");
     let serial = PortSpec::Serial { path: path.into(), settings: line(), options: SerialOptions::default() };
@@ -150,4 +151,5 @@ fn on_real_time_nothing_leaves_early_and_the_instants_are_in_order() {
         before = done.returned;
     }
     rig.stop();
+    std::fs::remove_dir_all(place).expect("removed");
 }

@@ -12,6 +12,7 @@ use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::prelude::*;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A node, the rig it runs on, and whose ports it has.
 pub(crate) struct Handle<E: Endpoint + Send + 'static>
@@ -177,6 +178,23 @@ where
     ) -> PyResult<Option<R>> {
         let node = self.node(py)?;
         blocking(py, self.owner, |go_on| node.wait(deadline, check, go_on))
+    }
+
+    /// Waits until `over` is set or the deadline, without taking part.
+    ///
+    /// # Errors
+    /// The engine's, and what a signal handler raised.
+    pub(crate) fn stand_by(&self, py: Python<'_>, over: &AtomicBool, deadline: Time) -> PyResult<()> {
+        let node = self.node(py)?;
+        blocking(py, self.owner, |go_on| node.stand_by(over, deadline, go_on))
+    }
+
+    /// Whether the rig lives on virtual time.
+    ///
+    /// # Errors
+    /// `ForkError` in a child process.
+    pub(crate) fn is_virtual(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.shared.rig(py)?.clock().is_virtual())
     }
 
     /// Takes what has arrived, without waiting. A port that is closed or gone has nothing to show; whoever reads from it

@@ -115,7 +115,7 @@ mod _core {
         use pyo3::prelude::*;
 
         #[pymodule_export]
-        use crate::stream::{Line, Match, Received, Sent, Stream};
+        use crate::stream::{Event, Line, Match, Played, Playing, Received, Sent, Stream};
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

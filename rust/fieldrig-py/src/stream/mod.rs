@@ -2,8 +2,10 @@
 
 mod looking;
 mod pacing;
+mod program;
 mod values;
 
+pub(crate) use program::{Event, Played, Playing};
 pub(crate) use values::{Line, Match, Received, Sent};
 
 use crate::error::{Kind, Owner, error};
@@ -215,6 +217,15 @@ impl Stream {
     ) -> PyResult<Sent> {
         let pace = Pace::parse(py, per, pace.map(limit).transpose()?.unwrap_or_default())?;
         self.send_each(py, pace.parts(&octets(data)?), echo_within.map(limit).transpose()?)
+    }
+    #[pyo3(signature = (program, /))]
+    fn begin(slf: &Bound<'_, Self>, program: &Bound<'_, PyAny>) -> PyResult<Playing> {
+        Playing::begin(slf, program, false)
+    }
+    #[pyo3(signature = (program, /))]
+    fn play(slf: &Bound<'_, Self>, program: &Bound<'_, PyAny>) -> PyResult<Played> {
+        let _call = Call::begin();
+        Playing::begin(slf, program, true)?.finish(slf.py())
     }
     #[pyo3(signature = (until = None, *, within = None))]
     fn receive(&self, py: Python<'_>, until: Given<'_, '_>, within: Given<'_, '_>) -> PyResult<Received> {

@@ -56,7 +56,7 @@ pub struct ProgramEvent {
     pub slot: Option<u64>,
     /// What was sent, or what came.
     pub data: Arc<[u8]>,
-    /// When it was due.
+    /// When it was due; of a wait, its deadline.
     pub scheduled: Option<Time>,
     /// Right before the port was given it.
     pub issued: Option<Time>,

@@ -84,6 +84,9 @@ impl Stream {
         over: Arc<AtomicBool>,
     ) -> Result<u64, ProgramError> {
         self.check_writable()?;
+        if self.state == State::Finished {
+            return Err(StreamError::Ended(Why::Finished).into());
+        }
         if self.programs.running.is_some() {
             return Err(ProgramError::Busy);
         }

@@ -74,7 +74,12 @@ impl Running {
         match came {
             Some(came) => {
                 let event = self.event(came.kind, came.at);
-                self.events.push_back(ProgramEvent { data: came.data, first: came.first, ..event });
+                self.events.push_back(ProgramEvent {
+                    scheduled: deadline,
+                    data: came.data,
+                    first: came.first,
+                    ..event
+                });
                 self.cursor = self.cursor.max(came.end);
                 self.pass(came.at.latest(), Some(came.at));
                 self.follow(&wait.seen, Outcome::Seen { step });

@@ -1,0 +1,604 @@
+"""Stimulus programs: what the core does to a line alone, and when, while Python does nothing or something else.
+
+::
+
+    from fieldrig.stimulus import Program
+
+    hello = Program().send(b"hello\\r\\n", at="10ms").wait(rb"ok", within="1s").send(b"go\\r\\n", after="5ms")
+    polls = Program().send(b"poll\\r\\n").repeat(every="10ms", count=100, late="skip")
+
+    played = console.play(hello + polls)
+    print(played.sent[0].late, played.of(3)[0].delay, len(played.skipped))
+
+Rules of this file:
+
+- A program is a value: each method gives a new one, so parts can be named, put together (`+`) and used again.
+- What is wrong with it is said where it is written, by `UsageError`; what only the port can know ends it as `refused`.
+- Steps are numbered from 1, those inside others (`then=`, `otherwise=`, repeats) included, in the order of writing.
+
+What a step counts from, and what becomes of what is late, stands in docs/stimulus.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from fieldrig._core import Span, Stamp, duration_ns
+from fieldrig._core.stream import Event, Played, Playing
+from fieldrig.errors import ConnectionLost, InconclusiveError, PortLost, UnexpectedEvent, UsageError
+from fieldrig.expect import Timeline, Window
+from fieldrig.failing import failure, give_up
+
+__all__ = ["Event", "Performance", "Played", "Playing", "Program"]
+
+Late = Literal["catch_up", "skip", "abort"]
+Lowered = list[dict[str, Any]]
+
+LATE = ("catch_up", "skip", "abort")
+OTHERWISE = ("abort", "go_on")
+
+
+class Program:
+    """What is to be done, step by step. See the top of this file.
+
+    When a step is due is said by at most one of these (durations with their unit); without one, it is due together with
+    the step before it, or when that is over:
+
+    - ``at``: so long after the start of the program; within a repeat, of the slot.
+    - ``after``: so long after the step before it was due, or after the arrival that it waited for, or after the end of
+      a break; with ``of="NAME"``, after the step of that name.
+    - ``quiet``: once nothing was on the line for so long, either way.
+    - ``after_received``: so long after the last byte that had come when the step was reached.
+    - ``after_sent``: so long after the last bit of ours had left.
+    """
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: tuple[dict[str, Any], ...] = ()
+
+    def send(
+        self,
+        data: bytes,
+        *,
+        at: str | Span | None = None,
+        after: str | Span | None = None,
+        of: str | None = None,
+        quiet: str | Span | None = None,
+        after_received: str | Span | None = None,
+        after_sent: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Sends bytes.
+
+        Raises:
+            UsageError: nothing to send, a duration without unit, two answers to the question when.
+        """
+        place = self._place("send", name)
+        when = place.when(at, after, of, quiet, after_received, after_sent)
+        return self._with(place, what="send", pieces=[(0, place.octets(data))], when=when)
+
+    def burst(
+        self,
+        pieces: bytes | Sequence[bytes],
+        *,
+        gap: str | Span | Sequence[str | Span],
+        at: str | Span | None = None,
+        after: str | Span | None = None,
+        of: str | None = None,
+        quiet: str | Span | None = None,
+        after_received: str | Span | None = None,
+        after_sent: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Sends pieces with silence between them. A gap counts from the last bit before it, and is never shorter.
+
+        Args:
+            pieces: the pieces; bytes are a piece for each byte.
+            gap: the silence, one for all or one for each place between two pieces.
+
+        Raises:
+            UsageError: as `send`; fewer or more gaps than places.
+        """
+        place = self._place("burst", name)
+        when = place.when(at, after, of, quiet, after_received, after_sent)
+        if isinstance(pieces, bytes | bytearray):
+            pieces = [bytes(pieces[index : index + 1]) for index in range(len(pieces))]
+        parts = [place.octets(piece) for piece in pieces]
+        if not parts:
+            raise place.wrong("there is nothing to send", "give it bytes, or a list of them")
+        gaps = [gap] * (len(parts) - 1) if isinstance(gap, str | Span) else list(gap)
+        if len(gaps) != len(parts) - 1:
+            raise place.wrong(
+                f"{len(parts)} pieces have {len(parts) - 1} gaps between them, not {len(gaps)}",
+                'write one gap for all, such as gap="2ms", or one for each place',
+            )
+        lengths = [0, *(place.nanos(one, "gap") for one in gaps)]
+        return self._with(place, what="send", pieces=list(zip(lengths, parts, strict=True)), when=when)
+
+    def rts(
+        self,
+        on: bool,
+        *,
+        at: str | Span | None = None,
+        after: str | Span | None = None,
+        of: str | None = None,
+        quiet: str | Span | None = None,
+        after_received: str | Span | None = None,
+        after_sent: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Drives request-to-send. On a port that has none, the program ends there as `refused`."""
+        place = self._place("rts", name)
+        when = place.when(at, after, of, quiet, after_received, after_sent)
+        return self._with(place, what="line", command=("rts", place.switch(on)), when=when)
+
+    def dtr(
+        self,
+        on: bool,
+        *,
+        at: str | Span | None = None,
+        after: str | Span | None = None,
+        of: str | None = None,
+        quiet: str | Span | None = None,
+        after_received: str | Span | None = None,
+        after_sent: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Drives data-terminal-ready. On a port that has none, the program ends there as `refused`."""
+        place = self._place("dtr", name)
+        when = place.when(at, after, of, quiet, after_received, after_sent)
+        return self._with(place, what="line", command=("dtr", place.switch(on)), when=when)
+
+    def send_break(
+        self,
+        length: str | Span,
+        *,
+        at: str | Span | None = None,
+        after: str | Span | None = None,
+        of: str | None = None,
+        quiet: str | Span | None = None,
+        after_received: str | Span | None = None,
+        after_sent: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Holds the line low for so long; what follows counts from its end."""
+        place = self._place("send_break", name)
+        when = place.when(at, after, of, quiet, after_received, after_sent)
+        held = place.nanos(length, "length")
+        if not held:
+            raise place.wrong("a break of no length is none", 'write for example send_break("20ms")')
+        return self._with(place, what="line", command=("break", held), when=when)
+
+    def settings(
+        self,
+        line: str,
+        *,
+        at: str | Span | None = None,
+        after: str | Span | None = None,
+        of: str | None = None,
+        quiet: str | Span | None = None,
+        after_received: str | Span | None = None,
+        after_sent: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Sets speed and format of the line: ``"19200 8N1"``. With ``quiet="0ms"``, once what was sent has left."""
+        place = self._place("settings", name)
+        when = place.when(at, after, of, quiet, after_received, after_sent)
+        if not isinstance(line, str):
+            raise place.wrong(f"{line!r} is no speed and format", 'write for example settings("19200 8N1")')
+        return self._with(place, what="line", command=("settings", line), when=when)
+
+    def pause(
+        self,
+        after: str | Span | None = None,
+        *,
+        at: str | Span | None = None,
+        of: str | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Does nothing until it is due; what follows counts from there."""
+        place = self._place("pause", name)
+        return self._with(place, what="pause", when=place.when(at, after, of, None, None, None))
+
+    def wait(
+        self,
+        until: str | bytes | int,
+        *,
+        within: str | Span | None = None,
+        then: Program | None = None,
+        otherwise: Literal["abort", "go_on"] | Program = "abort",
+        name: str | None = None,
+    ) -> Program:
+        """Waits for a pattern, or so many bytes, behind the later of the last match and the last send of the program.
+
+        A match counts as soon as it is there: let the pattern end with what ends the text, if what follows would make
+        it longer.
+
+        Args:
+            until: a regular expression over the bytes, as `Console.expect` takes it, or a number of bytes.
+            within: at most so long after the step before it was done.
+            then: what is done next if it came.
+            otherwise: what is done if it did not: the program ends (`timed out`), goes on, or does this first.
+        """
+        place = self._place("wait", name)
+        return self._with(
+            place,
+            what="wait",
+            until=place.awaited(until),
+            within=place.limit(within),
+            seen=place.inner(then if then is not None else "go_on", "then"),
+            missed=place.inner(otherwise, "otherwise"),
+        )
+
+    def wait_silence(
+        self,
+        length: str | Span,
+        *,
+        within: str | Span | None = None,
+        then: Program | None = None,
+        otherwise: Literal["abort", "go_on"] | Program = "abort",
+        name: str | None = None,
+    ) -> Program:
+        """Waits until nothing has come for so long. The rest as `wait`."""
+        place = self._place("wait_silence", name)
+        return self._with(
+            place,
+            what="wait",
+            until=("silence", place.nanos(length, "length")),
+            within=place.limit(within),
+            seen=place.inner(then if then is not None else "go_on", "then"),
+            missed=place.inner(otherwise, "otherwise"),
+        )
+
+    def wait_none(
+        self,
+        until: str | bytes | int,
+        *,
+        for_: str | Span,
+        otherwise: Literal["abort", "go_on"] | Program = "abort",
+        name: str | None = None,
+    ) -> Program:
+        """Sees to it that something does not come for so long.
+
+        Args:
+            until: as `wait`.
+            for_: how long.
+            otherwise: what is done as soon as it comes: the program ends (`seen`), goes on, or does this first.
+        """
+        place = self._place("wait_none", name)
+        return self._with(
+            place,
+            what="wait",
+            until=place.awaited(until),
+            within=place.nanos(for_, "for_"),
+            seen=place.inner(otherwise, "otherwise"),
+            missed=[],
+        )
+
+    def repeat(
+        self,
+        *,
+        every: str | Span,
+        count: int | None = None,
+        until: str | bytes | None = None,
+        within: str | Span | None = None,
+        otherwise: Literal["abort", "go_on"] | Program = "abort",
+        late: Late = "catch_up",
+        tolerance: str | Span | None = None,
+        name: str | None = None,
+    ) -> Program:
+        """Repeats all that was written so far, in slots of a fixed period: slot n begins n periods after the first.
+
+        Args:
+            every: the period.
+            count: how many slots.
+            until: no slot begins after this pattern came, wherever in the repeat.
+            within: with `until`: no slot begins later than this after the first.
+            otherwise: what is done if `until` did not come `within`: the program ends, goes on, or does this first.
+            late: what becomes of a slot that cannot begin within `tolerance`: ``"catch_up"`` does it at once,
+                ``"skip"`` leaves it out (an event says so), ``"abort"`` ends the program.
+            tolerance: how late is late; one period if not given.
+
+        Raises:
+            UsageError: nothing to repeat, no period, a count that is none, an unknown policy.
+        """
+        place = self._place("repeat", name)
+        period = place.nanos(every, "every")
+        place.check_repeat(self, period, count, late, tolerance)
+        place.check_end(count, until, within)
+        whole = Program()
+        return whole._with(
+            place,
+            what="repeat",
+            steps=self,
+            every=period,
+            count=count,
+            until=None if until is None else place.awaited(until)[1],
+            within=None if within is None else place.nanos(within, "within"),
+            missed=place.inner(otherwise, "otherwise"),
+            late=late,
+            tolerance=None if tolerance is None else place.nanos(tolerance, "tolerance"),
+        )
+
+    def then(self, more: Program) -> Program:
+        """This program, then another; `+` is the same."""
+        if not isinstance(more, Program):
+            raise UsageError(f"Program.then(): {more!r} is no program", hint="write then(Program().send(..))")
+        both = Program()
+        both._steps = self._steps + more._steps
+        return both
+
+    def __add__(self, more: Program) -> Program:
+        return self.then(more)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __repr__(self) -> str:
+        return f"<Program, {len(self._steps)} steps>"
+
+    def lowered(self) -> tuple[Lowered, bool]:
+        """The steps as the core takes them, and whether the program has no end of its own.
+
+        Raises:
+            UsageError: the program is empty; a step counts from a name that no step before it has.
+        """
+        if not self._steps:
+            raise UsageError("the program is empty", hint="write for example Program().send(b'..', at=\"10ms\")")
+        lowering = _Lowering()
+        return lowering.steps(self), lowering.endless
+
+    def step(self, number: int) -> str:
+        """What the step of a number does, in a word: ``wait``."""
+        lowering = _Lowering()
+        lowering.steps(self)
+        return lowering.words.get(number, "step")
+
+    def _place(self, method: str, name: str | None) -> _Place:
+        place = _Place(method, len(self._steps) + 1, name)
+        if name is not None and not (isinstance(name, str) and name):
+            raise place.wrong(f"name={name!r} is no name", 'write for example name="login"')
+        return place
+
+    def _with(self, place: _Place, **step: Any) -> Program:
+        longer = Program()
+        longer._steps = (*self._steps, {"word": place.method, "name": place.name, **step})
+        return longer
+
+
+class _Lowering:
+    """Numbers the steps and looks whether the names that they count from are there."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.names: set[str] = set()
+        self.words: dict[int, str] = {}
+        self.endless = False
+
+    def steps(self, program: Program) -> Lowered:
+        return [self.step(step) for step in program._steps]
+
+    def step(self, step: dict[str, Any]) -> dict[str, Any]:
+        lowered = {key: value for key, value in step.items() if key != "word"}
+        if isinstance(step.get("steps"), Program):  # they were written before the repeat
+            lowered["steps"] = self.steps(step["steps"])
+        self.number += 1
+        number, word = self.number, step["word"]
+        self.words[number] = word
+        lowered["number"] = number
+        when = step.get("when")
+        if when is not None and when[2] is not None and when[2] not in self.names:
+            raise UsageError(
+                f"Program, step {number}, {word}(): no step before it has the name {when[2]!r}",
+                hint=_close(when[2], self.names) or "give the step that it counts from a name=",
+            )
+        for key in ("seen", "missed"):
+            if isinstance(step.get(key), Program):
+                lowered[key] = self.steps(step[key])
+        if step["what"] == "repeat" and step["count"] is None and step["until"] is None:
+            self.endless = True
+        if step["name"] is not None:
+            self.names.add(step["name"])
+        return lowered
+
+
+class _Place:
+    """Where in a program something is written: for what is said about it."""
+
+    def __init__(self, method: str, number: int, name: str | None) -> None:
+        self.method = method
+        self.number = number
+        self.name = name
+
+    def wrong(self, message: str, hint: str | None = None) -> UsageError:
+        return UsageError(f"Program, step {self.number}, {self.method}(): {message}", hint=hint)
+
+    def nanos(self, value: object, name: str) -> int:
+        if isinstance(value, bool | int | float):
+            raise self.wrong(f"{name}={value!r} has no unit", f'write a duration such as {name}="10ms"')
+        try:
+            return duration_ns(value)  # type: ignore[arg-type]  # what is none of these it says itself
+        except UsageError as error:
+            raise self.wrong(f"{name}={value!r}: {error.message}", error.hint) from None
+
+    def octets(self, data: object) -> bytes:
+        if isinstance(data, str):
+            raise self.wrong(f"{data!r} is text, not bytes", f"write {data.encode()!r}")
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise self.wrong(f"{data!r} is not bytes", 'write for example b"hello"')
+        if not len(data):
+            raise self.wrong("there is nothing to send", "to let time pass, use pause()")
+        return bytes(data)
+
+    def switch(self, on: object) -> bool:
+        if not isinstance(on, bool):
+            raise self.wrong(f"{on!r} is neither True nor False", f"write {self.method}(True)")
+        return on
+
+    def when(
+        self,
+        at: str | Span | None,
+        after: str | Span | None,
+        of: str | None,
+        quiet: str | Span | None,
+        received: str | Span | None,
+        left: str | Span | None,
+    ) -> tuple[str, int, str | None]:
+        """When a step is due: what it counts from, how long, and the name of a step."""
+        given = {"at": at, "after": after, "quiet": quiet, "after_received": received, "after_sent": left}
+        said = {key: value for key, value in given.items() if value is not None}
+        if len(said) > 1:
+            raise self.wrong(f"{' and '.join(f'{key}=' for key in said)} both say when", "keep one of them")
+        if of is not None and not isinstance(of, str):
+            raise self.wrong(f"of={of!r} is no name", 'write for example of="login"')
+        if of is not None and said and "after" not in said:
+            raise self.wrong(f"of= goes with after=, not with {next(iter(said))}=", f'write after="10ms", of={of!r}')
+        if not said:
+            return ("after", 0, None) if of is None else ("at", 0, of)
+        key, value = next(iter(said.items()))
+        length = self.nanos(value, key)
+        if of is not None:
+            return ("at", length, of)
+        return ({"after_received": "received", "after_sent": "left"}.get(key, key), length, None)
+
+    def awaited(self, until: object) -> tuple[str, str | int]:
+        """A pattern, or a number of bytes."""
+        if isinstance(until, bool) or not isinstance(until, str | bytes | int):
+            raise self.wrong(f"{until!r} is neither a pattern nor a number of bytes", 'write for example wait(rb"ok")')
+        if isinstance(until, int):
+            if until < 1:
+                raise self.wrong(f"{until} bytes are there at once", "wait for one or more")
+            return ("count", until)
+        if isinstance(until, str):
+            return ("pattern", until)
+        if not until.isascii():
+            raise self.wrong(f"{until!r} has bytes beyond ASCII", "write such a byte as rb'(?-u)\\xff'")
+        return ("pattern", until.decode("ascii"))
+
+    def inner(self, what: object, name: str) -> Program | list[object] | None:
+        """What follows a condition: None is the end of the program."""
+        if isinstance(what, Program):
+            return what
+        if what == "abort":
+            return None
+        if what == "go_on":
+            return []
+        hint = _close(what, OTHERWISE) if isinstance(what, str) else None
+        raise self.wrong(f'{name}={what!r} is not "abort", "go_on" or a Program', hint)
+
+    def limit(self, within: object) -> int:
+        """A time limit, which must be there: nothing waits for ever."""
+        if within is None:
+            raise self.wrong("within= is missing: how long may it take?", 'write for example within="1s"')
+        return self.nanos(within, "within")
+
+    def check_end(self, count: object, until: object, within: object) -> None:
+        """What is wrong with how a repeat ends."""
+        if within is not None and until is None:
+            raise self.wrong("within= is the time limit of until=, which is missing", "add until=, or count= instead")
+        if until is not None and within is None and count is None:
+            raise self.wrong("until= may never come: how long may it take?", 'add within="10s", or count=')
+        if isinstance(until, bool | int):
+            raise self.wrong(f"until={until!r} is no pattern", 'write for example until=rb"done"')
+
+    def check_repeat(self, body: Program, period: int, count: object, late: object, tolerance: object) -> None:
+        """What is wrong with a repeat."""
+        if not body._steps:
+            raise self.wrong("there is nothing to repeat", "write the steps before it: Program().send(..).repeat(..)")
+        if not period:
+            raise self.wrong("every= is no time at all", 'write for example every="10ms"')
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise self.wrong(f"count={count!r} is not a number of slots", "write count=1 or more; without it, no end")
+        if late not in LATE:
+            hint = _close(late, LATE) if isinstance(late, str) else None
+            raise self.wrong(f'late={late!r} is not "catch_up", "skip" or "abort"', hint)
+        if tolerance is not None and late == "catch_up":
+            raise self.wrong('tolerance= has no use with late="catch_up"', 'write late="skip" or late="abort"')
+
+
+class Performance:
+    """A program that runs on the console of a device: what it sends moves the cursor of the device.
+
+    While it runs the cursor stands at its start; `wait` and `stop` move it to the last thing that it did.
+    """
+
+    def __init__(self, playing: Playing, note: Callable[[Played], None]) -> None:
+        self._playing = playing
+        self._note = note
+
+    @property
+    def at(self) -> Stamp:
+        """When it begins: what `at=` counts from."""
+        return self._playing.at
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._playing.running
+
+    @property
+    def so_far(self) -> Played:
+        """What it came to so far."""
+        return self._playing.so_far
+
+    def wait(self, *, within: str | Span | None = None) -> Played:
+        """Waits for its end, at most so long; gives what it came to by then.
+
+        Raises:
+            UsageError: it has no end, and no `within` was given.
+        """
+        played = self._playing.wait(within=within)
+        self._note(played)
+        return played
+
+    def stop(self) -> Played:
+        """Ends it now. What was to be sent later is not sent. Stopping what has ended is fine."""
+        played = self._playing.stop()
+        self._note(played)
+        return played
+
+    def __repr__(self) -> str:
+        return f"<Performance, {'running' if self.running else 'ended'}>"
+
+
+def unfulfilled(
+    program: Program, played: Played, name: str, timeline: Timeline, doubt: str | None, belongs_to: str
+) -> Exception:
+    """The exception for a program that a device, or the bench, did not let come to its end.
+
+    Args:
+        doubt: why nobody knows whether anything could have come, or None.
+        belongs_to: whose port it is.
+    """
+    place = "" if played.step is None else f" ({program.step(played.step)})"
+    reason = (played.reason or "").replace(":", f"{place}:", 1) if place else played.reason
+    headline = f"{name}: the program was not completed: {reason}"
+    frame = Window(played.at, played.at, (played.done - played.at).latest_ns, played)
+    if played.outcome == "timed out":
+        return give_up(headline, frame, timeline, doubt, None)
+    if played.outcome == "seen":
+        return _unexpected(headline, played, frame, timeline)
+    if played.outcome == "too late":
+        return InconclusiveError(failure(f"{headline}: the host was late", frame, timeline))
+    if played.outcome == "lost":
+        return (ConnectionLost if belongs_to == "dut" else PortLost)(headline)
+    return UsageError(headline)
+
+
+def _unexpected(headline: str, played: Played, frame: Window, timeline: Timeline) -> Exception:
+    """Something came that should not: surely inside its window it is held against the device."""
+    came, *before = reversed(played.events)
+    began = before[0].done if before else played.at
+    if came.at.order(began) != "after":
+        return InconclusiveError(failure(f"{headline}, but it may have come before", frame, timeline))
+    if came.scheduled is not None and came.at.latest_ns > came.scheduled.latest_ns:
+        return InconclusiveError(failure(f"{headline}, but it may have come too late for that", frame, timeline))
+    return UnexpectedEvent(failure(headline, frame, timeline))
+
+
+def _close(word: str, known: Sequence[str] | set[str]) -> str | None:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else None
