@@ -15,7 +15,7 @@ import importlib
 # Type checkers know this name; importing it from `typing` would be most of what `import fieldrig` costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fieldrig import bench, device, errors, modbus, mqtt, protocol, serial, stream, timing
+    from fieldrig import bench, device, errors, modbus, mqtt, protocol, serial, stimulus, stream, timing
     from fieldrig._core import Rig, Span, Stamp, duration
     from fieldrig.bench import Bench, BenchPlan
     from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
@@ -44,12 +44,13 @@ __all__ = [
     "near",
     "protocol",
     "serial",
+    "stimulus",
     "stream",
     "timing",
 ]
 
 _MODULES = frozenset(
-    {"bench", "device", "errors", "expect", "modbus", "mqtt", "protocol", "serial", "stream", "timing"}
+    {"bench", "device", "errors", "expect", "modbus", "mqtt", "protocol", "serial", "stimulus", "stream", "timing"}
 )
 _HOMES = {
     "Rig": "fieldrig._core",

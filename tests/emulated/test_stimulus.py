@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -212,11 +213,20 @@ def test_a_connection_that_ends_while_a_program_waits_is_lost_by_the_device() ->
             peer.join()
 
 
+def test_the_example_of_the_documentation_says_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "stimulus.md").read_text(encoding="utf-8")
+    example = text.partition("```python\n")[2].partition("```")[0]
+    exec(compile(example, "docs/stimulus.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    said = [line.partition("# ")[2].partition(":")[0] for line in example.splitlines() if "print(" in line]
+    assert printed == said
+
+
 def test_ctrl_c_ends_a_program() -> None:
     with Stream("pty://?line=115200+8N1") as ours:
         timer = threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
+            timer.start()
             ours.play(Program().send(b"x", at="1h"))
         timer.join()
         assert ours.play(Program().send(b"y")).outcome == "completed"

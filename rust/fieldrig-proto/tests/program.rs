@@ -154,7 +154,8 @@ impl Driver {
             self.now = next;
             if self.asked.front().is_some_and(|asked| self.due(asked) <= next) {
                 self.act();
-            } else if let Some((stamp, bytes)) = self.arrivals.pop_front_if(|(stamp, _)| stamp.latest() <= next) {
+            } else if self.arrivals.front().is_some_and(|(stamp, _)| stamp.latest() <= next) {
+                let Some((stamp, bytes)) = self.arrivals.pop_front() else { return };
                 self.quiet_since = self.quiet_since.max(stamp.latest());
                 self.stream.handle(next, Input::Bytes(CONN, &bytes, Stamps::One(stamp)));
             } else {
