@@ -159,6 +159,9 @@ class Event:
     def late(self) -> Span | None:
         """How long after it was due it was issued."""
     @property
+    def run_delay(self) -> Span | None:
+        """Of what was late: for how much of that the thread waited for a CPU, as far as the kernel counts it."""
+    @property
     def delay(self) -> Span | None:
         """From the arrival that it counts from to `at`: the delay of a response, as it was."""
     def until(self, later: HasInstant, /) -> Span:

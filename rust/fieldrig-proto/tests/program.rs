@@ -188,7 +188,7 @@ impl Driver {
         };
         let left = now.max(self.quiet_since) + length;
         self.quiet_since = left;
-        let departure = Departure { scheduled, issued: now, returned: now, left };
+        let departure = Departure { scheduled, issued: now, returned: now, left, run_delay: None };
         self.stream.handle(now, Input::Timed(CONN, Fate::Done(departure)));
     }
 

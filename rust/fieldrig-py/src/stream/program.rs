@@ -479,6 +479,11 @@ impl Event {
         Some(Span(time::Span::exact(nanos)))
     }
     #[getter]
+    fn run_delay(&self) -> Option<Span> {
+        let nanos = i64::try_from(self.0.run_delay?.as_nanos()).unwrap_or(i64::MAX);
+        Some(Span(time::Span::exact(nanos)))
+    }
+    #[getter]
     fn delay(&self) -> Option<Span> {
         Some(Span(self.0.from?.until(self.0.at)))
     }

@@ -64,6 +64,8 @@ pub struct ProgramEvent {
     pub returned: Option<Time>,
     /// When its last bit has left, as far as the port knows.
     pub left: Option<Time>,
+    /// Of what was late: for how much of that the thread waited for a CPU, as far as the kernel counts it.
+    pub run_delay: Option<Duration>,
     /// The instant: between `issued` and `returned`, or the arrival of the last byte.
     pub at: Stamp,
     /// Of what came, the arrival of the first byte.
@@ -167,9 +169,10 @@ impl From<ProgramEvent> for Record {
         }
         let slot = event.slot.map(|slot| i64::try_from(slot).unwrap_or(i64::MAX));
         let late = event.late().map(|late| i64::try_from(late.as_nanos()).unwrap_or(i64::MAX));
+        let waited = event.run_delay.map(|wait| i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
         let times = [("scheduled_ns", event.scheduled), ("issued_ns", event.issued), ("returned_ns", event.returned)];
         let numbers = times.map(|(key, time)| (key, time.map(nanos)));
-        for (key, number) in [("slot", slot), ("late_ns", late)].into_iter().chain(numbers) {
+        for (key, number) in [("slot", slot), ("late_ns", late), ("run_delay_ns", waited)].into_iter().chain(numbers) {
             if let Some(number) = number {
                 record = record.with(key, number);
             }

@@ -242,6 +242,7 @@ impl Running {
             issued: None,
             returned: None,
             left: None,
+            run_delay: None,
             at,
             first: None,
             from: None,
@@ -358,7 +359,7 @@ impl Running {
         let step = &steps[self.current.1];
         // Of a gap, the driver alone knows when it was over.
         let scheduled = if due.gap.is_some() { departure.scheduled } else { due.at };
-        let Departure { issued, returned, left, .. } = departure;
+        let Departure { issued, returned, left, run_delay, .. } = departure;
         (self.acted, self.left) = (returned, self.left.max(left));
         self.cursor = self.cursor.max(view.end());
         let (kind, data, pieces) = match &step.what {
@@ -375,6 +376,7 @@ impl Running {
             issued: Some(issued),
             returned: Some(returned),
             left: Some(left),
+            run_delay,
             from: due.from,
             ..self.event(kind, Stamp::between(issued, returned))
         });
