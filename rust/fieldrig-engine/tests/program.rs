@@ -142,7 +142,7 @@ fn others_may_send_while_a_program_waits_and_stopping_it_leaves_nothing_behind()
     let report = program.ended(&rig);
     assert_eq!(report.ended.map(|(_, outcome)| outcome), Some(Outcome::Stopped));
     rig.sleep(Duration::from_secs(20), &mut || true).expect("time moves");
-    let heard = device.with(|stream, _| stream.read(0, 100).map(<[u8]>::to_vec)).expect("the node works").0;
+    let heard = device.with(|stream, _| stream.read(0, 100).map(|bytes| bytes.into_owned())).expect("the node works").0;
     assert_eq!(heard, Ok(b"now".to_vec()));
     rig.stop();
 }
@@ -153,7 +153,7 @@ fn on_a_pty_the_line_thread_does_it_alone() {
     let place = folder("program");
     let us = open(&rig, "us", url(&format!("pty://?link={}", place.join("line").display())));
     let path = us.address("").expect("a node");
-    let device = open(&rig, "device", PortSpec::Serial { path: path.into(), settings: line(), dtr: None });
+    let device = open(&rig, "device", url(&format!("serial://{path}?line=9600+8E1")));
     assert!(us.is_timed());
     let period = Duration::from_millis(2);
     let program = start(&us, vec![every(period, 20, Late::CatchUp, vec![send(b"x", When::After(Duration::ZERO))])]);
