@@ -16,6 +16,8 @@ PYTEST_ARGS ?=
 PYTEST_JOBS ?= 3
 # Debian programs that some tests in tests/interop talk to; an emulator and a compiler for examples/firmware.
 PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl rt-tests qemu-system-arm gcc-arm-none-eabi
+# Rounds of the suite of examples/firmware, see `make firmware-rounds`.
+ROUNDS   ?= 50
 # Foreign stacks in Rust, a project of its own.
 RUST_PEERS := tests/peers/rust_stacks
 
@@ -23,7 +25,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.toml' 2>/dev/null) Ca
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo guest test test-rust test-loom test-toy fuzz-smoke test-python bench lint lint-rust lint-python format peers peers-debian peers-rust build clean
+.PHONY: help demo guest test test-rust test-loom test-toy fuzz-smoke test-python bench firmware-rounds lint lint-rust lint-python format peers peers-debian peers-rust build clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +54,9 @@ test-python: $(STAMPS)/build ## The Python tests: unit, emulated, interop, meta
 bench: $(STAMPS)/build ## The benchmark table (BENCH_ROUNDS=3 for a quick look)
 	$(CARGO) build --locked --quiet --release -p fieldrig-engine --example modbus_client --example timed_sends
 	$(BIN)/python -m tests.bench
+
+firmware-rounds: $(STAMPS)/build ## The suite of examples/firmware in QEMU, ROUNDS times, on a busy host
+	$(BIN)/python -m tests.interop.firmware_rounds --rounds $(ROUNDS)
 
 lint: lint-python lint-rust ## rustfmt, clippy, ruff, mypy --strict, stubtest; warnings are errors
 

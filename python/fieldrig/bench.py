@@ -120,6 +120,7 @@ class Bench:
         self._started = self.rig.now()
         self.life = LifeCycle(self)
         try:
+            self.life.start_programs()
             self._running = _core.bench.bring_up(self.rig, plan._native)
             self.life.arm()
             for device in plan._native.duts:

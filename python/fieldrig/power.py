@@ -9,6 +9,7 @@ from . import _core
 from ._core import Span, Stamp
 from .errors import BenchError, UsageError
 from .expect import since
+from .life.qmp import QmpSwitch
 from .life.switch import STATES, Switch
 from .permission import permit
 from .units import nanoseconds
@@ -97,6 +98,26 @@ class Power:
         up = self.on()
         return Action("power cycle", down.at, up.done)
 
+    def peek(self, address: int, length: int) -> bytes:
+        """What stands in the memory of a device that QEMU runs, at a physical address. It goes on meanwhile.
+
+        Raises:
+            UsageError: the bench file names no ``qmp`` for this device, or there is nothing to look at.
+            BenchError: QEMU cannot be asked, or has no memory there.
+        """
+        if not isinstance(self._switch, QmpSwitch):
+            hint = 'power = { qmp = "unix:///PATH" } in the bench file, under the profile `real`'
+            raise UsageError(f"{self._dut.name}.power: nobody can look into the memory of this device", hint=hint)
+        if address < 0 or length < 1:
+            raise UsageError(f"{self._dut.name}.power.peek(): {length} bytes at {address:#x} are no place in memory")
+        at = self._bench.rig.now()
+        found = self._switch.peek(address, length)
+        self._dut.used = True
+        self._bench.rig.log(
+            "peek", device=self._dut.name, address=address, data=found, took_ns=(self._bench.rig.now() - at).latest_ns
+        )
+        return found
+
     def do(self, action: str) -> Action:
         """Does any action of the bench file's ``actions``; a stimulus.
 
@@ -105,7 +126,7 @@ class Power:
                 file has ``allow`` without ``restart`` for it.
             BenchError: the switch failed, took too long, or reads back otherwise.
         """
-        if action not in ("on", "status"):
+        if action not in ("on", "status", "resume"):
             permit(self._dut, "restart")
         return self._do(action)
 
@@ -126,9 +147,12 @@ class Power:
             log("power.failed", **facts, error=str(error) or type(error).__name__)
             raise
         self._dut.timeline.stimulus(at)
-        self.last = action if action in STATES else self.last
+        self.last = self._switch.leaves(action) if isinstance(self._switch, QmpSwitch) else self._left_by(action)
         log("power", **facts, **({"read_back": read} if read is not None else {}))
         return Action(f"power {action}", since(at, done), done)
+
+    def _left_by(self, action: str) -> str | None:
+        return action if action in STATES else self.last
 
     def status(self) -> str | None:
         """``"on"`` or ``"off"`` as it is read back now; None for a real device of which it cannot be read.

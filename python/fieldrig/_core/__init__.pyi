@@ -107,10 +107,11 @@ class Span:
 
 @final
 class Stall:
-    """A time for which the host did not let us run. Its kind is "stopped" or "starved".
+    """A time for which the host did not let us run. Its kind is "stopped", "starved" or "program".
 
     "stopped": the whole process stood still (SIGSTOP, a debugger, a virtual machine that was paused). "starved": its
-    sentinel waited for a CPU; threads with real-time scheduling may have run all the time.
+    sentinel waited for a CPU; threads with real-time scheduling may have run all the time. "program":
+    a program that is a device of the run waited for a CPU (`Rig.watch_program`).
     """
 
     @property
@@ -126,7 +127,7 @@ class Stall:
     def latest_ns(self) -> int:
         """How long it lasted at most (nanoseconds)."""
     @property
-    def kind(self) -> Literal["stopped", "starved"]: ...
+    def kind(self) -> Literal["stopped", "starved", "program"]: ...
     @property
     def run_delay(self) -> Span:
         """How long the sentinel waited for a CPU meanwhile."""
@@ -259,12 +260,19 @@ class Rig:
     def stalls(self, since: HasInstant, /) -> tuple[Stall, ...]:
         """When the host did not let us run, since an instant, as far as it stands against every verdict on time.
 
-        Stops of more than 10 ms, and times of more than 50 ms for which we waited for a CPU.
+        Stops of more than 10 ms, times of more than 50 ms for which we waited for a CPU, and those of watched programs.
         """
     def hiccups(self, since: HasInstant, /) -> tuple[Stall, ...]:
         """All times of more than 10 ms for which the host did not let us run; a busy host has many.
 
         For limits of a few milliseconds, and to explain what was late.
+        """
+    def watch_program(self, process: int, /, stands: str | Span) -> None:
+        """A process is a device of this run, such as an emulator: when it waits for a CPU for longer than it stands,
+        that is one of the `stalls`, and what is late or missing then is held against nobody.
+
+        Raises:
+            BenchError: the clock is virtual.
         """
     def sleep(self, duration: str | Span, /) -> None:
         """Waits; on virtual time, moves it, and everything that is due meanwhile happens."""

@@ -139,11 +139,11 @@ class Dut:
         """What else suites may do to the real device: `write`, `restart`, `silence`."""
     @property
     def life(self) -> dict[str, Any]:
-        """The tables `identity`, `prepare`, `recover` and `power`, as far as the bench file has them.
+        """The tables `identity`, `prepare`, `recover`, `power` and `run`, as far as the bench file has them.
 
         They are checked and have their defaults; durations are texts with a unit. `identity` is a dict by name, each
         with `kind` (`console`, `modbus`, `mqtt`, `command`) and what is asked under that key; `power` has `kind`
-        (`command`, `modbus`, `mqtt`).
+        (`command`, `modbus`, `mqtt`, `qmp`).
         """
     @property
     def power_command(self) -> str | None:

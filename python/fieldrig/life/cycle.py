@@ -1,13 +1,14 @@
 """The life cycle of the real devices of one bench: what `Bench` and the pytest plug-in call, in this order.
 
 =====================  =================================================================================================
+``start_programs``     a device that is a program is started, before anything is opened
 ``arm``                the guardian of the safe state starts, before anything is switched
 ``prepare``            each device with `prepare`: its command, before the links to it are opened
 ``begin_session``      who are the devices?
 ``before_test``        power back on if a test left it off; `prepare` of ``once = "test"``; is something down?
 ``after_error``        a test ended with an error: was a link lost?
 ``end_session``        are the devices still the same?
-``finish``             the safe state
+``finish``             the safe state; programs are ended
 =====================  =================================================================================================
 """
 
@@ -21,7 +22,8 @@ from ..errors import BenchError
 from .command import run_command
 from .identity import Identity
 from .lost import Losses
-from .restart import Restarter, make_restarter
+from .program import ENDING, Program
+from .restart import Restarter, SwitchRestarter, make_restarter
 from .safe import SafeAction, SafeState
 from .switch import Switch, described, make_switch
 
@@ -40,11 +42,29 @@ class LifeCycle:
         self._tables: dict[str, dict[str, Any]] = {}
         for native in bench.plan._native.duts:
             self._tables[native.name] = _tables(native) if native.profile == "real" and not native.not_run else {}
+        self.programs: dict[str, Program] = {}
+        """The programs that are devices, by the name of the device."""
         self._safe: SafeState | None = None
         self._identities: dict[str, Identity] = {}
         self.losses = Losses(bench, self._recover)
         self.identity_changed: str | None = None
         self._test = "the start of the run"
+
+    def start_programs(self) -> None:
+        """Starts the programs that are devices.
+
+        Raises:
+            BenchError: one cannot be started, or its sockets do not appear.
+        """
+        for native in self._bench.plan._native.duts:
+            tables = self._tables[native.name]
+            if "run" in tables:
+                urls = [*(link.url for link in native.links), (tables.get("power") or {}).get("qmp")]
+                sockets = [url.removeprefix("unix://") for url in urls if url and url.startswith("unix://")]
+                log = self._bench.folder / f"{native.name}.log"
+                program = Program(native.name, tables["run"], sockets, self._folder, log, self._bench.rig)
+                self.programs[native.name] = program
+                program.start()
 
     def arm(self) -> None:
         """Starts the guardian if a real device has a safe state.
@@ -72,6 +92,8 @@ class LifeCycle:
     def restarter(self, dut: Dut, native: _core.bench.Dut) -> Restarter | None:
         """What resets a real device; None if the bench file does not say."""
         table = self._tables[native.name].get("restart")
+        if table is None and "reset" in dut.power.actions:
+            return SwitchRestarter(lambda: dut.power.do("reset"))
         if not table:
             return None
         return make_restarter(native.name, table, self._folder, dut.power.recover, self._safe)
@@ -147,11 +169,18 @@ class LifeCycle:
             self._bench.rig.log("identity.changed", text=self.identity_changed)
 
     def finish(self) -> None:
-        """Reaches the safe state.
+        """Reaches the safe state, then ends the programs that are devices.
 
         Raises:
             BenchError: a safe action failed; all of them were tried.
         """
+        try:
+            self._reach_safe_state()
+        finally:
+            for program in self.programs.values():
+                program.stop()
+
+    def _reach_safe_state(self) -> None:
         if self._safe is None:
             return
         failed = [outcome for outcome in self._safe.finish() if outcome.problem]
@@ -192,6 +221,11 @@ class LifeCycle:
         Raises:
             BenchError: it failed.
         """
+        program = self.programs.get(dut.name)
+        if program is not None and not program.runs(ENDING):
+            program.stop()
+            program.start()
+            return dut.power.wait_until_up()
         if dut.power.left_off():
             dut.power.on()
             return dut.power.wait_until_up()
@@ -251,5 +285,5 @@ class LifeCycle:
 
 
 def _tables(native: _core.bench.Dut) -> dict[str, Any]:
-    """The checked tables of a device: `power`, `identity`, `prepare`, `recover`."""
+    """The checked tables of a device: `run`, `power`, `identity`, `prepare`, `recover`."""
     return {**native.life}

@@ -57,6 +57,17 @@ class CycleRestarter:
         return self._cycle(self._off)
 
 
+class SwitchRestarter:
+    """A switch that can also reset, as the monitor of QEMU can."""
+
+    def __init__(self, reset: Callable[[], Action]) -> None:
+        self._reset = reset
+
+    def restart(self) -> Action | None:
+        """Its action `reset`."""
+        return self._reset()
+
+
 class PluginRestarter:
     """A reset of another package; its errors name it."""
 

@@ -154,6 +154,10 @@ def make_switch(
         from .plug import PlugSwitch
 
         return PlugSwitch(name, table, rig)
+    if "qmp" in table:
+        from .qmp import QmpSwitch
+
+        return QmpSwitch(name, table)
     if "scpi" in table:
         from .scpi import ScpiSwitch
 

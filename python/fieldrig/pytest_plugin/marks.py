@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fieldrig import _core
     from fieldrig.bench import BenchPlan
 
-NEEDS = ("link", "tag", "power")
+NEEDS = ("link", "tag", "power", "restart", "memory")
 OURS = ("needs", "each_dut", "real_only", "emulated_only")
 
 
@@ -41,7 +41,8 @@ def check(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for need in mark.args:
             if not _known(str(need)):
-                raise UsageError(f'needs({str(need)!r}) is unknown: use "link:NAME", "tag:NAME" or "power"')
+                known = '"link:NAME", "tag:NAME", "power", "power:ACTION", "restart" or "memory"'
+                raise UsageError(f"needs({str(need)!r}) is unknown: use {known}")
     if plan_of(item.config) is None:
         for name in OURS:
             if next(item.iter_markers(name), None) is not None:
@@ -70,7 +71,7 @@ def why_not(item: pytest.Item, plan: BenchPlan) -> str | None:
 
 def _known(need: str) -> bool:
     kind, colon, name = need.partition(":")
-    return need == "power" or (kind in NEEDS and kind != "power" and bool(colon) and bool(name))
+    return need in ("power", "restart", "memory") or (kind in NEEDS[:3] and bool(colon) and bool(name))
 
 
 def _has(device: _core.bench.Dut, need: str) -> bool:
@@ -79,7 +80,15 @@ def _has(device: _core.bench.Dut, need: str) -> bool:
         return name in {link.name for link in device.links}
     if kind == "tag":
         return name in device.tags
-    return device.profile == "emulated" or device.power_command is not None or "power" in getattr(device, "life", {})
+    life = getattr(device, "life", {})
+    power = life.get("power") or {}
+    if kind == "memory":
+        return device.profile == "real" and "qmp" in power
+    if kind == "restart":
+        return device.profile == "emulated" or "restart" in life or "reset" in (power.get("actions") or ())
+    if device.profile == "emulated":
+        return name in ("", "on", "off")
+    return bool(power) and name in ("", *(power.get("actions") or ("on", "off")))
 
 
 def _those(devices: list[_core.bench.Dut]) -> str:

@@ -24,6 +24,7 @@ pub mod log;
 mod node;
 mod origin;
 mod port;
+mod programs;
 mod rig;
 mod run_delay;
 pub mod secrets;

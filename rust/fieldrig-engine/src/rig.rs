@@ -16,6 +16,7 @@ use crate::node::{Inner, Node};
 use crate::port::switchboard::Switchboard;
 use crate::port::wire::{Wire, WireOptions};
 use crate::port::{self, LineLedger, LineReport, PortSpec};
+use crate::programs::Programs;
 use crate::secrets::Secrets;
 use crate::sentinel::{Sentinel, Stall};
 use crate::spill;
@@ -90,6 +91,7 @@ struct Shared {
     kennel: Arc<Kennel>,
     /// How much line threads may spin.
     budget: Arc<Budget>,
+    programs: Programs,
     sim: Option<Arc<Sim>>,
     switchboard: Arc<Switchboard>,
     lines: Arc<LineLedger>,
@@ -129,6 +131,7 @@ impl Rig {
             sentinel,
             kennel,
             budget: Arc::new(Budget::new()),
+            programs: Programs::default(),
             sim,
             switchboard: Arc::default(),
             lines: Arc::default(),
@@ -203,11 +206,12 @@ impl Rig {
     }
 
     /// The intervals since `since` in which the host did not let us run, and which stand against every verdict on time:
-    /// those of [`Rig::hiccups`] that are [`Stall::is_grave`].
+    /// those of [`Rig::hiccups`] that are [`Stall::is_grave`], and the waits of programs that are devices.
     #[must_use]
     pub fn sentinel_stalls(&self, since: Time) -> Vec<Stall> {
         let mut stalls = self.hiccups(since);
         stalls.retain(Stall::is_grave);
+        stalls.extend(self.shared.programs.stalls(since));
         stalls
     }
 
@@ -221,6 +225,18 @@ impl Rig {
     #[must_use]
     pub fn line_reports(&self) -> Vec<LineReport> {
         self.shared.lines.report()
+    }
+
+    /// A process is a device of this run: a wait for a CPU that is longer than it stands is a stall from now on.
+    ///
+    /// # Errors
+    /// A thread cannot be started, or the clock is virtual.
+    pub fn watch_program(&self, process: u32, stands: Duration) -> Result<(), EngineError> {
+        let watched = match &self.shared.sim {
+            Some(_) => Err(std::io::Error::other("a program knows no virtual time")),
+            None => self.shared.programs.watch(process, stands),
+        };
+        watched.map_err(|error| EngineError::machine("the watch on a program", &error))
     }
 
     /// Adds a multi-drop wire in memory, whose taps are `wire://NAME`. With settings, bytes take the time they would take
@@ -483,6 +499,7 @@ impl Shared {
         if let Some(sentinel) = &self.sentinel {
             sentinel.stop();
         }
+        self.programs.stop();
         if let Err(error) = self.capture.stop() {
             self.log.note("capture.incomplete", &[("error", error.to_string().into())]);
         }

@@ -40,7 +40,7 @@ impl RunDelay {
 }
 
 /// The first two numbers; a kernel that does not count writes zeros, and a thread that asks has run.
-fn counted(text: &str) -> Option<Counted> {
+pub(crate) fn counted(text: &str) -> Option<Counted> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
     let (ran, waited) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     let runs = numbers.next()?.ok()?;

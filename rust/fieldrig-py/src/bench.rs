@@ -49,9 +49,8 @@ pub(crate) struct Plan(Arc<bench::Plan>);
 pub(crate) fn load(py: Python<'_>, path: PathBuf, profiles: Vec<String>) -> PyResult<Plan> {
     let profiles = Profiles::parse(&profiles)
         .map_err(|problem| hinted(py, Kind::Usage, &problem.message, problem.hint.as_deref()))?;
-    let environment = |name: &str| std::env::var(name).ok();
     let plan = crate::life::detached(py, || {
-        bench::load(&path, &profiles, &environment, &PROTOCOLS, &crate::loader::PythonModels)
+        bench::load(&path, &profiles, &bench::variable, &PROTOCOLS, &crate::loader::PythonModels)
     });
     plan.map(|plan| Plan(Arc::new(plan))).map_err(|problem| file_error(py, &problem))
 }
@@ -280,6 +279,7 @@ impl Dut {
             ("recover", &life.recover),
             ("power", &life.power),
             ("restart", &life.restart),
+            ("run", &life.run),
         ];
         for (name, table) in found {
             if let Some(table) = table {

@@ -179,6 +179,12 @@ impl Rig {
         let hiccups = self.shared.rig(py)?.hiccups(instant(since)?.earliest());
         PyTuple::new(py, hiccups.into_iter().map(Stall))
     }
+    /// A process is a device of this run.
+    #[pyo3(signature = (process, /, stands))]
+    fn watch_program(&self, py: Python<'_>, process: u32, stands: &Bound<'_, PyAny>) -> PyResult<()> {
+        let watched = self.shared.rig(py)?.watch_program(process, limit(stands)?);
+        watched.map_err(|problem| engine_error(py, &problem, Owner::Bench))
+    }
     /// Waits; on virtual time, moves it.
     #[pyo3(signature = (duration, /))]
     fn sleep(&self, py: Python<'_>, duration: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -32,6 +32,7 @@ impl Stall {
         match self.0.kind {
             StallKind::Stopped => "stopped",
             StallKind::Starved => "starved",
+            StallKind::Program => "program",
         }
     }
     #[getter]

@@ -281,6 +281,7 @@ pub(crate) static DUT: Shape = shape(
         key("allow", Kind::Words(&ALLOWED), "what else suites may do to the real device"),
         key("power", Either(&switching::POWER), "how it is switched"),
         key("restart", Either(&switching::RESTART), "how it is reset without switching its power"),
+        key("run", Table(&RUN), "a program that is the device: it is started for a run, and ended with it"),
         key("identity", Named(&Table(&IDENTITY)), "what tells one device, or one firmware, from another, by name"),
         key("prepare", Table(&PREPARE), "what is done once before the tests"),
         key("recover", Table(&RECOVER), "what is done once after a link was lost"),
@@ -348,6 +349,15 @@ pub(crate) static RECOVER: Shape = shape(
         key("command", Text, "a shell command"),
         key("power", Word(&RECOVERIES), "`cycle`: power off and on"),
         key("timeout", Kind::Duration, "how long it may take"),
+    ],
+);
+
+pub(crate) static RUN: Shape = shape(
+    "a program that is the device",
+    &[
+        required("command", Text, "the program with its arguments; it stays until it is ended"),
+        key("timeout", Kind::Duration, "how long it may take until its unix sockets are there, 10s by default"),
+        key("stall", Kind::Duration, "a wait for a CPU that may change what it does, 2ms by default"),
     ],
 );
 

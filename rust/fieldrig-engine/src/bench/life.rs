@@ -1,4 +1,4 @@
-//! The life of a device that is judged: `power`, `restart`, `identity`, `prepare`, `recover`.
+//! The life of a device that is judged: `run`, `power`, `restart`, `identity`, `prepare`, `recover`.
 //!
 //! These tables are carried out elsewhere. Here they are checked, completed with their defaults and handed on.
 
@@ -19,7 +19,9 @@ pub struct Life {
     pub prepare: Option<Value>,
     /// What is done after a link was lost.
     pub recover: Option<Value>,
-    /// How it is switched; the key `kind` is `command`, `modbus`, `mqtt`, `scpi` or `plugin`.
+    /// The program that is the device.
+    pub run: Option<Value>,
+    /// How it is switched; the key `kind` is `command`, `modbus`, `mqtt`, `scpi`, `qmp` or `plugin`.
     pub power: Option<Value>,
     /// How it is reset; the key `kind` is `command`, `power` or `plugin`.
     pub restart: Option<Value>,
@@ -42,12 +44,16 @@ pub(super) struct Need {
 /// How long an action may take if the file does not say.
 pub(super) const ACTION_LIMIT: &str = "30s";
 const IDENTITY_LIMIT: &str = "10s";
+/// How long a program may take until its sockets are there.
+const START_LIMIT: &str = "10s";
+/// A wait for a CPU that may change what a program does: half of the silence that ends a Modbus frame at 9600 baud.
+const STALL: &str = "2ms";
 const PREPARE_LIMIT: &str = "5min";
 const RECOVER_LIMIT: &str = "1min";
 
 /// Reads the tables of a DUT.
 pub(super) fn read(dut: &mut Section<'_>) -> Outcome<Life> {
-    let mut life = Life::default();
+    let mut life = Life { run: dut.section("run")?.map(run).transpose()?, ..Life::default() };
     if let Some(section) = dut.section("power")? {
         life.power = Some(switching::power(section, &mut life.needs)?);
     }
@@ -107,6 +113,15 @@ impl Need {
             }
         }
     }
+}
+
+fn run(mut section: Section<'_>) -> Outcome<Value> {
+    let command = section.text("command")?;
+    section.require("command", command)?;
+    section.duration("timeout")?;
+    section.duration("stall")?;
+    section.finish(&keys::RUN)?;
+    Ok(Value::Table(completed(&section, "", &[("timeout", START_LIMIT), ("stall", STALL)])))
 }
 
 fn identity(entry: &Entry, title: String, needs: &mut Vec<Need>) -> Outcome<Value> {

@@ -44,6 +44,7 @@ mod series;
 mod switching;
 mod tls;
 pub(crate) mod tree;
+mod variables;
 
 pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate, survey};
 pub use code::{LinkSide, LoadedModel, MakeModel, ModelLoader, ModelProblem, Surroundings, TomlOnly};
@@ -60,6 +61,7 @@ pub use schema::{bench_schema, model_schema};
 pub use series::load_series;
 pub use tls::LinkTls;
 pub use tree::Environment;
+pub use variables::variable;
 
 use fieldrig_proto::protocol::{Protocol, Role};
 

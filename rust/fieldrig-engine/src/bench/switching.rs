@@ -10,19 +10,26 @@ use super::keys::{Key, Shape, UNIT, key, required, shape};
 use super::life::{ACTION_LIMIT, Need, completed, default, entries};
 use super::place::{Outcome, did_you_mean, quoted};
 use super::section::{Located, Section};
+use crate::PortSpec;
 use fieldrig_proto::record::Value;
 
 /// A reader of one way.
 type Reader = fn(Section<'_>, &mut Vec<Need>) -> Outcome<Value>;
 
 /// Ways to switch the power, by the key that names each.
-const WAYS: [(&str, Reader); 5] =
-    [("command", command), ("modbus", relay), ("mqtt", plug), ("scpi", scpi), ("plugin", power_plugin)];
+const WAYS: [(&str, Reader); 6] =
+    [("command", command), ("modbus", relay), ("mqtt", plug), ("scpi", scpi), ("qmp", qmp), ("plugin", power_plugin)];
 /// Ways to reset.
 const RESTARTS: [(&str, Reader); 3] = [("command", reset_command), ("power", reset_power), ("plugin", reset_plugin)];
 
-pub(super) const POWER: [Kind; 5] =
-    [Table(&POWER_COMMAND), Table(&POWER_MODBUS), Table(&POWER_MQTT), Table(&POWER_SCPI), Table(&POWER_PLUGIN)];
+pub(super) const POWER: [Kind; 6] = [
+    Table(&POWER_COMMAND),
+    Table(&POWER_MODBUS),
+    Table(&POWER_MQTT),
+    Table(&POWER_SCPI),
+    Table(&POWER_QMP),
+    Table(&POWER_PLUGIN),
+];
 pub(super) const RESTART: [Kind; 3] = [Table(&RESTART_COMMAND), Table(&RESTART_POWER), Table(&RESTART_PLUGIN)];
 
 const SETTLE: Key = key("settle", Kind::Duration, "how long the device needs until it can be used again");
@@ -96,6 +103,14 @@ static POWER_SCPI: Shape = shape(
         SAFE,
     ],
 );
+
+static POWER_QMP: Shape = shape(
+    "power by the monitor of QEMU, which also resets the device, makes it hang and looks into its memory",
+    &[required("qmp", Text, "the QMP socket of QEMU, \"unix:///PATH\" or \"tcp://HOST:PORT\""), SETTLE, TIMEOUT, SAFE],
+);
+
+/// What the monitor of QEMU can do.
+const QMP_ACTIONS: [&str; 5] = ["on", "off", "reset", "hang", "resume"];
 
 static POWER_PLUGIN: Shape = shape(
     "power by a plug-in",
@@ -193,6 +208,20 @@ fn relay(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
     for (key, value) in [("unit", unit), ("on", on), ("off", off)] {
         default(&mut table, key, Value::Int(value));
     }
+    Ok(Value::Table(table))
+}
+
+fn qmp(mut section: Section<'_>, _needs: &mut Vec<Need>) -> Outcome<Value> {
+    let socket = section.text("qmp")?;
+    let socket = section.require("qmp", socket)?;
+    if !matches!(PortSpec::parse(&socket.value), Ok(PortSpec::UnixConnect(_) | PortSpec::TcpConnect(_))) {
+        let message = format!("`{}` is no QMP socket", socket.value);
+        return Err(socket.place.error(message).hint("write \"unix:///PATH\" or \"tcp://HOST:PORT\""));
+    }
+    let actions = QMP_ACTIONS.map(str::to_owned);
+    common(&mut section, &POWER_QMP, &actions)?;
+    let mut table = completed(&section, "qmp", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
+    default(&mut table, "actions", Value::List(actions.into_iter().map(Value::Text).collect()));
     Ok(Value::Table(table))
 }
 

@@ -206,8 +206,11 @@ fn every_bench_file_of_this_repository_can_be_loaded() {
     }
     assert!(!found.is_empty());
     for path in found {
-        // The variables of fieldrig itself have defaults; those of users get a value.
-        let environment = |name: &str| (!name.starts_with("FIELDRIG_")).then(|| name.to_lowercase());
+        // The variables of fieldrig itself have defaults, or are made by it; those of users get a value.
+        let environment = |name: &str| match name.starts_with("FIELDRIG_") {
+            true => variable(name),
+            false => Some(name.to_lowercase()),
+        };
         let loaded = load(&path, &Profiles::default(), &environment, &PROTOCOLS, &Programs);
         assert!(loaded.is_ok(), "{}", loaded.err().map(|error| error.to_string()).unwrap_or_default());
     }

@@ -21,6 +21,8 @@ pub enum StallKind {
     Stopped,
     /// It waited for a CPU.
     Starved,
+    /// Another process that is a device of the run waited for a CPU.
+    Program,
 }
 
 /// An interval in which the host did not let us run.
@@ -48,14 +50,15 @@ impl Stall {
     pub fn shortest(&self) -> Duration {
         match self.kind {
             StallKind::Stopped => self.length().saturating_sub(PERIOD).saturating_sub(self.run_delay),
-            StallKind::Starved => self.run_delay.min(self.length()),
+            StallKind::Starved | StallKind::Program => self.run_delay.min(self.length()),
         }
     }
 
-    /// Whether it stands against every verdict on time: a stop always, a busy host from 50 ms on.
+    /// Whether it stands against every verdict on time: a stop always, a busy host from 50 ms on, and what held up a
+    /// device.
     #[must_use]
     pub fn is_grave(&self) -> bool {
-        self.kind == StallKind::Stopped || self.length() > PERIOD + STARVED
+        self.kind != StallKind::Starved || self.length() > PERIOD + STARVED
     }
 
     /// What happened, for people.
@@ -68,6 +71,9 @@ impl Stall {
                 format!("this process stood still for {least} to {most}: it was stopped, or its machine was")
             }
             StallKind::Starved => format!("the host was busy: run queue {least} of {most}"),
+            StallKind::Program => {
+                format!("the program that is the device had to wait for a CPU: {least} in {most}")
+            }
         }
     }
 }
