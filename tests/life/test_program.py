@@ -45,7 +45,7 @@ RUN = """
 import sys
 from fieldrig.bench import BenchPlan
 with BenchPlan.load("bench.toml").open("run") as bench:
-    print(bench.life.programs["pump"].process, flush=True)
+    print(bench.life.programs["pump"].process, bench.device("pump").console.url, flush=True)
     sys.stdin.read()
 """
 
@@ -133,9 +133,12 @@ def test_a_program_ends_with_a_run_that_is_killed(tmp_path: Path, number: signal
     run = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert run.stdout is not None
-        process = int(run.stdout.readline())
+        process, url = run.stdout.readline().decode().split()
+        keeper = int(re.findall(r"\) \w (\d+)", Path(f"/proc/{process}/stat").read_text())[0])
         os.kill(run.pid, number)
-        assert is_over(process), "the program outlives the run"
+        assert is_over(int(process)), "the program outlives the run"
+        assert is_over(keeper)
+        assert not Path(url.removeprefix("unix://")).parent.exists()
     finally:
         run.kill()
         run.communicate()

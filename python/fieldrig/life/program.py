@@ -17,6 +17,7 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import stat
@@ -121,10 +122,11 @@ class Program:
 
     def _started(self) -> subprocess.Popen[bytes]:
         words = shlex.split(self._command)
+        left = json.dumps([*self._sockets, *map(str, self._made)])
         try:
             with self._log.open("ab") as said:
                 return subprocess.Popen(
-                    [sys.executable, "-I", "-S", keeper.__file__, *words],
+                    [sys.executable, "-I", "-S", keeper.__file__, left, *words],
                     cwd=self._folder,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
