@@ -70,6 +70,29 @@ fn eight_threads_share_one_client_and_every_answer_finds_its_caller() {
 }
 
 #[test]
+fn an_end_that_sends_much_reads_on_so_that_two_do_not_wait_for_each_other() {
+    let rig = rig();
+    let (_server, client) = pair(&rig, Probe::echo());
+    let bytes = vec![0x55; 16 << 20]; // more than all buffers between the two hold
+    client.with(|probe, _| probe.send(Conn(0), &bytes)).expect("the node works");
+    let mut back = 0;
+    let whole = client.wait(
+        Clock::Real.now() + LONG,
+        |_, events, _| {
+            while let Some(count) = take(events, |event| match event {
+                Event::Bytes(_, bytes, _) => Some(bytes.len()),
+                _ => None,
+            }) {
+                back += count;
+            }
+            (back == bytes.len()).then_some(())
+        },
+        &mut || true,
+    );
+    assert!(whole.expect("the node works").is_some(), "not all of it came back");
+}
+
+#[test]
 fn a_long_wait_lets_other_threads_in() {
     let rig = rig();
     let (_server, client) = pair(&rig, Probe::echo());

@@ -112,6 +112,8 @@ pub(super) struct Output {
     pub(super) queue: VecDeque<Segment>,
     /// Bytes in `queue`.
     pub(super) queued: usize,
+    /// Bytes in `queue`, at most, that the owner asked for: no other side makes them more.
+    pub(super) commanded: usize,
     /// Bytes handed out since the beginning or the last `Writable`.
     pub(super) handed_out: usize,
     /// The port took less than it was given.
@@ -175,6 +177,7 @@ impl Output {
         self.direct = 0..0;
         self.queue.clear();
         self.queued = 0;
+        self.commanded = 0;
         self.blocked = false;
     }
 
@@ -280,10 +283,15 @@ impl Channel {
     }
 
     /// Stops or resumes reading as the waiting output demands.
+    ///
+    /// Only answers count. What the owner asked for grows no longer by reading; and two ends that do not read while
+    /// they wait for each other to read would wait for ever.
     pub(super) fn regulate(&mut self) {
-        if self.inbound == Inbound::Reading && self.output.queued > HIGH_WATER {
+        self.output.commanded = self.output.commanded.min(self.output.queued);
+        let answers = self.output.queued - self.output.commanded;
+        if self.inbound == Inbound::Reading && answers > HIGH_WATER {
             self.inbound = Inbound::Held;
-        } else if self.inbound == Inbound::Held && self.output.queued <= HIGH_WATER / 4 {
+        } else if self.inbound == Inbound::Held && answers <= HIGH_WATER / 4 {
             self.inbound = Inbound::Reading;
             self.unread = self.port.edge();
         }

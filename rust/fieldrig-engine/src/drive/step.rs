@@ -169,7 +169,10 @@ impl<E: Endpoint> Driver<E> {
             let now = driver.wires.clock.now();
             driver.wires.begin_pass();
             let result = command(&mut driver.endpoint, now);
-            driver.pump(now)?;
+            driver.wires.commanded = true;
+            let pumped = driver.pump(now);
+            driver.wires.commanded = false;
+            pumped?;
             driver.finish_pass()?;
             Ok(result)
         })

@@ -137,6 +137,8 @@ pub(crate) struct Wires {
     pub(super) channels: BTreeMap<u32, Channel>,
     /// Wires in memory, each with the real one that it is joined to.
     pub(super) joined: Vec<(Conn, Conn)>,
+    /// What is sent now was asked for by the owner.
+    pub(super) commanded: bool,
     pub(super) attempts: BTreeMap<u32, Attempt>,
     pub(super) listeners: Vec<Listening>,
     pub(super) memory_listeners: Vec<ListeningInMemory>,
@@ -190,6 +192,7 @@ impl Wires {
             cipher_links: BTreeMap::new(),
             channels: BTreeMap::new(),
             joined: Vec::new(),
+            commanded: false,
             attempts: BTreeMap::new(),
             listeners: Vec::new(),
             memory_listeners: Vec::new(),
@@ -459,6 +462,9 @@ impl Wires {
                 conn,
                 Sent { scheduled: timing.0.unwrap_or(now).max(now), issued: None, returned: None, run_delay: None },
             );
+        }
+        if self.commanded {
+            channel.output.commanded += range.len();
         }
         let (not_before, gap_before) = timing;
         let segment = |out: &[u8]| Segment {
