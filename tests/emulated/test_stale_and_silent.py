@@ -25,18 +25,27 @@ def broker(rig):
         yield broker
 
 
+class Device(int):
+    """The file descriptor of the device's end. It is closed once: its number may be somebody else's by then."""
+
+    open = True
+
+    def hang_up(self):
+        if self.open:
+            self.open = False
+            os.close(self)
+
+
 @pytest.fixture
 def line(rig):
     """A pty: our console on one end, the file descriptor of the device on the other."""
     master, slave = os.openpty()
     os.set_blocking(master, True)
     with Console(f"serial://{os.ttyname(slave)}?line=115200+8N1", rig=rig) as console:
-        yield console, master
+        device = Device(master)
+        yield console, device
     os.close(slave)
-    try:
-        os.close(master)
-    except OSError:
-        pass
+    device.hang_up()
 
 
 def test_a_stale_console_line_fails_and_is_named(line):
@@ -103,14 +112,14 @@ def test_silence_after_the_broker_died_is_inconclusive(rig):
 
 def test_silence_on_a_port_that_hung_up_is_inconclusive(line):
     console, device = line
-    os.close(device)
+    device.hang_up()
     with pytest.raises(ObserverBlind, match="^INCONCLUSIVE: .*no witness"):
         console.expect_none("panic", for_="50ms")
 
 
 def test_a_port_that_vanishes_while_it_is_waited_for_is_the_bench(line):
     console, device = line
-    closer = threading.Timer(0.05, os.close, [device])
+    closer = threading.Timer(0.05, device.hang_up)
     closer.start()
     with pytest.raises(BenchError, match="^BENCH: "):
         console.expect("never", within="30s")
