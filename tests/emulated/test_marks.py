@@ -119,7 +119,7 @@ def test_what_a_device_offers_is_run(run) -> None:
     result.assert_outcomes(passed=3)
 
 
-@pytest.mark.parametrize("need", ["voltage", "link", "link:", "power:meter1", "tags:meter"])
+@pytest.mark.parametrize("need", ["voltage", "link", "link:", "power:", "memory:meter1", "tags:meter"])
 def test_an_unknown_need_is_a_usage_error(run, need: str) -> None:
     result = run(f"@pytest.mark.needs({need!r})\ndef test_it(meter1):\n    pass\n")
     result.assert_outcomes(errors=1)
