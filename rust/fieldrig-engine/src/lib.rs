@@ -11,6 +11,7 @@
 //!
 //! Read [`node`] for what users do, [`lease`] for how threads share a node, `drive/step.rs` for what happens then.
 
+mod acting;
 pub mod bench;
 mod clock;
 pub mod doctor;

@@ -8,6 +8,7 @@
 //! - Timed sends are left to the line thread, and a node that somebody else queues for is left to him: the caller then
 //!   looks on, and is told of every pass.
 
+use crate::acting::{Acting, NobodysGate, Right};
 use crate::clock::Clock;
 use crate::drive::ceiling::Ceiling;
 use crate::drive::owner::{Driven, OwnerGate, TICK};
@@ -63,6 +64,7 @@ impl<E: Endpoint> Tenant for Driver<E> {
 pub(crate) struct Inner<E: Endpoint> {
     pub(crate) name: String,
     pub(crate) lease: Lease<Driver<E>, OwnerGate>,
+    pub(crate) acting: Lease<Acting, NobodysGate>,
     pub(crate) addresses: BTreeMap<String, String>,
     pub(crate) log: RunLog,
     pub(crate) sim: Option<Arc<Sim>>,
@@ -202,7 +204,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<(R, Option<Sent>), EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter_to_act(go_on)?;
+        let (_right, mut held) = inner.enter_to_act(go_on)?;
         let result = held.command(command);
         held.log_events(&inner.log, &inner.name);
         let result = result.ok_or_else(|| inner.stuck(&held))?;
@@ -244,8 +246,8 @@ where
         inner.drive(held, Until { deadline, polite: true, sent: false }, &mut check, go_on)
     }
 
-    /// A command and the wait for what comes of it, under one lease: the quick way of a blocking request. `within` counts
-    /// from the command. Others queue until it is done.
+    /// A command and the wait for what comes of it: the quick way of a blocking request. `within` counts from the command.
+    /// Others who command queue until it is done.
     ///
     /// # Errors
     /// Those of the command (inner), and those of [`Node::wait`].
@@ -257,7 +259,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Result<Called<R>, X>, EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter_to_act(go_on)?;
+        let (_right, mut held) = inner.enter_to_act(go_on)?;
         if inner.sim.is_none() {
             held.disarm();
         }
@@ -275,7 +277,7 @@ where
         Ok(Ok(Called { outcome, sent }))
     }
 
-    /// A command and the wait until the first send that it causes has happened, under one lease. `within` counts from the
+    /// A command and the wait until the first send that it causes has happened; others who command queue. `within` counts from the
     /// command; when it is over, the send still waits (`returned` is `None`). `None`: the command caused no send.
     /// The ports are looked at right before the command, so that what answers it surely came after this call.
     ///
@@ -288,7 +290,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Result<Option<Sent>, X>, EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter_to_act(go_on)?;
+        let (_right, mut held) = inner.enter_to_act(go_on)?;
         inner.look(&mut held);
         let begun = held.wires_now();
         if let Err(refused) = held.command(command).ok_or_else(|| inner.stuck(&held))? {
@@ -307,7 +309,7 @@ where
     /// No port is bound under this name; the node is closed or stuck, or this thread drives it already.
     pub fn gate(&self, via: &str, gate: Gate) -> Result<Time, EngineError> {
         let inner = self.inner();
-        let mut held = inner.enter_to_act(&mut || true)?;
+        let (_right, mut held) = inner.enter_to_act(&mut || true)?;
         let done = held.gate(via, gate);
         held.log_events(&inner.log, &inner.name);
         let at = done.ok_or_else(|| inner.stuck(&held))?;
@@ -410,12 +412,16 @@ where
 {
     fn enter(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'_, E>, EngineError> {
         let ceiling = self.deadline_is_near().then(Ceiling::raise).flatten();
-        let held = self.lease.enter(go_on).map_err(|refusal| match refusal {
+        let held = self.lease.enter(go_on).map_err(|refusal| self.refused(refusal))?;
+        Ok(Lent { held, _ceiling: ceiling })
+    }
+
+    fn refused(&self, refusal: Refusal) -> EngineError {
+        match refusal {
             Refusal::Interrupted => EngineError::Interrupted,
             Refusal::Reentered => EngineError::Reentered { node: self.name.clone() },
             Refusal::Closed => EngineError::Stopped { node: self.name.clone() },
-        })?;
-        Ok(Lent { held, _ceiling: ceiling })
+        }
     }
 
     /// Whether its line thread, with real-time scheduling, has something to do soon.
@@ -425,12 +431,15 @@ where
     }
 
     /// [`Inner::enter`] for something that the caller does: on virtual time it comes surely after everything that arrived.
-    fn enter_to_act(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'_, E>, EngineError> {
+    /// Who comes after him waits until he gives the right back, in order of arrival.
+    fn enter_to_act(&self, go_on: &mut dyn FnMut() -> bool) -> Result<(Right<'_>, Lent<'_, E>), EngineError> {
+        let Some(sim) = &self.sim else {
+            let right = self.acting.enter(go_on).map_err(|refusal| self.refused(refusal))?;
+            return Ok((Some(right), self.enter(go_on)?));
+        };
         let held = self.enter(go_on)?;
-        if let Some(sim) = &self.sim {
-            sim.instant();
-        }
-        Ok(held)
+        sim.instant();
+        Ok((None, held))
     }
 
     /// Takes what has arrived, without waiting; from here on the ports are known to be empty. Virtual time has nothing to

@@ -393,6 +393,7 @@ impl Rig {
         let inner = Arc::new(Inner {
             name: name.to_owned(),
             lease: Lease::new(Driver::new(endpoint, wires), gate),
+            acting: Lease::new(crate::acting::Acting, crate::acting::NobodysGate),
             addresses,
             log: shared.log.clone(),
             sim: shared.sim.clone(),

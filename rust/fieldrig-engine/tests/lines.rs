@@ -316,3 +316,31 @@ fn a_call_that_waits_for_its_timed_send_gives_its_stamps() {
     assert!(sent.issued.is_some_and(|issued| issued >= sent.scheduled));
     rig.stop();
 }
+
+/// The owner of the line sends alone what is timed; who commands meanwhile must not get between.
+#[test]
+fn a_command_waits_until_the_timed_send_of_another_caller_is_done() {
+    let rig = rig();
+    let device = rig.open("device", Probe::echo(), vec![bind("", url("pty://"))]).expect("a pty");
+    let path = device.address("").expect("an address");
+    let client = rig.open("client", Probe::default(), vec![bind("", serial(&path))]).expect("opens");
+    let (begun, told) = std::sync::mpsc::channel();
+    let first = std::thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let command = |probe: &mut Probe, now| -> Result<(), ()> {
+                probe.send_timed(Conn(0), b"later", Some(now + Duration::from_millis(30)), None);
+                begun.send(()).expect("the other one waits for it");
+                Ok(())
+            };
+            client.send(command, LONG, &mut || true).expect("the node works").expect("the command is fine")
+        });
+        told.recv().expect("it begins");
+        let (at, _) = client.with(|_, now| now).expect("the node works");
+        let sent = caller.join().expect("it ends").expect("it was sent");
+        assert!(Some(at) >= sent.returned, "commanded before the send of the other one had left");
+        sent
+    });
+    let sends = client.timed_sends().expect("the node works");
+    assert_eq!((sends.len(), sends[0].issued), (1, first.issued), "its stamps are those of its own send");
+    rig.stop();
+}

@@ -118,10 +118,15 @@ pub(super) struct Remarks {
 }
 
 impl Remarks {
-    /// Drops the events that were taken in an earlier call: they stand in the run log by now.
+    /// Drops the events that were taken in an earlier call: they stand in the run log by now. What ends a request stays
+    /// for the thread that waits for it.
     pub(super) fn drop_taken(&self, events: &mut VecDeque<ClientEvent>) {
-        let taken = self.taken.swap(0, Ordering::Relaxed).min(events.len());
-        events.drain(..taken);
+        let taken = self.taken.swap(0, Ordering::Relaxed);
+        let mut index = 0;
+        events.retain(|event| {
+            index += 1;
+            index > taken || event.ticket().is_some()
+        });
     }
 
     /// Takes the events that end no request. They stay where they are: the node logs them when the call ends.
