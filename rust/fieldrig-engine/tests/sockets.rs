@@ -180,6 +180,63 @@ fn ends_are_told_apart() {
     rig.stop();
 }
 
+/// The order of beginnings and ends that a node is told of, until it knows of so many beginnings.
+fn order(server: &Node<Probe>, beginnings: usize) -> Vec<String> {
+    let deadline = fieldrig_engine::Clock::Real.now() + LONG;
+    let look = |_: &mut Probe, events: &mut std::collections::VecDeque<Event>, _| {
+        let told = events.iter().filter_map(|event| match event {
+            Event::Opened(conn, _) => Some(format!("opened {}", conn.0)),
+            Event::Bytes(conn, bytes, _) => Some(format!("{} bytes on {}", bytes.len(), conn.0)),
+            Event::Closed(conn, why) => Some(format!("{why:?} on {}", conn.0)),
+            _ => None,
+        });
+        let told: Vec<String> = told.collect();
+        (told.iter().filter(|line| line.starts_with("opened")).count() == beginnings).then_some(told)
+    };
+    server.wait(deadline, look, &mut go_on()).expect("the node works").expect("connections came")
+}
+
+#[test]
+fn the_end_of_a_connection_is_told_before_the_beginning_of_one_that_was_made_after_it() {
+    for (how, end) in [(How::Rst, &["Reset on 0"][..]), (How::Fin, &["9 bytes on 0", "Finished on 0"])] {
+        for known in [false, true] {
+            let rig = rig();
+            let listen = vec![bind("", url("tcp-listen://127.0.0.1:0"))];
+            let server = rig.open("server", Probe::default(), listen).expect("listens");
+            let address = format!("tcp://{}", server.address("").expect("an address"));
+            let client = rig.open("client", Probe::default(), vec![]).expect("opens");
+            let connect = || {
+                client.with(|probe, _| probe.connect("up", &address)).expect("works");
+                first(&client, |event| match event {
+                    Event::Opened(conn, _) => Some(*conn),
+                    _ => None,
+                })
+            };
+            let early = known.then(|| {
+                let conn = connect();
+                order(&server, 1);
+                conn
+            });
+            // The server is held meanwhile: it finds everything at once.
+            let all_at_once = || {
+                let conn = early.unwrap_or_else(connect);
+                let leave = |probe: &mut Probe, _| {
+                    probe.send(conn, b"nine byte");
+                    probe.act(Action::Close(conn, how));
+                };
+                client.with(leave).expect("works");
+                connect();
+            };
+            server.with(|_, _| all_at_once()).expect("works");
+            let mut told = order(&server, 2);
+            // A kernel may throw away what a reset finds unread.
+            told.retain(|line| how == How::Fin || !line.contains("bytes"));
+            assert_eq!(told, [&["opened 0"], end, &["opened 1"]].concat(), "known before: {known}");
+            rig.stop();
+        }
+    }
+}
+
 #[test]
 fn a_connection_an_endpoint_asks_for_may_be_refused() {
     let rig = rig();

@@ -264,6 +264,28 @@ fn a_reset_is_a_reset() {
 }
 
 #[test]
+fn in_memory_an_end_is_told_before_the_beginning_of_what_was_made_after_it() {
+    for (how, why) in [(How::Rst, Why::Reset), (How::Fin, Why::Finished)] {
+        let rig = sim();
+        let (server, client) = connected(&rig, Probe::default());
+        let leave_and_come_back = |probe: &mut Probe, _| {
+            probe.send(Conn(0), b"nine byte");
+            probe.act(Action::Close(Conn(0), how));
+            probe.connect("again", "memory://door");
+        };
+        client.with(leave_and_come_back).expect("works");
+        let ends = |event: &Event| match event {
+            Event::Closed(_, _) | Event::Opened(Conn(1), _) => Some(event.clone()),
+            _ => None,
+        };
+        let deadline = rig.now() + LONG;
+        assert_eq!(wait_for(&server, deadline, ends), Some(Event::Closed(Conn(0), why)));
+        assert_eq!(wait_for(&server, deadline, ends), Some(Event::Opened(Conn(1), String::new())));
+        rig.stop();
+    }
+}
+
+#[test]
 fn nobody_there_is_a_refusal() {
     let rig = sim();
     let refused = rig.open("client", Probe::default(), vec![bind("", url("memory://door"))]).map(|_| ());

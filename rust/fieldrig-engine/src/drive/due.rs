@@ -15,7 +15,12 @@ impl Wires {
     /// When something is due that epoll does not tell.
     pub(super) fn deadline(&self) -> Option<Time> {
         let wanted = |listening: &ListeningInMemory| {
-            listening.listener.is_wanted() && self.gate_of(&listening.via) != Gate::Stalled
+            let lets_in = || match self.gate_of(&listening.via) {
+                Gate::Open => !self.expects_more(&listening.via),
+                Gate::Refused => true,
+                Gate::Stalled => false,
+            };
+            listening.listener.is_wanted() && lets_in()
         };
         if self.memory_listeners.iter().any(wanted) {
             return Some(Time::ZERO);

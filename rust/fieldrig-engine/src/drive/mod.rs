@@ -10,6 +10,7 @@
 //!
 //! `unsafe` lives here and in `port/` only: system calls.
 
+mod accept;
 pub(crate) mod ceiling;
 mod channel;
 mod connect;

@@ -63,7 +63,7 @@ pub(crate) struct Driver<E: Endpoint> {
 }
 
 /// Why a pass ended early.
-type Stuck = String;
+pub(super) type Stuck = String;
 
 impl<E: Endpoint> Driver<E> {
     pub(crate) fn new(endpoint: E, wires: Wires) -> Driver<E> {
@@ -247,11 +247,11 @@ impl<E: Endpoint> Driver<E> {
 
     fn pass_inner(&mut self, ready: &[Ready]) -> Result<bool, Stuck> {
         self.wires.begin_pass();
-        self.wires.accept_in_memory();
         self.wires.look_for_arrivals();
         let mut busy = self.wires.has_work(ready);
         // A port that was opened before this pass may have bytes already: `Opened` comes before them.
         self.tell_news()?;
+        busy |= self.accept_in_memory()?;
         for ready in ready {
             self.take_ready(*ready)?;
         }
@@ -270,8 +270,7 @@ impl<E: Endpoint> Driver<E> {
             return Ok(());
         }
         if Wires::is_listener(ready.token) {
-            self.wires.accept(ready.token);
-            return self.tell_news();
+            return self.accept(ready.token);
         }
         if self.wires.settle_attempt(ready.token) {
             return self.tell_news();
@@ -287,7 +286,7 @@ impl<E: Endpoint> Driver<E> {
         Ok(())
     }
 
-    fn take_input(&mut self, conn: Conn, events: u32) -> Result<(), Stuck> {
+    pub(super) fn take_input(&mut self, conn: Conn, events: u32) -> Result<(), Stuck> {
         let Some(channel) = self.wires.channels.get_mut(&conn.0) else { return Ok(()) };
         let hung_up = events & (sys::HUP | sys::ERR) != 0;
         if hung_up && channel.inbound == Inbound::Held {
@@ -454,7 +453,7 @@ impl<E: Endpoint> Driver<E> {
     }
 
     /// Tells the endpoint what became of its connections.
-    fn tell_news(&mut self) -> Result<(), Stuck> {
+    pub(super) fn tell_news(&mut self) -> Result<(), Stuck> {
         for _ in 0..NEWS {
             let Some(news) = self.wires.news.pop_front() else { return Ok(()) };
             let now = self.wires.clock.now();

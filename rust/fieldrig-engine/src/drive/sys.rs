@@ -103,6 +103,17 @@ impl Epoll {
     }
 }
 
+/// Which of the descriptors the other side ended or broke off, by position, and with which conditions.
+pub(crate) fn ended(fds: impl Iterator<Item = RawFd>) -> Vec<(usize, u32)> {
+    let mut polls: Vec<libc::pollfd> = fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();
+    let count = libc::nfds_t::try_from(polls.len()).unwrap_or(0);
+    // SAFETY: `polls` has `count` live entries.
+    unsafe { libc::poll(polls.as_mut_ptr(), count, 0) };
+    let told = polls.iter().enumerate().filter(|(_, poll)| poll.revents != 0);
+    // The conditions have the same bits as those of epoll.
+    told.map(|(index, poll)| (index, u32::from(poll.revents.cast_unsigned()))).collect()
+}
+
 fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),

@@ -7,7 +7,7 @@ use super::sys::{Epoll, Kick, Ready};
 use super::timed::Timing;
 use crate::clock::Clock;
 use crate::error::EngineError;
-use crate::layer::rfc2217::{Rfc2217Port, Side};
+use crate::layer::rfc2217::Side;
 use crate::layer::tls::{ClientSide, ServerSide, TlsSettings};
 use crate::log::RunLog;
 use crate::origin;
@@ -36,7 +36,7 @@ pub(super) const SENDS_KEPT: usize = 16_384;
 
 /// Token of the node's own wake-up.
 pub(crate) const KICK: u64 = u64::MAX;
-const LISTENER: u64 = 1 << 32;
+pub(super) const LISTENER: u64 = 1 << 32;
 
 /// A port that went away.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -356,54 +356,6 @@ impl Wires {
     }
 
     // ---- what is ready -------------------------------------------------------------------------------------------
-
-    /// Takes the connections that wait at a listener.
-    pub(super) fn accept(&mut self, token: u64) {
-        let index = (token & (LISTENER - 1)) as usize;
-        while let Some(listening) = self.listeners.get(index).filter(|listening| listening.watched) {
-            match listening.listener.accept() {
-                Ok(Some((mut stream, _))) if self.gate_of(&listening.via) == Gate::Refused => stream.reset(),
-                Ok(Some((port, address))) => {
-                    let peer = Peer { via: listening.via.clone(), address, ..Peer::default() };
-                    let tls = listening.tls.clone();
-                    let (port, peer) = match listening.line {
-                        None => (port, peer),
-                        Some((side, line)) => {
-                            let port = Box::new(Rfc2217Port::new(port, side, line)) as Box<dyn Port>;
-                            (port, Peer { wire: true, ..peer })
-                        }
-                    };
-                    self.accepted(port, peer, tls.as_deref());
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    self.trouble("accept", &error);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Takes the connections that wait at listeners in memory.
-    pub(super) fn accept_in_memory(&mut self) {
-        for index in 0..self.memory_listeners.len() {
-            let listening = &self.memory_listeners[index];
-            let (via, tls) = (listening.via.clone(), listening.tls.clone());
-            let gate = self.gate_of(&via);
-            if gate == Gate::Stalled {
-                continue;
-            }
-            let waiting: Vec<_> = std::iter::from_fn(|| listening.listener.accept()).collect();
-            for (mut pipe, address) in waiting {
-                if gate == Gate::Refused {
-                    pipe.reset();
-                    continue;
-                }
-                let peer = Peer { via: via.clone(), address, ..Peer::default() };
-                self.accepted(Box::new(pipe), peer, tls.as_deref());
-            }
-        }
-    }
 
     pub(super) fn is_listener(token: u64) -> bool {
         token != KICK && token & LISTENER != 0
