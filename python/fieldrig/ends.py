@@ -56,7 +56,7 @@ def open_end(dut: Dut, bench: Bench, link: _core.bench.DeviceLink) -> Any:
 
         # The port of the device itself is the path; a line from a port of the bench may be cut.
         proven = dut.profile != "real" or at.belongs_to == "dut"
-        return Console(at.url, proven=proven, **common)
+        return Console(at.url, proven=proven, **common, **at.client)
     defined = bench._running.protocol(link.protocol)
     if defined is not None:
         from .protocol import Client as DefinedClient

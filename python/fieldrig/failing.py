@@ -20,13 +20,16 @@ from .errors import ExpectationFailed, InconclusiveError
 from .units import human
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .expect import HasInstant, Observation, Timeline, Window
 
 LINES = 25
 """A failure text has at most so many lines, with the one in which the plug-in names the test."""
 
 WIDTH = 160
-"""A line has at most so many characters; the first one, which says what is wrong, as many as it needs."""
+"""A line has at most so many characters; the first one, which says what is wrong, as many as it needs. Secrets are
+masked before lines are cut: nobody would know half of one again."""
 
 
 def failure(
@@ -38,35 +41,36 @@ def failure(
 ) -> str:
     """The text of a failed or inconclusive expectation: headline, window, nearest miss, arrivals, hint, trace."""
     first, *more = headline.splitlines() or [""]
-    lines = [" ".join([first, *(line.strip() for line in more)]), _window(frame)]
+    mask = timeline.mask
+    lines = [" ".join([first, *(line.strip() for line in more)]), _window(frame, mask)]
     if nearest:
-        lines.append(f"  nearest: {nearest}"[:WIDTH])
+        lines.append(mask(f"  nearest: {nearest}")[:WIDTH])
     tail = [f"  hint: {hint}"] if hint else []
     if timeline.trace:
         tail.append(f"  trace: {timeline.trace}")
-    shown = _arrivals(timeline.arrivals(frame.cursor), frame.start, LINES - 2 - len(lines) - len(tail))
+    shown = _arrivals(timeline.arrivals(frame.cursor), frame.start, LINES - 2 - len(lines) - len(tail), mask)
     lines.append("  arrived on all links:" if shown else "  arrived on all links: nothing")
-    return timeline.mask("\n".join(lines + shown + tail))
+    return mask("\n".join(lines + shown + tail))
 
 
-def _window(frame: Window) -> str:
+def _window(frame: Window, mask: Callable[[str], str]) -> str:
     length = human(frame.length_ns)
     if frame.after is not None:
-        return f"  window: {length} from {_origin(frame.after)} (all times relative to it)"
+        return f"  window: {length} from {_origin(frame.after, mask)} (all times relative to it)"
     cursor = _relative(frame.cursor, frame.start)
     return (
         f"  window: {length} from the call (all times relative to it), for what came after the last stimulus, {cursor}"
     )
 
 
-def _origin(after: HasInstant | Stamp) -> str:
+def _origin(after: HasInstant | Stamp, mask: Callable[[str], str]) -> str:
     """What an action or observation is called."""
     if isinstance(after, Stamp):
         return "the stamp given as after="
     if (action := getattr(after, "action", None)) is not None:
         return str(action)
     if (describe := getattr(after, "describe", None)) is not None:
-        return str(describe())[:60]
+        return mask(str(describe()))[:60]
     if (topic := getattr(after, "topic", None)) is not None:
         return f"the publish to {topic}"
     if (point := getattr(after, "point", None)) is not None:
@@ -76,11 +80,11 @@ def _origin(after: HasInstant | Stamp) -> str:
     return f"what was given as after= ({type(after).__name__})"
 
 
-def _arrivals(seen: list[tuple[str, Observation]], start: Stamp, room: int) -> list[str]:
+def _arrivals(seen: list[tuple[str, Observation]], start: Stamp, room: int, mask: Callable[[str], str]) -> list[str]:
     """A line for each arrival, one for equal ones in a row; if there are too many, the first and the last of them."""
     runs: list[tuple[Stamp, Stamp, int, str]] = []
     for link, arrival in seen:
-        text = f"{link}: {arrival.describe()}"
+        text = mask(f"{link}: {arrival.describe()}")
         if runs and runs[-1][3] == text:
             begin, _, count, _ = runs[-1]
             runs[-1] = (begin, arrival.at, count + 1, text)

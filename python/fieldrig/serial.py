@@ -31,10 +31,15 @@ from fieldrig.expect import HasInstant, Observation, Timeline, instant, since
 from fieldrig.shell import Ran, runner
 from fieldrig.stimulus import Performance, Played, Program, unfulfilled
 from fieldrig.stream_inbox import Mark, StreamInbox
+from fieldrig.units import nanoseconds
 
 __all__ = ["Console", "Line", "Mark", "Match", "Ran", "Received", "Sent"]
 
 Ansi = Literal["keep", "strip"]
+Ending = Literal["lf", "crlf", "cr"]
+
+ENDINGS = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
+"""What ends a line, by name."""
 
 
 class Console:
@@ -50,12 +55,17 @@ class Console:
             something has come.
         ansi: "strip": patterns and lines do not see control functions of terminals (colours, cursor moves, titles).
         prompt: a pattern for what asks for a command, e.g. `r"[$#] "`; `run` and `login` need it or profit from it.
+        ending: what ends a line that is sent, unless the call says otherwise.
+        pace: the pause behind each byte that is sent, e.g. `"2ms"`, unless the call says otherwise.
         keep: bytes kept in memory, at least 65536; 16 MiB if not given.
         spill: bytes kept in a file beyond those, 1 GiB if not given; 0: none, older ones are dropped.
 
+    A bench file says the same for `meter.console`, in the table `client` of its link: `ansi`, `prompt`, `ending`,
+    `pace`, `keep` and `spill`.
+
     Raises:
         PortError: the port is missing, busy or cannot be opened.
-        UsageError: the URL is malformed.
+        UsageError: the URL is malformed; what is wrong with another argument.
     """
 
     def __init__(
@@ -69,9 +79,15 @@ class Console:
         proven: bool = True,
         ansi: Ansi = "keep",
         prompt: str | None = None,
+        ending: Ending = "lf",
+        pace: str | Span | None = None,
         keep: int | None = None,
         spill: int = 1 << 30,
     ) -> None:
+        if ending not in ENDINGS:
+            raise UsageError(f"ending= is one of {', '.join(map(repr, ENDINGS))}, not {ending!r}")
+        if pace is not None:
+            nanoseconds(pace, "pace")
         self._proven = proven
         self._why_not: str | None = None
         self._name = name or url
@@ -80,6 +96,8 @@ class Console:
         self._commands = 0
         self.prompt = prompt
         """A pattern for what asks for a command, or None."""
+        self._end = ENDINGS[ending]
+        self._pace = pace
         self._stream = Stream(url, rig=rig, name=self._name, belongs_to=belongs_to, ansi=ansi, keep=keep, spill=spill)
         if timeline is None:
             timeline = Timeline(self._stream.now, self._stream.stalls)
@@ -117,7 +135,7 @@ class Console:
     def send(
         self,
         text: str | bytes,
-        end: str | bytes = "\n",
+        end: str | bytes | None = None,
         *,
         pace: str | Span | None = None,
         per: Literal["byte", "line"] = "byte",
@@ -126,7 +144,9 @@ class Console:
         """Sends text (as UTF-8) or bytes, and the line end.
 
         Args:
+            end: what ends the line; that of the console (a line feed, if nobody said otherwise) if not given.
             pace: the pause between two bytes or lines, e.g. `"2ms"`, for devices with small buffers; kept by the rig.
+                That of the console, behind each byte, if not given.
             per: what is paced: each "byte" or each "line".
             echo: go on with the next byte or line only when the device has sent back this one, within a second (True)
                 or the time given.
@@ -139,7 +159,9 @@ class Console:
             Unanswered: the echo did not come.
         """
         at = self._timeline.approach()
-        octets = _octets(text) + _octets(end)
+        octets = _octets(text) + _octets(self._end if end is None else end)
+        if pace is None and echo is False:
+            pace, per = self._pace, per if self._pace is None else "byte"
         if pace is None and echo is False:
             sent = self._stream.send(octets)
         else:

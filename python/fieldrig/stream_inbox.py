@@ -27,6 +27,10 @@ After = HasInstant | Stamp | None
 Within = str | Span | None
 
 
+ANYTHING = "(?s-u:.)"
+"""A pattern for one byte."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """A place in a stream: behind everything that had come by then."""
@@ -225,8 +229,8 @@ class StreamInbox(Generic[S]):
         return self._source.read_text(start, end).replace("\r\n", "\n")
 
     def more_than(self, match: S, deadline_ns: int) -> bool:
-        """Whether anything comes behind a match until a deadline."""
-        return self._source.take_exactly(1, match.end, None, deadline_ns) is not None
+        """Whether anything that patterns can see comes behind a match until a deadline."""
+        return self._source.search(ANYTHING, match.end, None, deadline_ns) is not None
 
     def _wait(self, pattern: str, frame: Window, start: int | None, called: str | None = None) -> S:
         """The first match, from an offset on if one is given."""

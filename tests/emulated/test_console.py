@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from fieldrig.errors import (
     UsageError,
 )
 from fieldrig.serial import Console, Mark
+from fieldrig.stimulus import Program
 from fieldrig.stream import Stream
 from fieldrig.stream_inbox import StreamInbox
 
@@ -231,49 +233,48 @@ def test_a_boot_that_fails_is_told_at_once(pair: Pair) -> None:
         console.boot("login: ", after=since, within="1h", fails=["Bad CRC", "Kernel panic"])
 
 
-def talk(device: Stream, *script: tuple[bytes, bytes]) -> threading.Thread:
-    """Answers each text with another one; on real time."""
-
-    def answer() -> None:
-        for asked, said in script:
-            heard = device.receive(lambda data, asked=asked: asked in data, within="20s").data  # type: ignore[misc]
-            assert asked in heard
-            device.send(said)
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    return thread
+def talk(device: Stream, *script: tuple[bytes, bytes]) -> None:
+    """Answers each text with another one, on the clock of the rig."""
+    program = Program()
+    for asked, said in script:
+        program = program.wait(re.escape(asked), within="20s").send(said)
+    device.begin(program)
 
 
-@pytest.fixture
-def real_pair(tmp_path: Path) -> Iterator[tuple[Console, Stream, Path]]:
-    with Rig(folder=str(tmp_path), trace="full") as rig:
+def test_a_login_leaves_no_password_in_any_artefact(tmp_path: Path) -> None:
+    echo = b"\r\nLast login: today\r\nopen sesame? indeed\r\n# "
+    with Rig(clock="virtual", folder=str(tmp_path), trace="full") as rig:
         rig.add_wire("console")
         with Stream("wire://console", rig=rig) as device, Console("wire://console", rig=rig) as console:
-            yield console, device, tmp_path
-
-
-def test_a_login_leaves_no_password_in_any_artefact(real_pair: tuple[Console, Stream, Path]) -> None:
-    console, device, folder = real_pair
-    script = [(b"\n", b"\r\nbox login: "), (b"root\n", b"root\r\nPassword: "), (b"open sesame\n", b"\r\n")]
-    thread = talk(device, *script[:2], (script[2][0], b"\r\nLast login: today\r\nopen sesame? indeed\r\n# "))
-    assert console.login("root", "open sesame", within="20s").index == 2
-    thread.join(20)
-    with pytest.raises(ExpectationFailed) as failed:
-        console.expect("never", after=console.stream.now(), within="10ms")
-    assert "sesame" not in str(failed.value)
-    with pytest.raises(ExpectationFailed) as failed:
-        console.expect("never", after=Stamp(0), within="10ms")
-    assert "***? indeed" in str(failed.value)
-    console.close()
-    device.close()
-    left = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+            talk(device, (b"\n", b"\r\nbox login: "), (b"root\n", b"root\r\nPassword: "), (b"open sesame\n", echo))
+            assert console.login("root", "open sesame", within="20s").index == 2
+            with pytest.raises(ExpectationFailed) as failed:
+                console.expect("never", after=console.stream.now(), within="10ms")
+            assert "sesame" not in str(failed.value)
+            with pytest.raises(ExpectationFailed) as failed:
+                console.expect("never", after=Stamp(0), within="10ms")
+            assert "***? indeed" in str(failed.value)
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"Last login" in left and b"***********? indeed" in left
     assert b"sesame" not in left
 
 
-def test_a_refused_login_is_the_devices_doing(real_pair: tuple[Console, Stream, Path]) -> None:
-    console, device, _ = real_pair
-    thread = talk(
+@pytest.mark.parametrize("before", [52, 96, 150])
+def test_where_a_line_is_cut_no_half_of_a_password_stands(pair: Pair, before: int) -> None:
+    console, device = pair
+    console.hide("open sesame")
+    device.send(b"x" * before + b" open sesame\n")
+    line = console.read_line(within="1s")
+    for after in (line, Stamp(0)):
+        with pytest.raises(ExpectationFailed) as failed:
+            console.expect("never", after=after, within="1ms")
+        assert "x" * 50 in str(failed.value)
+        assert "open" not in str(failed.value)
+
+
+def test_a_refused_login_is_the_devices_doing(pair: Pair) -> None:
+    console, device = pair
+    talk(
         device,
         (b"\n", b"\r\nbox login: "),
         (b"root\n", b"root\r\nPassword: "),
@@ -281,14 +282,13 @@ def test_a_refused_login_is_the_devices_doing(real_pair: tuple[Console, Stream, 
     )
     with pytest.raises(Refused, match="DUT: .*the login of root was refused: incorrect"):
         console.login("root", "wrong one", within="20s")
-    thread.join(20)
 
 
-def test_who_is_logged_in_already_is_not_asked(real_pair: tuple[Console, Stream, Path]) -> None:
-    console, device, _ = real_pair
-    thread = talk(device, (b"\n", b"\r\nroot@box:~# "))
+def test_who_is_logged_in_already_is_not_asked(pair: Pair) -> None:
+    console, device = pair
+    console.prompt = None
+    talk(device, (b"\n", b"\r\nroot@box:~# "))
     assert console.login("root", "open sesame", within="20s").text.endswith("# ")
-    thread.join(20)
 
 
 def flood(listener: socket.socket, size: int) -> None:

@@ -39,6 +39,8 @@ pub(super) struct Use {
     pub(super) belongs_to: Option<Owner>,
     /// What is done to the port when it is opened.
     pub(super) options: Option<Located<String>>,
+    /// How fieldrig asks on a link of its own: a table, by its name, that only the protocol can check.
+    pub(super) client: Option<(String, Node)>,
 }
 
 const USE_ROLES: [(&str, UseRole); 2] = [("client", UseRole::Client), ("devices", UseRole::Devices)];
@@ -119,10 +121,15 @@ fn uses(section: &mut Section<'_>) -> Outcome<Vec<Use>> {
         link.port = section.text("port")?;
         link.belongs_to = section.word("belongs_to", &OWNERS)?;
         link.options = port_options(&mut section)?;
+        link.client = client(&mut section)?;
         section.finish(&keys::USE)?;
         Ok(link)
     };
     links.entries().iter().map(read).collect()
+}
+
+fn client(section: &mut Section<'_>) -> Outcome<Option<(String, Node)>> {
+    Ok(section.section("client")?.map(|table| (table.name.clone(), table.as_node())))
 }
 
 /// The role in `links = { modbus = "devices" }`.
@@ -162,6 +169,7 @@ impl Use {
             port: None,
             belongs_to: None,
             options: None,
+            client: None,
         }
     }
 }

@@ -263,7 +263,7 @@ fn link(entry: &Entry, title: String, protocols: &[&'static Protocol]) -> Outcom
         line: section.line("line")?,
         base: section.text("base")?.map(|base| base.value),
         tls: tls::read(&mut section, protocol)?,
-        client: tester(&mut section, protocol)?,
+        client: section.section("client")?.map_or_else(|| Ok(Vec::new()), |client| tester(client, protocol))?,
         emulated: provided(&mut section, "emulated", protocol)?.unwrap_or_default(),
         real: provided(&mut section, "real", protocol)?,
     };
@@ -276,8 +276,7 @@ fn link(entry: &Entry, title: String, protocols: &[&'static Protocol]) -> Outcom
 }
 
 /// How fieldrig asks: what the constructor of a tester understands.
-fn tester(outer: &mut Section<'_>, protocol: &Protocol) -> Outcome<Vec<(String, Value)>> {
-    let Some(mut section) = outer.section("client")? else { return Ok(Vec::new()) };
+fn tester(mut section: Section<'_>, protocol: &Protocol) -> Outcome<Vec<(String, Value)>> {
     let Some(constructor) = protocol.constructor(Role::Tester) else {
         let message = format!("nothing can be said about how fieldrig asks over {}", protocol.name);
         return Err(section.place.error(message).hint("leave `client` out"));
@@ -362,7 +361,11 @@ fn private_links(
                         .error(message)
                         .hint("give this link another name, or leave `protocol` out"));
                 }
-                None if known => continue,
+                None if known => {
+                    let Some((_, client)) = &used.client else { continue };
+                    let error = client.place.error(format!("[link.{}] says how fieldrig asks there", used.link));
+                    return Err(error.hint(format!("write `client` into [link.{}]", used.link)));
+                }
                 _ => {}
             }
             let own = used.port.is_some() || used.line.is_some() || used.protocol.is_some();
@@ -374,6 +377,12 @@ fn private_links(
                 let hint = did_you_mean(&used.link, links.iter().map(|link| link.name.as_str()));
                 return Err(used.place.error(format!("there is no [link.{}]", used.link)).maybe_hint(hint));
             };
+            let client = used.client.as_ref().map(|(name, table)| tester(Section::of(table, name.as_str())?, protocol));
+            let client = client.transpose()?.unwrap_or_default();
+            if let Some((name, table)) = used.client.as_ref().filter(|_| used.role == Some(UseRole::Client)) {
+                let message = format!("{name} says how fieldrig asks, and there it is the device that asks");
+                return Err(table.place.error(message).hint("leave `client` out"));
+            }
             found.push(LinkEntry {
                 name: used.link.clone(),
                 place: used.place.clone(),
@@ -384,7 +393,7 @@ fn private_links(
                 line: used.line,
                 base: None,
                 tls: None,
-                client: Vec::new(),
+                client,
                 emulated: Provided::default(),
                 real: None,
             });

@@ -174,7 +174,7 @@ pub(crate) static LINK: Shape = shape(
         key("line", Kind::Line, "speed and format, such as \"9600 8E1\"; makes the link a wire"),
         key("base", Text, "what stands for {base}, usually a topic prefix that matches no other bench"),
         key("tls", Table(&TLS), "modbus-tls: the certificate that fieldrig, or a peer, shows when it connects"),
-        key("client", Table(&TESTER), "modbus: how fieldrig asks on it"),
+        key("client", Table(&TESTER), "modbus, console: how fieldrig asks on it"),
         key("emulated", Either(&[Table(&EMULATED_PORT), Table(&BROKER)]), "how it is provided without real devices"),
         key("real", Either(&[Table(&REAL_PORT), Table(&BROKER)]), "how it is provided with a real device on it"),
     ],
@@ -316,6 +316,7 @@ pub(crate) static USE: Shape = shape(
         RTS,
         LOW_LATENCY,
         RS485_KEY,
+        key("client", Table(&TESTER), "for a link of its own: how fieldrig asks on it"),
     ],
 );
 

@@ -2,7 +2,10 @@
 //!
 //! Settings of the face of a device (`[face.console]` of a model file), all optional:
 //! `echo` (true or false, default false), `prompt` (text, default none), `limit` (bytes of the longest line taken, default
-//! 1024), `ending` ("crlf", "lf" or "cr"; default "crlf").
+//! 1024), `ending` ("crlf", "lf" or "cr"; default "crlf"). How fieldrig uses a console (`client` of a link) stands in
+//! `console/tester.rs`.
+
+mod tester;
 
 use crate::device::{ConsoleFace, ConsoleSettings};
 use crate::dissect::{Dissection, Sender};
@@ -19,7 +22,7 @@ pub static CONSOLE: Protocol = Protocol {
     unasked: false,
     half_duplex: false,
     capture_tag: "data-text-lines",
-    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: &build }],
+    constructors: &[Constructor { role: Role::Device, keys: KEYS, inner: &[], build: &build }, tester::TESTER],
 };
 
 const fn key(name: &'static str, what: &'static str) -> BenchKey {

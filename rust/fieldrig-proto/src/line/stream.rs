@@ -143,6 +143,9 @@ pub enum StreamError {
     Spill(String),
 }
 
+/// A stream that is told how many bytes to keep in memory keeps at least so many: a match may be as long.
+pub const LEAST_KEPT: usize = 64 * 1024;
+
 /// What a stream keeps, and how it is searched.
 #[derive(Default)]
 pub struct Keeping {

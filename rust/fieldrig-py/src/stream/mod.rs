@@ -18,7 +18,7 @@ use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Why};
 use fieldrig_proto::line::LineEvent;
-use fieldrig_proto::line::stream::{self, Keeping, State, StreamError};
+use fieldrig_proto::line::stream::{self, Keeping, LEAST_KEPT, State, StreamError};
 use fieldrig_proto::time::{self, Duration, Order, Time};
 use looking::{Goal, Known, Look, Wanted};
 use pacing::{Pace, Part};
@@ -30,8 +30,6 @@ type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
 /// The name of the one port of a stream.
 const VIA: &str = "stream";
-/// Matches span so much, and so much is kept at least.
-const LEAST_KEPT: usize = 64 * 1024;
 /// How long the port may take to take bytes.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -96,6 +94,9 @@ impl Stream {
         extra: Duration,
         command: impl FnOnce(&mut stream::Stream, Time, &[u8]) -> Result<(), StreamError> + Send,
     ) -> PyResult<Sent> {
+        if data.is_empty() {
+            return Err(error(py, Kind::Usage, "there is nothing to send"));
+        }
         let now = self.handle.now(py)?;
         let octets = &data;
         let sent = self.handle.send(py, |stream, now| command(stream, now, octets), extra + SEND_TIMEOUT)?;
