@@ -1,4 +1,4 @@
-"""Serial stacks of others on emulated lines: pySerial, serialx and pymodbus on ptys and over RFC 2217.
+"""Serial stacks of others on emulated lines: pySerial, serialx, tokio-serial and pymodbus on ptys and over RFC 2217.
 
 A device states its line, 9600 8E1. Who is set alike is understood, however often it comes and goes; who is not gets and
 gives garbage.
@@ -7,6 +7,7 @@ gives garbage.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from fieldrig import Rig, modbus
 from fieldrig.stream import Stream
+from tests import needs
 
 pytestmark = pytest.mark.filterwarnings("ignore:set.*is deprecated:DeprecationWarning")
 
@@ -65,6 +67,27 @@ def test_a_port_opens_closes_and_opens_again_without_an_error_or_a_stale_byte(pa
                 assert exactly(port.read, 5) == b"pong%d" % number
                 device.send(b"never read")
             device.send(b"nobody is there")
+
+
+def test_tokio_serial_opens_closes_and_opens_again_without_an_error_or_a_stale_byte() -> None:
+    command = [str(needs.rust_stacks()), "line"]
+    with Rig(trace="counts") as rig, Stream(f"pty://?{LINE}", rig=rig) as device:
+        with subprocess.Popen(
+            [*command, place(device), str(ROUNDS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as peer:
+            assert peer.stdin and peer.stdout
+            try:
+                for number in range(ROUNDS):
+                    assert device.receive(5, within="10s").data == b"ping%d" % number
+                    device.send(b"pong%d" % number)
+                    device.send(b"never read")
+                    assert peer.stdout.readline() == f"pong{number}\n"
+                    device.send(b"nobody is there")
+                    peer.stdin.write("\n")
+                    peer.stdin.flush()
+                assert peer.wait(10) == 0
+            finally:
+                peer.kill()
 
 
 def test_a_client_of_pymodbus_comes_and_goes_and_is_answered_each_time() -> None:

@@ -7,6 +7,7 @@
 //! rust_stacks driver STACK                      speaks the driver protocol of suite modbus_client (driver.rs)
 //! rust_stacks bench_client STACK PORT DEPTH     what tests/bench/anchors/raw_client.c does (bench.rs)
 //! rust_stacks bench_server STACK                what tests/bench/anchors/raw_server.c does
+//! rust_stacks line PATH ROUNDS                  opens and closes a serial port with tokio-serial (line.rs)
 //! ```
 //! STACK is `tokio-modbus` or `voltage_modbus`; TRANSPORT is `tcp`, `rtu`, `rtu+tcp` or `ascii`, as far as the stack has it.
 //!
@@ -18,6 +19,7 @@ mod call;
 mod client;
 mod conversation;
 mod driver;
+mod line;
 mod memory;
 mod serve;
 mod tokio_stack;
@@ -26,7 +28,7 @@ mod voltage_stack;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: rust_stacks client STACK TRANSPORT ADDRESS | server STACK TRANSPORT [PATH] | judged STACK \
-                     | driver STACK | bench_client STACK PORT DEPTH | bench_server STACK";
+                     | driver STACK | bench_client STACK PORT DEPTH | bench_server STACK | line PATH ROUNDS";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +55,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["driver", stack] => driver::serve(&runtime, stack),
         ["bench_client", stack, port, depth] => runtime.block_on(bench::client(stack, port, depth)),
         ["bench_server", stack] => runtime.block_on(serve::bench_server(stack)),
+        ["line", path, rounds] => runtime.block_on(line::rounds(path, rounds)),
         _ => Err(USAGE.into()),
     }
 }
