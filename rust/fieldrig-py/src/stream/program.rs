@@ -187,10 +187,8 @@ impl Playing {
         if handle.node(py)?.is_timed() {
             handle.stand_by(py, over, deadline)?;
         } else {
-            handle.wait(py, deadline, |_, events, _| {
-                events.clear();
-                over.load(Ordering::Acquire).then_some(())
-            })?;
+            // The events stay where they are: what is taken here would not stand in the run log.
+            handle.wait(py, deadline, |_, _, _| over.load(Ordering::Acquire).then_some(()))?;
         }
         Ok(over.load(Ordering::Acquire))
     }
