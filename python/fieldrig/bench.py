@@ -13,6 +13,7 @@ Under the profile ``emulated`` a device is built from its model and reached thro
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 from collections.abc import Iterable, Sequence
@@ -128,6 +129,7 @@ class Bench:
             for device in plan._native.peers:
                 self._devices[device.name] = Dut(self, device, judged=False)
             self.links.update(open_links(self, tuple(self._devices.values())))
+            self.life.open_lines()
             runs = [dut for dut in self._devices.values() if dut.not_run is None]
             for dut in runs:
                 dut.power.on()
@@ -299,20 +301,19 @@ class Bench:
         Raises:
             BenchError: a safe state was not reached; everything else is closed nevertheless.
         """
-        try:
-            for device in self._devices.values():
-                device.close()
-            for link in self.links.values():
-                link.close()
-            self.close_unused()
+        # From the last to the first; whatever fails to close, the rest is closed and the safe state is reached.
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.rig.stop)
+            closing.callback(self.life.finish)
             running: _core.bench.Running | None = self.__dict__.get("_running")
             if running is not None:
-                running.close()  # the ports have to be free for the guardian
-        finally:
-            try:
-                self.life.finish()
-            finally:
-                self.rig.stop()
+                closing.callback(running.close)  # the ports have to be free for the guardian
+            closing.callback(self.life.close_lines)
+            closing.callback(self.close_unused)
+            for link in self.links.values():
+                closing.callback(link.close)
+            for device in self._devices.values():
+                closing.callback(device.close)
 
     def __enter__(self) -> Self:
         return self

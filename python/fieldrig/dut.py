@@ -102,6 +102,11 @@ class Dut:
             raise
         if end is not None:
             self._links[name] = end
+            try:
+                self._bench.life.link_opened(self, name)
+            except BaseException:
+                self.close_link(name)
+                raise
 
     def close_link(self, name: str) -> None:
         """Closes our end of a link; one that is not open is fine."""

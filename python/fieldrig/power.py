@@ -35,6 +35,11 @@ class Action:
         return f"<{self.action}>"
 
 
+def times_of(at: Stamp, done: Stamp) -> dict[str, int]:
+    """What the run log says of when an action was issued and when it was over, as of the steps of programs."""
+    return {"issued_ns": at.earliest_ns, "returned_ns": done.latest_ns}
+
+
 class Power:
     """The power of a device: its model when emulated, the switch of the bench file when real.
 
@@ -112,10 +117,9 @@ class Power:
             raise UsageError(f"{self._dut.name}.power.peek(): {length} bytes at {address:#x} are no place in memory")
         at = self._bench.rig.now()
         found = self._switch.peek(address, length)
+        times = times_of(at, self._bench.rig.now())
         self._dut.used = True
-        self._bench.rig.log(
-            "peek", device=self._dut.name, address=address, data=found, took_ns=(self._bench.rig.now() - at).latest_ns
-        )
+        self._bench.rig.log("peek", device=self._dut.name, address=address, data=found, **times)
         return found
 
     def do(self, action: str) -> Action:
@@ -137,19 +141,20 @@ class Power:
         at = self._dut.timeline.approach() or now()
         facts = {"device": self._dut.name, "action": action}
         try:
-            drive(action)
+            did = drive(action)
             done = now()
             read = self._switch.confirm(action) if self._switch is not None else None
         except BaseException as error:
             # Nobody knows in which state it is now, and what was done may have had its effect.
             self.last = None
             self._dut.timeline.stimulus(at)
-            log("power.failed", **facts, error=str(error) or type(error).__name__)
+            log("power.failed", **facts, error=str(error) or type(error).__name__, **times_of(at, now()))
             raise
-        self._dut.timeline.stimulus(at)
+        driven = did if isinstance(did, Action) else Action(f"power {action}", since(at, done), done)
+        self._dut.timeline.stimulus(driven.at)
         self.last = self._switch.leaves(action) if isinstance(self._switch, QmpSwitch) else self._left_by(action)
-        log("power", **facts, **({"read_back": read} if read is not None else {}))
-        return Action(f"power {action}", since(at, done), done)
+        log("power", **facts, **({"read_back": read} if read is not None else {}), **times_of(driven.at, driven.done))
+        return driven
 
     def _left_by(self, action: str) -> str | None:
         return action if action in STATES else self.last
@@ -202,7 +207,7 @@ class Power:
                 raise UsageError(f"{name}: an emulated device can be switched `on` and `off`, not `{action}`")
             return lambda wanted: emulated.power_on() if wanted == "on" else emulated.power_off()
         if self._switch is None:
-            hint = "power = { command = .. }, { modbus = LINK, .. } or { mqtt = LINK, .. } in the bench file"
+            hint = 'power = { command = .. }, { modbus = LINK, .. }, { line = "rts", .. } in the bench file'
             raise UsageError(f"{name}: the bench file does not say how this real device is switched", hint=hint)
         if action not in self._switch.actions:
             known = ", ".join(self._switch.actions)

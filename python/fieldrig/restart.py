@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 from .expect import since
 from .permission import permit
-from .power import Action
+from .power import Action, times_of
 
 if TYPE_CHECKING:
     from . import _core
@@ -44,7 +44,7 @@ class Restart:
         if self._dut.emulated is None:
             restarter = self._bench.life.restarter(self._dut, self._native)
             if restarter is None:
-                hint = 'restart = { command = .. } or { power = "cycle" } in the bench file'
+                hint = 'restart = { command = .. }, { line = "rts", .. } or { power = "cycle" } in the bench file'
                 message = f"{self._dut.name}.restart(): the bench file does not say how this real device is reset"
                 raise UsageError(message, hint=hint)
         now, log = self._bench.rig.now, self._bench.rig.log
@@ -60,9 +60,10 @@ class Restart:
         except BaseException as error:
             # What was done may have had its effect.
             self._dut.timeline.stimulus(at)
-            log("restart.failed", device=self._dut.name, error=str(error) or type(error).__name__)
+            said = str(error) or type(error).__name__
+            log("restart.failed", device=self._dut.name, error=said, **times_of(at, now()))
             raise
         action = Action("restart", *((since(at, now()), now()) if done is None else (done.at, done.done)))
         self._dut.timeline.stimulus(action.at)
-        log("restart", device=self._dut.name)
+        log("restart", device=self._dut.name, **times_of(action.at, action.done))
         return action

@@ -21,7 +21,7 @@ WAITS = """
 import os
 import time
 def test_it(pump):
-    pump.power.off()
+    {first}
     # A FIFO: the test that watches us knows that we are here. A file object would swallow Ctrl-C while it is finalized.
     os.write(os.open("waits", os.O_WRONLY), b"here")
     while True:
@@ -38,9 +38,9 @@ def _as_at_a_terminal() -> None:
 class Run:
     """A pytest run in a session of its own whose test waits to be killed."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, first: str = "pump.power.off()") -> None:
         self.lab = lab
-        (lab.folder / "test_waits.py").write_text(WAITS)
+        (lab.folder / "test_waits.py").write_text(WAITS.format(first=first))
         self._pipe = lab.fifo("waits")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "test_waits.py"]
         command += ["--bench", "bench.toml", "--fieldrig-out", "run"]

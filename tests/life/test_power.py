@@ -28,7 +28,9 @@ def test_what_a_command_switched_is_read_back(lab: Lab) -> None:
         done = power.off()
         assert (power.status(), power.last) == ("off", "off")
         assert done.at.earliest_ns < done.done.earliest_ns
-    assert lab.records("power")[-1] == {"device": "pump", "action": "off", "read_back": "off"}
+    logged = lab.records("power")[-1]
+    assert logged.pop("issued_ns") < logged.pop("returned_ns")
+    assert logged == {"device": "pump", "action": "off", "read_back": "off"}
     asked = ["on", "status", "status", "off", "status", "status"]
     assert [line for line in lab.switched() if not line.endswith("done")] == asked
 
@@ -221,13 +223,32 @@ def test_what_was_retained_before_the_command_does_not_prove_it(rig: Rig, broker
             plug(rig, broker.url, timeout="300ms").drive("on")
 
 
-def test_a_plug_that_was_in_the_wanted_state_may_keep_silent(rig: Rig, broker: mqtt.Broker) -> None:
+def test_a_plug_that_was_in_the_wanted_state_may_keep_silent_but_that_is_no_read_back(
+    rig: Rig, broker: mqtt.Broker
+) -> None:
     with mqtt.Client(broker.url, rig=rig) as before:
         before.publish("plug/state", "ON", qos=1, retain=True)
     with Plug(rig, broker.url, None):
         switch = plug(rig, broker.url)
         switch.drive("on")
-        assert switch.confirm("on") == "on"
+        assert switch.confirm("on") is None
+
+
+def test_a_plug_that_can_be_asked_says_its_state_itself(rig: Rig, broker: mqtt.Broker) -> None:
+    with mqtt.Client(broker.url, rig=rig) as before:
+        before.publish("plug/state", "ON", qos=1, retain=True)
+    ask = {"topic": "{base}/set", "payload": "say"}
+    with Plug(rig, broker.url, None, "ON") as device:
+        switch = plug(rig, broker.url, ask=ask)
+        switch.drive("on")
+        assert (switch.confirm("on"), switch.status()) == ("on", "on")
+        assert device.told[:2] == ["ON", "say"]
+    with Plug(rig, broker.url, None):
+        silent = plug(rig, broker.url, ask=ask, timeout="700ms")
+        with pytest.raises(BenchError, match="switched `on`, but it says nothing on plug/state after 700 ms"):
+            silent.drive("on")
+        with pytest.raises(BenchError, match="asked for its state, but it says nothing"):
+            silent.status()
 
 
 def test_a_plug_without_a_status_topic_cannot_be_read_back(rig: Rig, broker: mqtt.Broker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from fieldrig import Rig, mqtt
 from fieldrig.bench import BenchPlan
 from fieldrig.errors import BenchError, UsageError
+from fieldrig.life.safe import SafeAction, perform
+from fieldrig.life.switch import make_switch
 from tests.life.lab import Lab
 
 
@@ -78,7 +81,12 @@ def test_a_supply_is_told_and_read_back_and_its_old_errors_accuse_nobody(lab: La
         assert supply.on
     assert not supply.on, "the guardian drove the safe state"
     assert lab.records("safe") == [{"device": "pump", "action": "off", "by": "guardian", "problem": ""}]
-    assert lab.records("power")[-1] == {"device": "pump", "action": "on", "read_back": "on"}
+    assert [(one["action"], one["read_back"]) for one in lab.records("power")] == [
+        ("on", "on"),
+        ("off", "off"),
+        ("on", "on"),
+    ]
+    assert all(one["issued_ns"] < one["returned_ns"] for one in lab.records("power"))
 
 
 @pytest.mark.parametrize(
@@ -140,11 +148,11 @@ def test_a_plug_whose_make_is_known_needs_no_topics(lab: Lab, keys: str) -> None
 def obey(plug: Any, told: Any, status: str, answers: dict[str, str], done: list[str]) -> None:
     """Does what the plug is told twice: it is switched on when the bench opens, and off by the test."""
     while len(done) < 2:
-        heard = [message.text for message in told.messages()]
+        heard = [message.text for message in told.messages() if message.text in answers]  # else a question
         for text in heard[len(done) :]:
             plug.publish(status, answers[text], qos=1)
             done.append(text)
-        told._core.wait(len(heard), plug._core.now().latest_ns + 1_000_000_000)
+        told._core.wait(len(told.messages()), plug._core.now().latest_ns + 1_000_000_000)
 
 
 def lab_bench(lab: Lab, broker: str, keys: str) -> Any:
@@ -159,6 +167,7 @@ class Hub:
 
     state = "on"
     resets = 0
+    over = threading.Event()
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self.name, self.options = name, options
@@ -167,9 +176,15 @@ class Hub:
     def drive(self, action: str) -> None:
         if self.options.get("broken"):
             raise RuntimeError("no such hub")
+        if self.options.get("exits"):
+            sys.exit(3)
+        if self.options.get("hangs"):
+            Hub.over.wait()
         Hub.state = action
 
-    def confirm(self, action: str) -> str | None:
+    def confirm(self, action: str) -> Any:
+        if self.options.get("odd"):
+            return 1
         return "on" if self.options.get("welded") else Hub.state
 
     def status(self) -> str | None:
@@ -180,7 +195,7 @@ class Hub:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The plug-in is installed: its entry points are known."""
     real = importlib.metadata.entry_points
     point = importlib.metadata.EntryPoint("hub", "tests.life.test_switches:Hub", "fieldrig.switch")
@@ -190,6 +205,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("fieldrig.life.plugin.entry_points", entry_points)
     Hub.state, Hub.resets = "on", 0
+    Hub.over.clear()
+    yield
+    Hub.over.set()
 
 
 @pytest.mark.usefixtures("hub")
@@ -202,7 +220,8 @@ def test_a_plug_in_switches_and_resets(lab: Lab) -> None:
         restarted = pump.restart()
         assert Hub.resets == 1
         assert restarted.at.latest_ns <= restarted.done.earliest_ns
-    assert lab.records("restart") == [{"device": "pump"}]
+    assert [one["device"] for one in lab.records("restart")] == ["pump"]
+    assert lab.records("restart")[0]["issued_ns"] <= lab.records("restart")[0]["returned_ns"]
 
 
 @pytest.mark.usefixtures("hub")
@@ -212,14 +231,36 @@ def test_a_plug_in_switches_and_resets(lab: Lab) -> None:
         ('plugin = "hug"', "pump: there is no plug-in `hug`: hub"),
         ('plugin = "hub", options = { broken = true }', "pump.power: the plug-in `hub`: RuntimeError: no such hub"),
         ('plugin = "hub", options = { welded = true }', "the plug-in `hub`: switched `off`, but it reads back `on`"),
+        ('plugin = "hub", options = { exits = true }', "the plug-in `hub`: SystemExit: 3"),
+        ('plugin = "hub", options = { odd = true }', "the plug-in `hub`: confirm() gave 1; it is to give a text"),
+        (
+            'plugin = "hub", options = { hangs = true }, timeout = "50ms"',
+            "the plug-in `hub`: it took longer than 50 ms",
+        ),
     ],
-    ids=["name", "raises", "read-back"],
+    ids=["name", "raises", "read-back", "exits", "odd", "hangs"],
 )
 def test_a_plug_in_that_fails_is_the_benchs_fault(lab: Lab, keys: str, error: str) -> None:
     path = lab.bench(f"power = {{ {keys} }}")
     with pytest.raises(BenchError) as raised, BenchPlan.load(path).open(out=lab.folder / "run") as bench:
         bench.device("pump").power.off()
     assert error in str(raised.value)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_plug_in_that_hangs_keeps_no_other_device_from_its_safe_state() -> None:
+    """Also where the run itself has to do it, because its guardian was killed."""
+    table = {"plugin": "hub", "timeout": "50ms", "options": {"hangs": True}}
+    assert perform(SafeAction("pump", "off", table)).endswith("it took longer than 50 ms")
+
+
+@pytest.mark.usefixtures("hub")
+def test_nothing_more_is_asked_of_a_plug_in_that_hangs() -> None:
+    switch = make_switch("pump", {"plugin": "hub", "timeout": "50ms", "options": {"hangs": True}})
+    with pytest.raises(BenchError, match="it took longer than 50 ms"):
+        switch.drive("off")
+    with pytest.raises(BenchError, match="it still hangs in what took too long before"):
+        switch.status()
 
 
 RESETS: dict[str, Callable[[Lab], str]] = {

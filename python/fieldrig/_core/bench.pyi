@@ -143,7 +143,7 @@ class Dut:
 
         They are checked and have their defaults; durations are texts with a unit. `identity` is a dict by name, each
         with `kind` (`console`, `modbus`, `mqtt`, `command`) and what is asked under that key; `power` has `kind`
-        (`command`, `modbus`, `mqtt`, `qmp`).
+        (`command`, `modbus`, `mqtt`, `scpi`, `line`, `qmp`, `plugin`).
         """
     @property
     def power_command(self) -> str | None:

@@ -3,11 +3,13 @@
 =====================  =================================================================================================
 ``start_programs``     a device that is a program is started, before anything is opened
 ``arm``                the guardian of the safe state starts, before anything is switched
+``open_lines``         ports that are there for a modem line alone are opened
 ``prepare``            each device with `prepare`: its command, before the links to it are opened
 ``begin_session``      who are the devices?
 ``before_test``        power back on if a test left it off; `prepare` of ``once = "test"``; is something down?
 ``after_error``        a test ended with an error: was a link lost?
 ``end_session``        are the devices still the same?
+``link_opened``        whenever a link of a device was opened: its modem lines are put where they belong
 ``finish``             the safe state; programs are ended
 =====================  =================================================================================================
 """
@@ -22,6 +24,7 @@ from ..errors import BenchError
 from .command import run_command
 from .identity import Identity
 from .lost import Losses
+from .modem import ModemLines, console_of
 from .program import ENDING, Program
 from .restart import Restarter, SwitchRestarter, make_restarter
 from .safe import SafeAction, SafeState
@@ -44,6 +47,8 @@ class LifeCycle:
             self._tables[native.name] = _tables(native) if native.profile == "real" and not native.not_run else {}
         self.programs: dict[str, Program] = {}
         """The programs that are devices, by the name of the device."""
+        self._lines = ModemLines(self._tables, bench.device, bench.rig)
+        self._restarters: dict[str, Restarter] = {}
         self._safe: SafeState | None = None
         self._identities: dict[str, Identity] = {}
         self.losses = Losses(bench, self._recover)
@@ -81,12 +86,33 @@ class LifeCycle:
             bench = self._bench
             self._safe = SafeState(actions, bench.plan.path, bench.folder, bench.rig.log, bench.plan.secret_texts)
 
+    def open_lines(self) -> None:
+        """Opens the ports that are there for a reset by a modem line alone.
+
+        Raises:
+            BenchError: one cannot be opened, or has no modem lines.
+        """
+        self._lines.open()
+
+    def close_lines(self) -> None:
+        """Closes the ports that are there for modem lines alone: the guardian needs them."""
+        self._lines.close()
+
+    def link_opened(self, dut: Dut, link: str) -> None:
+        """Puts the modem lines of a link where they belong.
+
+        Raises:
+            BenchError: its port has none.
+        """
+        self._lines.opened(dut, link)
+
     def switch(self, native: _core.bench.Dut) -> tuple[Switch | None, str | None]:
         """The switch of a real device with the time it needs to settle; nothing if it has none."""
         table = self._tables[native.name].get("power")
         if not table:
             return None, None
-        made = make_switch(native.name, self._described(table), self._bench.rig, self._safe, self._bench.client_at)
+        bench, described = self._bench, self._described(table)
+        made = make_switch(native.name, described, bench.rig, self._safe, bench.client_at, self._lines.switch)
         return made, table.get("settle")
 
     def restarter(self, dut: Dut, native: _core.bench.Dut) -> Restarter | None:
@@ -96,7 +122,10 @@ class LifeCycle:
             return SwitchRestarter(lambda: dut.power.do("reset"))
         if not table:
             return None
-        return make_restarter(native.name, table, self._folder, dut.power.recover, self._safe)
+        if native.name not in self._restarters:
+            cycle, line = dut.power.recover, self._lines.restarter
+            self._restarters[native.name] = make_restarter(native.name, table, self._folder, cycle, self._safe, line)
+        return self._restarters[native.name]
 
     def identity(self, dut: Dut) -> Identity:
         """Who a device is."""
@@ -249,6 +278,9 @@ class LifeCycle:
             BenchError: nobody could use it then.
         """
         found = self._described(table)
+        if "line" in found and "port" not in found:
+            link = console_of(self._bench.plan.devices[name], table)
+            found["port"] = self._bench._running.resolve(name, link).url
         reach = found.get("reach")
         if reach is not None:
             if reach["without_run"] is None:

@@ -5,9 +5,10 @@
     power = { mqtt = "lab", topic = "cmnd/plug7/POWER", on = "ON", off = "OFF",
               status = { topic = "stat/plug7/POWER", on = "ON", off = "OFF" }, settle = "2s", safe = "off" }
 
-Read-back: after the command the plug is given its time to say in which state it is. What it says counts; what the
-broker had retained from before counts only for a plug that says nothing because nothing changed, and only if it is the
-wanted state.
+Read-back: after the command the plug is given its time to say in which state it is. Only what it says then counts. One
+that keeps silent because nothing changed is asked (`ask`: what makes it say its state). If the bench file does not say
+how, and the broker had retained the wanted state from before, the plug is taken to be in it, but that was not read
+back: what is retained may be older than the last loss of power of the plug.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 UNCHANGED = 2_000_000_000
 """After so many nanoseconds a plug that was in the wanted state already is taken to have nothing to say."""
+ASKED = 500_000_000
+"""After so many nanoseconds a plug that can be asked is asked, and again and again."""
 VERSIONS = {"mqtt5": "5", "mqtt311": "3.1.1"}
 
 
@@ -44,6 +47,7 @@ class PlugSwitch:
         self._topic = self._full(str(table["topic"]))
         self._values = {"on": str(table.get("on", "ON")), "off": str(table.get("off", "OFF"))}
         self._status: dict[str, Any] | None = table.get("status")
+        self._ask: dict[str, Any] | None = table.get("ask")
         self._state: str | None = None
 
     def drive(self, action: str) -> None:
@@ -58,30 +62,44 @@ class PlugSwitch:
                 self._state = self._settled(client, watch, action)
 
     def confirm(self, action: str) -> str | None:
-        """What was read back while the plug was switched: its answer comes only once."""
+        """What was read back while the plug was switched: its answer comes only once. None if it did not say."""
         return self._state
 
     def status(self) -> str | None:
-        """What the broker retained of the status topic, or what the plug says in its time; None if it says nothing."""
+        """What the plug says when it is asked.
+
+        Of one that cannot be asked: what it says in its time, or what the broker retained; None if that is nothing.
+
+        Raises:
+            BenchError: it is asked, and says nothing.
+        """
         if self._status is None:
             return None
         with self._client() as client:
             watch = client.watch(self._status_topic, qos=1)
+            if self._ask is not None:
+                return self._settled(client, watch, None)
             found = watch.wait(0, client.now().latest_ns + UNCHANGED)
             return self._read(found[-1].payload) if found else None
 
-    def _settled(self, client: _core.mqtt.Client, watch: _core.mqtt.Watch, action: str) -> str:
-        """Waits for the wanted state on the status topic.
+    def _settled(self, client: _core.mqtt.Client, watch: _core.mqtt.Watch, action: str | None) -> str | None:
+        """Waits for the wanted state on the status topic, or for any if none is wanted.
+
+        Returns:
+            The state; None if it was not read back.
 
         Raises:
             BenchError: the plug says another, or nothing.
         """
         begun = client.now().latest_ns
         limit = begun + nanoseconds(self._timeout, "timeout")
-        seen, last, kept = 0, None, None
+        seen, last, kept, asked = 0, None, None, begun if action is None else begun + ASKED
         while True:
-            quiet = begun + UNCHANGED if kept == action and last is None else limit
-            news = watch.wait(seen, min(quiet, limit))
+            if self._ask is not None and client.now().latest_ns >= asked:
+                client.publish(self._full(str(self._ask["topic"])), str(self._ask.get("payload", "")).encode(), qos=1)
+                asked = client.now().latest_ns + ASKED
+            quiet = begun + UNCHANGED if self._ask is None and kept == action and last is None else limit
+            news = watch.wait(seen, min(quiet, limit, asked if self._ask is not None else limit))
             seen += len(news)
             for message in news:
                 state = self._read(message.payload)
@@ -89,14 +107,15 @@ class PlugSwitch:
                     kept = state
                     continue
                 last = state
-                if state == action:
+                if state == action or action is None:
                     return state
-            if not news and last is None and kept == action:
-                return action
+            if not news and self._ask is None and last is None and kept == action and kept is not None:
+                return None
             if client.now().latest_ns >= limit:
                 said = f"it says `{last}`" if last is not None else "it says nothing"
                 place = f"{self._status_topic} after {human(limit - begun)}"
-                raise BenchError(f"{self._name}.power: switched `{action}`, but {said} on {place}")
+                done = "asked for its state" if action is None else f"switched `{action}`"
+                raise BenchError(f"{self._name}.power: {done}, but {said} on {place}")
 
     def _read(self, payload: bytes) -> str:
         """`on` or `off` for what the bench file says of each; else the payload itself."""

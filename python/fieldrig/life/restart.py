@@ -15,6 +15,7 @@ from .command import Watcher, run_command
 
 if TYPE_CHECKING:
     from ..power import Action
+    from .modem import LineRestarter
 
 
 class Restarter(Protocol):
@@ -72,19 +73,15 @@ class PluginRestarter:
     """A reset of another package; its errors name it."""
 
     def __init__(self, name: str, table: Mapping[str, Any]) -> None:
-        from .plugin import RESTARTS, blamed, load
+        from .plugin import RESTARTS, Aside, load
 
-        self._place = f"{name}.restart: the plug-in `{table['plugin']}`"
-        with blamed(self._place):
-            made = load(RESTARTS, str(table["plugin"]), name)
-            self._restarter: Restarter = made(name, dict(table.get("options") or {}))
+        plugin, options = str(table["plugin"]), dict(table.get("options") or {})
+        self._thread = Aside(f"{name}.restart: the plug-in `{plugin}`", str(table["timeout"]))
+        self._restarter: Restarter = self._thread.do(lambda: load(RESTARTS, plugin, name)(name, options))
 
     def restart(self) -> Action | None:
         """What the plug-in does."""
-        from .plugin import blamed
-
-        with blamed(self._place):
-            self._restarter.restart()
+        self._thread.do(lambda: self._restarter.restart())
         return None
 
 
@@ -94,6 +91,7 @@ def make_restarter(
     folder: Path,
     cycle: Callable[[str], Action],
     watcher: Watcher | None = None,
+    line: Callable[[str, Mapping[str, Any]], LineRestarter] | None = None,
 ) -> Restarter:
     """What resets a device, from the `restart` table of the bench file.
 
@@ -102,6 +100,7 @@ def make_restarter(
         folder: where commands run.
         cycle: takes the power for a while and gives it back.
         watcher: who wants to know of its commands.
+        line: gives what resets by a modem line.
 
     Raises:
         UsageError: the table is of no known kind.
@@ -109,6 +108,8 @@ def make_restarter(
     match table["kind"]:
         case "command":
             return CommandRestarter(table, folder, watcher)
+        case "line" if line is not None:
+            return line(name, table)
         case "power":
             return CycleRestarter(table, cycle)
         case "plugin":

@@ -59,8 +59,9 @@ class Outcome:
 def perform(one: SafeAction) -> str:
     """Drives a safe action and reads it back; gives what went wrong, or nothing."""
     try:
-        with _wire_of(one):
+        with _wire_of(one), contextlib.ExitStack() as held:
             switch = make_switch(one.device, one.table)
+            held.callback(getattr(switch, "close", lambda: None))
             switch.drive(one.action)
             switch.confirm(one.action)
     except FieldrigError as error:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BenchError, FieldrigError, UsageError
+from ..units import nanoseconds
 from .switch import STATES, read_back
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 QUEUE = 50
 """No supply keeps more errors than this; one that always has another is asked no further."""
+ANSWER = 100
+"""So many milliseconds there are at least for an answer."""
 WORDS = {"1": "on", "ON": "on", "0": "off", "OFF": "off"}
 """How a supply says its state: SCPI wants 1 or 0, some say ON or OFF."""
 
@@ -49,6 +52,7 @@ class ScpiSwitch:
             raise UsageError(f"{self._name}.power: a supply can do `on` and `off`, not `{action}`")
         self._begun = time.monotonic()
         with self._supply() as supply:
+            # What was in its error queue before accuses nobody.
             self._complaints(supply)
             command = self._commands[action]
             _say(supply, command)
@@ -69,6 +73,7 @@ class ScpiSwitch:
         """The state that the supply says it is in."""
         if not self._status:
             return None
+        self._begun = time.monotonic()
         with self._supply() as supply:
             return self._state(supply)
 
@@ -87,8 +92,10 @@ class ScpiSwitch:
         return found
 
     def _ask(self, supply: Stream, question: str) -> str:
+        left = self._begun + nanoseconds(self._timeout, "timeout") / 1e9 - time.monotonic()
         _say(supply, question)
-        answer = supply.receive(lambda data: b"\n" in data, within=self._timeout).data
+        # All of an action has one time limit; who is asked last has time for an answer nevertheless.
+        answer = supply.receive(lambda data: b"\n" in data, within=f"{max(round(left * 1000), ANSWER)}ms").data
         if not answer.endswith(b"\n"):
             said = f"only {answer!r}" if answer else "nothing"
             raise BenchError(f"{self._name}.power: the supply at {self._url} answered {said} to `{question}`")

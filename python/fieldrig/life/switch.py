@@ -25,6 +25,8 @@ from .command import Watcher, run_command
 if TYPE_CHECKING:
     from .._core import Rig
     from ..modbus import Client
+    from ..power import Action
+    from .modem import LineSwitch
 
 TIMEOUT = "30s"
 """How long switching and reading back may take together, if the bench file does not say."""
@@ -44,8 +46,11 @@ class Switch(Protocol):
     def actions(self) -> tuple[str, ...]:
         """What it can do: always names of which `on` and `off` are states."""
 
-    def drive(self, action: str) -> None:
-        """Does an action."""
+    def drive(self, action: str) -> Action | None:
+        """Does an action.
+
+        Gives when it was done, or None if the caller's own instants are the best that is known.
+        """
 
     def confirm(self, action: str) -> str | None:
         """Reads back whether the action had its effect; gives what was read, or None if nothing can be read back."""
@@ -132,6 +137,7 @@ def make_switch(
     rig: Rig | None = None,
     watcher: Watcher | None = None,
     neighbour: Callable[[str], Client | None] | None = None,
+    line: Callable[[str, Mapping[str, Any]], LineSwitch] | None = None,
 ) -> Switch:
     """The switch of a device, from its description.
 
@@ -140,6 +146,7 @@ def make_switch(
         rig: what its traffic is traced on.
         watcher: who wants to know of its commands.
         neighbour: gives the client that has the wire of a relay open already, by the address of the wire.
+        line: gives a switch that shares the ports of the bench, for one that is a modem line.
 
     Raises:
         UsageError: the description is of no known kind.
@@ -154,6 +161,10 @@ def make_switch(
         from .plug import PlugSwitch
 
         return PlugSwitch(name, table, rig)
+    if "line" in table:
+        from .modem import LineSwitch, OwnPort
+
+        return line(name, table) if line is not None else LineSwitch(name, table, OwnPort(str(table["port"]), rig))
     if "qmp" in table:
         from .qmp import QmpSwitch
 

@@ -4,7 +4,9 @@
 
 use super::file::LinkEntry;
 use super::keys;
+use super::modem;
 use super::place::{Outcome, Place, did_you_mean};
+use super::plan::DeviceLink;
 use super::section::Section;
 use super::switching;
 use super::tree::{Entry, Node};
@@ -21,9 +23,9 @@ pub struct Life {
     pub recover: Option<Value>,
     /// The program that is the device.
     pub run: Option<Value>,
-    /// How it is switched; the key `kind` is `command`, `modbus`, `mqtt`, `scpi`, `qmp` or `plugin`.
+    /// How it is switched; the key `kind` is `command`, `modbus`, `mqtt`, `scpi`, `line`, `qmp` or `plugin`.
     pub power: Option<Value>,
-    /// How it is reset; the key `kind` is `command`, `power` or `plugin`.
+    /// How it is reset; the key `kind` is `command`, `line`, `power` or `plugin`.
     pub restart: Option<Value>,
     /// The links that these tables name, or need one of.
     needs: Vec<Need>,
@@ -39,6 +41,8 @@ pub(super) struct Need {
     pub(super) place: Place,
     /// It must be one of the device's own; else any of the bench.
     pub(super) own: bool,
+    /// Its port must have modem lines, if it is real.
+    pub(super) lines: bool,
 }
 
 /// How long an action may take if the file does not say.
@@ -57,6 +61,7 @@ pub(super) fn read(dut: &mut Section<'_>) -> Outcome<Life> {
     if let Some(section) = dut.section("power")? {
         life.power = Some(switching::power(section, &mut life.needs)?);
     }
+    let lives_from_a_link = life.needs.iter().any(|need| need.lines);
     if let Some(section) = dut.section("restart")? {
         life.restart = Some(switching::restart(section, life.power.is_some(), &mut life.needs)?);
     }
@@ -67,6 +72,11 @@ pub(super) fn read(dut: &mut Section<'_>) -> Outcome<Life> {
         }
     }
     life.prepare = dut.section("prepare")?.map(|section| prepare(section, &life.identity)).transpose()?;
+    if lives_from_a_link && life.prepare.is_some() {
+        let message = "the device lives from a modem line of its console, which is closed while it is prepared";
+        let hint = "write port = \"..\" under `power`, with a port that is there for this alone";
+        return Err(dut.locate("prepare").error(message).hint(hint));
+    }
     life.recover = dut.section("recover")?.map(|section| recover(section, life.power.is_some())).transpose()?;
     Ok(life)
 }
@@ -84,6 +94,11 @@ impl Life {
             need.check(if need.own { own } else { &all })?;
         }
         Ok(())
+    }
+
+    /// Checks that the links of a real device whose modem lines are used have such.
+    pub(super) fn check_lines(&self, links: &[DeviceLink]) -> Outcome<()> {
+        self.needs.iter().filter(|need| need.lines).try_for_each(|need| modem::check_link(need, links))
     }
 }
 
@@ -143,7 +158,7 @@ fn identity(entry: &Entry, title: String, needs: &mut Vec<Need>) -> Outcome<Valu
     };
     if way != "command" {
         let place = link.as_ref().map_or(asked.place, |link| link.place.clone());
-        needs.push(Need { family: way, link: link.map(|link| link.value), place, own: true });
+        needs.push(Need { family: way, link: link.map(|link| link.value), place, own: true, lines: false });
     }
     Ok(Value::Table(completed(&section, way, &[("timeout", IDENTITY_LIMIT)])))
 }

@@ -32,6 +32,7 @@ mod keys;
 mod life;
 mod map_file;
 mod model;
+mod modem;
 mod place;
 mod plan;
 mod planner;

@@ -309,6 +309,9 @@ impl Planner<'_> {
             }
             links.push(link);
         }
+        if profile == Profile::Real {
+            entry.life.check_lines(&links)?;
+        }
         let device = DevicePlan {
             name: entry.name.clone(),
             judged: entry.judged,

@@ -8,6 +8,7 @@
 use super::keys::Kind::{self, Any, Integer, Named, Table, Text, Texts, Word};
 use super::keys::{Key, Shape, UNIT, key, required, shape};
 use super::life::{ACTION_LIMIT, Need, completed, default, entries};
+use super::modem;
 use super::place::{Outcome, did_you_mean, quoted};
 use super::section::{Located, Section};
 use crate::PortSpec;
@@ -17,24 +18,34 @@ use fieldrig_proto::record::Value;
 type Reader = fn(Section<'_>, &mut Vec<Need>) -> Outcome<Value>;
 
 /// Ways to switch the power, by the key that names each.
-const WAYS: [(&str, Reader); 6] =
-    [("command", command), ("modbus", relay), ("mqtt", plug), ("scpi", scpi), ("qmp", qmp), ("plugin", power_plugin)];
+const WAYS: [(&str, Reader); 7] = [
+    ("command", command),
+    ("modbus", relay),
+    ("mqtt", plug),
+    ("scpi", scpi),
+    ("line", modem::power),
+    ("qmp", qmp),
+    ("plugin", power_plugin),
+];
 /// Ways to reset.
-const RESTARTS: [(&str, Reader); 3] = [("command", reset_command), ("power", reset_power), ("plugin", reset_plugin)];
+const RESTARTS: [(&str, Reader); 4] =
+    [("command", reset_command), ("line", modem::restart), ("power", reset_power), ("plugin", reset_plugin)];
 
-pub(super) const POWER: [Kind; 6] = [
+pub(super) const POWER: [Kind; 7] = [
     Table(&POWER_COMMAND),
     Table(&POWER_MODBUS),
     Table(&POWER_MQTT),
     Table(&POWER_SCPI),
+    Table(&modem::POWER_LINE),
     Table(&POWER_QMP),
     Table(&POWER_PLUGIN),
 ];
-pub(super) const RESTART: [Kind; 3] = [Table(&RESTART_COMMAND), Table(&RESTART_POWER), Table(&RESTART_PLUGIN)];
+pub(super) const RESTART: [Kind; 4] =
+    [Table(&RESTART_COMMAND), Table(&modem::RESTART_LINE), Table(&RESTART_POWER), Table(&RESTART_PLUGIN)];
 
-const SETTLE: Key = key("settle", Kind::Duration, "how long the device needs until it can be used again");
-const TIMEOUT: Key = key("timeout", Kind::Duration, "how long one action may take");
-const SAFE: Key = key("safe", Text, "the action that is surely done at the end of a run");
+pub(super) const SETTLE: Key = key("settle", Kind::Duration, "how long the device needs until it can be used again");
+pub(super) const TIMEOUT: Key = key("timeout", Kind::Duration, "how long one action may take");
+pub(super) const SAFE: Key = key("safe", Text, "the action that is surely done at the end of a run");
 const OPTIONS: Key = key("options", Named(&Any), "what the plug-in wants to know, by name");
 
 static POWER_COMMAND: Shape = shape(
@@ -75,6 +86,7 @@ static POWER_MQTT: Shape = shape(
         key("on", Text, "the payload that switches on, \"ON\" by default"),
         key("off", Text, "the payload that switches off, \"OFF\" by default"),
         key("status", Table(&PLUG_STATUS), "where the plug says what it did"),
+        key("ask", Table(&PLUG_ASK), "what makes the plug say its state, if it is silent"),
         SETTLE,
         TIMEOUT,
         SAFE,
@@ -88,6 +100,11 @@ static PLUG_STATUS: Shape = shape(
         key("on", Text, "the payload that says on, \"ON\" by default"),
         key("off", Text, "the payload that says off, \"OFF\" by default"),
     ],
+);
+
+static PLUG_ASK: Shape = shape(
+    "a question to a plug",
+    &[required("topic", Text, "where the plug is asked"), key("payload", Text, "what is asked, nothing by default")],
 );
 
 static POWER_SCPI: Shape = shape(
@@ -137,7 +154,7 @@ static RESTART_POWER: Shape = shape(
 
 static RESTART_PLUGIN: Shape = shape(
     "reset by a plug-in",
-    &[required("plugin", Text, "its name in the entry points `fieldrig.restart`"), OPTIONS],
+    &[required("plugin", Text, "its name in the entry points `fieldrig.restart`"), OPTIONS, TIMEOUT],
 );
 
 const CYCLE: [(&str, ()); 1] = [("cycle", ())];
@@ -203,7 +220,7 @@ fn relay(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
         return Err(section.locate(key).error(message));
     }
     common(&mut section, &POWER_MODBUS, &states())?;
-    needs.push(Need { family: "modbus", link: Some(link.value), place: link.place, own: false });
+    needs.push(Need { family: "modbus", link: Some(link.value), place: link.place, own: false, lines: false });
     let mut table = completed(&section, "modbus", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
     for (key, value) in [("unit", unit), ("on", on), ("off", off)] {
         default(&mut table, key, Value::Int(value));
@@ -236,8 +253,15 @@ fn plug(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
     }
     let words = [section.text("on")?, section.text("off")?];
     let status = section.section("status")?.map(status).transpose()?;
+    let ask = section.section("ask")?.map(|section| (section.place.clone(), section));
+    let ask = match ask {
+        Some((place, _)) if status.is_none() && known.is_none() => {
+            return Err(place.error(format!("`ask` in {} has no use without `status`", section.name)));
+        }
+        ask => ask.map(|(_, section)| question(section)).transpose()?,
+    };
     common(&mut section, &POWER_MQTT, &states())?;
-    needs.push(Need { family: "mqtt", link: Some(link.value), place: link.place, own: false });
+    needs.push(Need { family: "mqtt", link: Some(link.value), place: link.place, own: false, lines: false });
     let mut table = completed(&section, "mqtt", &[("settle", "0s"), ("timeout", ACTION_LIMIT)]);
     for (key, value) in known.into_iter().flatten() {
         default(&mut table, key, value);
@@ -245,8 +269,10 @@ fn plug(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
     for (key, word) in ["on", "off"].into_iter().zip(words) {
         default(&mut table, key, Value::Text(word.map_or_else(|| key.to_uppercase(), |word| word.value)));
     }
-    if let (Some(status), Some((_, slot))) = (status, table.iter_mut().find(|(key, _)| key == "status")) {
-        *slot = status;
+    for (name, given) in [("status", status), ("ask", ask)] {
+        if let (Some(given), Some((_, slot))) = (given, table.iter_mut().find(|(key, _)| key == name)) {
+            *slot = given;
+        }
     }
     Ok(Value::Table(table))
 }
@@ -267,7 +293,8 @@ fn known_plug(section: &mut Section<'_>) -> Outcome<Option<Vec<(&'static str, Va
         (Some(plug), None) => {
             let relay = relay.map_or(String::new(), |relay| relay.to_string());
             let topics = ["cmnd", "stat"].map(|prefix| format!("{prefix}/{}/POWER{relay}", plug.value));
-            Ok(Some(plug_table(topics, ["ON", "OFF"], ["ON", "OFF"])))
+            let ask = (topics[0].clone(), "");
+            Ok(Some(plug_table(topics, ["ON", "OFF"], ["ON", "OFF"], ask)))
         }
         (None, Some(plug)) => Ok(Some(shelly_plug(&plug.value, generation.unwrap_or(2), relay.unwrap_or(0)))),
         (None, None) => match stray.into_iter().find(|(_, given)| *given) {
@@ -284,14 +311,22 @@ fn known_plug(section: &mut Section<'_>) -> Outcome<Option<Vec<(&'static str, Va
 fn shelly_plug(name: &str, generation: i64, relay: i64) -> Vec<(&'static str, Value)> {
     if generation == 1 {
         let topics = [format!("shellies/{name}/relay/{relay}/command"), format!("shellies/{name}/relay/{relay}")];
-        return plug_table(topics, ["on", "off"], ["on", "off"]);
+        return plug_table(topics, ["on", "off"], ["on", "off"], (format!("shellies/{name}/command"), "update"));
     }
     let topics = [format!("{name}/command/switch:{relay}"), format!("{name}/status/switch:{relay}")];
-    plug_table(topics, ["on", "off"], [r#"{"output": true}"#, r#"{"output": false}"#])
+    let ask = (topics[0].clone(), "status_update");
+    plug_table(topics, ["on", "off"], [r#"{"output": true}"#, r#"{"output": false}"#], ask)
 }
 
-fn plug_table(topics: [String; 2], told: [&str; 2], says: [&str; 2]) -> Vec<(&'static str, Value)> {
+/// Where a plug is told and where it says its state, with the words, and what makes it say its state.
+fn plug_table(
+    topics: [String; 2],
+    told: [&str; 2],
+    says: [&str; 2],
+    (asked, question): (String, &str),
+) -> Vec<(&'static str, Value)> {
     let [command, status] = topics;
+    let ask = vec![("topic".to_owned(), Value::Text(asked)), ("payload".to_owned(), Value::from(question))];
     let status = [("topic", Value::Text(status)), ("on", Value::from(says[0])), ("off", Value::from(says[1]))];
     let status = status.map(|(key, value)| (key.to_owned(), value)).to_vec();
     vec![
@@ -299,7 +334,18 @@ fn plug_table(topics: [String; 2], told: [&str; 2], says: [&str; 2]) -> Vec<(&'s
         ("on", Value::from(told[0])),
         ("off", Value::from(told[1])),
         ("status", Value::Table(status)),
+        ("ask", Value::Table(ask)),
     ]
+}
+
+fn question(mut section: Section<'_>) -> Outcome<Value> {
+    let topic = section.text("topic")?;
+    section.require("topic", topic)?;
+    section.text("payload")?;
+    section.finish(&PLUG_ASK)?;
+    let mut table = entries(&section);
+    default(&mut table, "payload", Value::from(""));
+    Ok(Value::Table(table))
 }
 
 fn status(mut section: Section<'_>) -> Outcome<Value> {
@@ -372,13 +418,14 @@ fn reset_power(mut section: Section<'_>, _needs: &mut Vec<Need>) -> Outcome<Valu
 
 fn reset_plugin(mut section: Section<'_>, _needs: &mut Vec<Need>) -> Outcome<Value> {
     plugin_name(&mut section)?;
+    section.duration("timeout")?;
     section.finish(&RESTART_PLUGIN)?;
-    let mut table = completed(&section, "plugin", &[]);
+    let mut table = completed(&section, "plugin", &[("timeout", ACTION_LIMIT)]);
     default(&mut table, "options", Value::Table(Vec::new()));
     Ok(Value::Table(table))
 }
 
-fn states() -> Vec<String> {
+pub(super) fn states() -> Vec<String> {
     vec!["on".to_owned(), "off".to_owned()]
 }
 
@@ -388,7 +435,7 @@ fn actions(section: &mut Section<'_>) -> Outcome<Vec<String>> {
 }
 
 /// `settle`, `timeout` and `safe`, which every kind of power has; ends the table.
-fn common(section: &mut Section<'_>, shape: &Shape, actions: &[String]) -> Outcome<()> {
+pub(super) fn common(section: &mut Section<'_>, shape: &Shape, actions: &[String]) -> Outcome<()> {
     section.duration("settle")?;
     section.duration("timeout")?;
     let safe = section.text("safe")?;
