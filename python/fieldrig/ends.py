@@ -11,7 +11,7 @@ from ._core import Rig
 from .errors import BenchError, BenchFileError
 from .expect import Timeline
 from .link import Link, MeetingLink, QuietLink, WireLink
-from .permission import guard_of
+from .permission import guard_of, message_guard_of
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -61,7 +61,7 @@ def open_end(dut: Dut, bench: Bench, link: _core.bench.DeviceLink) -> Any:
     if defined is not None:
         from .protocol import Client as DefinedClient
 
-        return DefinedClient(at.url, defined, **common)
+        return DefinedClient(at.url, defined, guard=message_guard_of(dut, link.name), **common)
     raise BenchError(f"{name}: nobody here can use the protocol {link.protocol}")
 
 

@@ -37,7 +37,8 @@ class MessageSource(Protocol[M_co]):
     def wait(self, index: int, deadline_ns: int) -> Sequence[M_co]:
         """The messages from number ``index`` on; waits for the first of them until the deadline of the run clock.
 
-        At the deadline what has arrived is read once more, so an empty answer means that nothing came.
+        At the deadline what has arrived is read once more, so an empty answer means that nothing came. Where old ones
+        are dropped, the messages say their number themselves (``place``); `missed` says that some were.
         """
 
     def alive(self, since: Stamp) -> str | None:
@@ -118,8 +119,9 @@ class MessageInbox(Generic[M]):
             messages = self._source.wait(index, deadline_ns)
             owed = self._timeline.stalled_ns(frame.start)
             for message in messages:
-                index += 1
-                yield index - 1, message, owed
+                place = _place(message, index)
+                index = place + 1
+                yield place, message, owed
             # Under a flood there is always one more message; those behind the end are of no concern.
             if messages and messages[-1].at.earliest_ns <= frame.deadline_ns + owed:
                 continue
@@ -166,7 +168,8 @@ class MessageInbox(Generic[M]):
 
     def forget(self) -> None:
         """A new test begins: what has arrived is not looked at again."""
-        self._floor += len(self._source.wait(self._floor, 0))
+        for message in self._source.wait(self._floor, 0):
+            self._floor = _place(message, self._floor) + 1
         self._taken.clear()
         self._behind = self._floor
 
@@ -176,6 +179,12 @@ class MessageInbox(Generic[M]):
         while self._floor in self._taken:
             self._taken.remove(self._floor)
             self._floor += 1
+
+
+def _place(message: Observation, index: int) -> int:
+    """The number of a message; without one, it is the next."""
+    place = getattr(message, "place", index)
+    return int(place)
 
 
 def _is_retained(message: Observation) -> bool:

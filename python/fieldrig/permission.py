@@ -6,6 +6,8 @@ Rules of this file:
 - A real one whose bench file says nothing belongs to whoever wrote the test.
 - Once the bench file has ``writable`` or ``allow`` for a real device, only that is done to it; everything else is a
   usage error before anything is sent.
+- Of a protocol that is described by data, each message says what it ``needs``; one that says nothing needs "write", and
+  so do patched messages and raw bytes. ``writable`` says nothing about them.
 - Of Modbus, function 08 needs ``"restart"`` for sub-function 1 and ``"silence"`` for 4. What else can cause behaviour
   and writes no table (08 otherwise, 21, 43/13, unknown functions, raw frames, patched requests) needs ``"write"``.
 """
@@ -53,6 +55,37 @@ class Guard:
         for address in range(first, first + count):
             if not any(table == where and low <= address <= high for where, low, high in self._places):
                 raise UsageError(f"{self._name}: the bench file does not allow to write {table}:{address}", hint=hint)
+
+
+class MessageGuard:
+    """Called before anything is sent on the link of a protocol that is described by data."""
+
+    def __init__(self, device: str, link: str, allow: tuple[str, ...]) -> None:
+        """``allow``: what may be done to the device."""
+        self._device = device
+        self._name = f"{device}.{link}"
+        self._allow = allow
+
+    def __call__(self, what: str, *needs: str) -> None:
+        """Raises what must not be sent.
+
+        Raises:
+            UsageError: the bench file does not allow it.
+        """
+        for need in needs:
+            if need != "nothing" and need not in self._allow:
+                hint = f'put "{need}" into allow = [..] of [dut.{self._device}]'
+                if need == "write" and len(needs) == 1 and what.startswith("`"):
+                    hint += f', or needs = "nothing" into [message.{what.strip("`")}] if it changes nothing'
+                raise UsageError(f'{self._name}: the bench file does not allow {what}, which needs "{need}"', hint=hint)
+
+
+def message_guard_of(dut: Dut, link: str) -> MessageGuard | None:
+    """What stands between a test and the messages to a real device; None if its bench file restricts nothing."""
+    native = dut._native
+    if dut.profile != "real" or not (native.writable or native.allow):
+        return None
+    return MessageGuard(dut.name, link, tuple(native.allow))
 
 
 def guard_of(dut: Dut, at: _core.bench.Resolved) -> Guard | None:

@@ -28,6 +28,7 @@ from ._core import Rig, Span, Stamp
 from ._core.protocol import HABITS, Answer, Device, Frame, Protocol, checksum, checksums
 from ._core.protocol import Client as _Core
 from ._core.stream import Sent
+from .ends import did_you_mean
 from .errors import BenchError, FieldrigError, UsageError
 from .expect import Doubt, HasInstant, Observation, Timeline, since
 from .handling import NO_ANSWER, Failed, Handler, Silence
@@ -49,6 +50,9 @@ __all__ = [
 
 Value: TypeAlias = bool | int | float | str | bytes | Sequence[Any] | Mapping[str, Any]
 """What a field holds."""
+
+KINDS = ("unsolicited", "late", "stray", "wrong", "garbage", "answer")
+"""What a frame can be."""
 
 Reply: TypeAlias = (
     bytes
@@ -73,6 +77,7 @@ class Client:
         timeline: what the links of one device share; a stand-alone client has its own.
         name: what failure texts call it; the URL if not given.
         belongs_to: whose port it is: decides who is to blame when it goes away.
+        guard: called before anything is sent, with what that is and what it needs; raises what must not be sent.
 
     Raises:
         PortError: the port is missing, busy or cannot be opened; nobody listens there.
@@ -88,8 +93,10 @@ class Client:
         timeline: Timeline | None = None,
         name: str | None = None,
         belongs_to: Literal["bench", "dut"] = "bench",
+        guard: Callable[..., None] | None = None,
     ) -> None:
         self._name = name or url
+        self._guard = guard
         self._core = _Core(url, protocol, rig=rig, name=self._name, belongs_to=belongs_to)
         self._timeline = timeline or Timeline(self._core.now, self._core.stalls)
         self._doubt = Doubt()
@@ -137,8 +144,9 @@ class Client:
             NoAnswer: no answer in time, though something sound came before.
             Unanswered: no answer in time, and nothing ever came; or the host stood still.
             PortLost, ConnectionLost: the port went away.
-            UsageError: an unknown message or field, a value that does not fit.
+            UsageError: an unknown message or field, a value that does not fit; the bench does not allow it.
         """
+        self._permit(message, patch)
         at = self._timeline.approach()
         answers = [answer] if isinstance(answer, str) else answer if answer is None else list(answer)
         try:
@@ -164,8 +172,9 @@ class Client:
 
         Raises:
             PortLost, ConnectionLost: the port went away.
-            UsageError: an unknown message or field, a value that does not fit.
+            UsageError: an unknown message or field, a value that does not fit; the bench does not allow it.
         """
+        self._permit(message, patch)
         return self._stimulus(lambda: self._core.send(message, {**(fields or {}), **values}, patch=patch))
 
     def raw(self, data: bytes) -> Sent:
@@ -173,7 +182,10 @@ class Client:
 
         Raises:
             PortLost, ConnectionLost: the port went away.
+            UsageError: the bench does not allow it.
         """
+        if self._guard is not None:
+            self._guard("raw bytes", "write")
         return self._stimulus(lambda: self._core.raw(data))
 
     def expect(
@@ -201,7 +213,7 @@ class Client:
             InconclusiveError: it came, but when cannot be said well enough, or the host stood still.
             PortLost, ConnectionLost: the port went away.
         """
-        return self._inbox.expect(_Pattern(kind, message, values), after, within)
+        return self._inbox.expect(self._pattern(kind, message, values), after, within)
 
     def expect_none(
         self,
@@ -220,7 +232,7 @@ class Client:
             ObserverBlind: the port was lost, so that silence proves nothing.
             InconclusiveError: it may have come outside the window.
         """
-        self._inbox.expect_none(_Pattern(kind, message, values), after, for_)
+        self._inbox.expect_none(self._pattern(kind, message, values), after, for_)
 
     def frames(self) -> tuple[Frame, ...]:
         """Everything that came so far, answers among it, in order of arrival; 10 000 frames are kept."""
@@ -247,6 +259,24 @@ class Client:
     def __repr__(self) -> str:
         return repr(self._core)
 
+    def _permit(self, message: str, patch: Mapping[str, Value] | None) -> None:
+        """Asks the guard, if there is one; what is patched may be anything."""
+        if self._guard is None or message not in self.protocol.messages:
+            return
+        needs = self.protocol.needs(message)
+        if patch:
+            self._guard(f"a patched `{message}`", needs, "write")
+        else:
+            self._guard(f"`{message}`", needs)
+
+    def _pattern(self, kind: str, message: str | None, values: Mapping[str, Value]) -> _Pattern:
+        if kind not in KINDS:
+            raise UsageError(f"{self._name}: kind= is one of {', '.join(KINDS)}, not {kind!r}")
+        if message is not None and message not in self.protocol.messages:
+            hint = did_you_mean(message, self.protocol.messages)
+            raise UsageError(f"{self._name}: {self.protocol.name} has no message `{message}`", hint=hint)
+        return _Pattern(kind, message, values, self.protocol.sequence is not None)
+
     def _stimulus(self, act: Callable[[], Sent]) -> Sent:
         at = self._timeline.approach()
         sent = act()
@@ -262,17 +292,27 @@ class Client:
 class _Pattern:
     """What a frame must be."""
 
-    def __init__(self, kind: str, message: str | None, values: Mapping[str, Value]) -> None:
+    def __init__(self, kind: str, message: str | None, values: Mapping[str, Value], numbered: bool) -> None:
+        """``numbered``: answers have the number of their request, so that a late one is known for one."""
         self._kind, self._message, self._values = kind, message, values
+        # While an answer is awaited, such a message by itself may be taken for a wrong or a late answer.
+        perhaps = ("stray",) if numbered else ("stray", "late")
+        self._perhaps = perhaps if kind == "unsolicited" and message is not None else ()
 
     def fits(self, frame: Frame, /) -> bool:
-        if frame.kind != self._kind or self._message not in (None, frame.message):
+        if frame.kind != self._kind and frame.kind not in self._perhaps:
+            return False
+        if self._message not in (None, frame.message):
             return False
         found = frame.fields
         return all(name in found and found[name] == value for name, value in self._values.items())
 
-    def doubt(self, _frame: Frame, /) -> str | None:
-        return None
+    def doubt(self, frame: Frame, /) -> str | None:
+        if frame.kind == self._kind:
+            return None
+        if frame.kind == "late":
+            return "may be an answer that came late, or have come by itself: no number tells them apart"
+        return f"may be an answer, or have come by itself (then write unasked = true into [message.{frame.message}])"
 
     def __str__(self) -> str:
         wanted = [self._kind, self._message or "frame", *(f"{name}={value!r}" for name, value in self._values.items())]

@@ -134,6 +134,7 @@ def test_what_may_have_come_before_the_cursor_is_read_by_nobody() -> None:
                 assert last is not None
                 # The cursor lies within the uncertainty of the bytes that came.
                 cursor = Stamp(before.earliest_ns, last.at.latest_ns)
+                console.stream.look()  # seen empty once more, so that what comes next surely came behind it
                 connection.sendall(b"next\n")
                 assert console.read_line(after=cursor, within="20s").text == "next"
                 connection.sendall(b"\x02abc")

@@ -163,3 +163,25 @@ def test_checksums_have_the_names_of_the_catalogue() -> None:
     assert len(protocol.checksums()) > 150
     with pytest.raises(UsageError, match="unknown checksum `crc-16/modbsu`"):
         protocol.checksum("crc-16/modbsu", b"")
+
+
+def test_a_bench_guards_the_messages_to_a_real_device(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE / "pack.toml", tmp_path)
+    with protocol.Device("tcp://127.0.0.1:0", PACK, points=POINTS) as device:
+        bench = (
+            '[bench]\nname = "rack"\n[link.serial]\nprotocol = "pack.toml"\n'
+            f'real = {{ port = "{device.url}" }}\n[dut.pack]\nlinks = {{ serial = {{}} }}\nallow = ["restart"]\n'
+        )
+        (tmp_path / "bench.toml").write_text(bench)
+        with BenchPlan.load(tmp_path / "bench.toml", ["real"]).open(tmp_path / "run") as running:
+            link = running.device("pack").serial
+            assert link.ask("status", address=1)["voltage"] == 51.2
+            for act in (
+                lambda: link.ask("set_limit", address=1, limit=3.0),
+                lambda: link.send("set_limit", address=1, limit=3.0),
+                lambda: link.ask("status", address=1, patch={"checksum": "wrong"}),
+                lambda: link.raw(b"\x7e"),
+            ):
+                with pytest.raises(UsageError, match='does not allow .*, which needs "write"'):
+                    act()
+            assert device.get("limit") == 10.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fieldrig.errors import UsageError
-from fieldrig.permission import guard_of, permit, places
+from fieldrig.permission import guard_of, message_guard_of, permit, places
 
 MAP = {
     "setpoint": {"table": "holding", "address": 4, "type": "i16", "unit": "degC"},
@@ -90,3 +90,29 @@ def test_what_a_device_is_put_through_is_what_its_file_allows() -> None:
         permit(dut(allow=("write",)), "restart")
     with pytest.raises(UsageError, match="allow to silence it\n  hint: .*which has writable and no allow"):
         permit(dut(writable=("setpoint",)), "silence")
+
+
+def test_messages_of_described_protocols_say_what_they_need() -> None:
+    guard = message_guard_of(dut(allow=("restart",)), "acme")
+    assert guard is not None
+    guard("`status`", "nothing")
+    guard("`reboot`", "restart")
+    with pytest.raises(
+        UsageError, match='meter.acme: the bench file does not allow `set`, which needs "write"'
+    ) as told:
+        guard("`set`", "write")
+    assert told.value.hint is not None and 'needs = "nothing" into [message.set] if it changes' in told.value.hint
+    for what, needs in (
+        ("a patched `reboot`", ("restart", "write")),
+        ("raw bytes", ("write",)),
+        ("`mute`", ("silence",)),
+    ):
+        with pytest.raises(UsageError, match=what) as told:
+            guard(what, *needs)
+        assert told.value.hint == f'put "{needs[-1]}" into allow = [..] of [dut.meter]'
+
+
+def test_messages_are_free_where_the_bench_file_restricts_nothing() -> None:
+    assert message_guard_of(dut(), "acme") is None
+    assert message_guard_of(dut("emulated", allow=("restart",)), "acme") is None
+    assert message_guard_of(dut(writable=("limit",)), "acme") is not None

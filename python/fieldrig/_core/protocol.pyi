@@ -48,6 +48,11 @@ class Protocol:
     @property
     def messages(self) -> tuple[str, ...]:
         """The names of its messages."""
+    @property
+    def sequence(self) -> str | None:
+        """The name of the field that numbers requests, if there is one."""
+    def needs(self, message: str, /) -> Literal["nothing", "write", "restart", "silence"]:
+        """What a bench must allow before a message is sent to a real device; of an unknown one "write"."""
     def encode(
         self,
         message: str,
@@ -71,6 +76,9 @@ class Frame:
 
     @property
     def kind(self) -> Literal["answer", "unsolicited", "stray", "late", "wrong", "garbage", "request"]: ...
+    @property
+    def place(self) -> int:
+        """Its number, counted from 0 for the first that came; of the request that a handler gets always 0."""
     @property
     def message(self) -> str | None:
         """The name of the message, if it is a known one."""

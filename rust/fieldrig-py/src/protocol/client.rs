@@ -36,8 +36,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn frame(&self, come: &Come) -> Frame {
-        Frame { come: come.clone(), protocol: self.protocol, sender: Sender::Server }
+    fn frame(&self, (place, come): &(u64, Come)) -> Frame {
+        Frame { come: come.clone(), protocol: self.protocol, sender: Sender::Server, place: *place }
     }
 
     fn over(&self, py: Python<'_>, why: &Why) -> PyErr {
@@ -53,12 +53,13 @@ impl Client {
     /// Nothing answered a request: what came instead decides whose fault that is.
     fn unanswered(&self, py: Python<'_>, ask: &Ask, since: u64, begun: Time) -> PyErr {
         let seen = self.handle.with(py, |client, _| {
-            let instead: Vec<Come> = client.come_since(since).map(|(_, come)| come.clone()).collect();
+            let instead = kept_since(client, since);
             let sound = |(_, come): (u64, &Come)| come.problems.is_empty() && come.kind != "garbage";
-            (instead, client.come_since(0).any(sound) || client.dropped() > 0)
+            let lost = client.overrun().is_some_and(|at| at.order(time::Stamp::exact(begun)) != Order::Before);
+            (instead, client.come_since(0).any(sound) || client.dropped() > 0, lost)
         });
         let stalled = self.handle.stalls(py, time::Stamp::exact(begun)).is_ok_and(|stalls| !stalls.is_empty());
-        let ((instead, works), _) = match seen {
+        let ((instead, works, lost), _) = match seen {
             Ok(seen) => seen,
             Err(problem) => return problem,
         };
@@ -69,6 +70,7 @@ impl Client {
             text.push_str(&format!("\n  instead came {}", self.frame(come).describe()));
         }
         let (kind, hint) = match (works, stalled) {
+            _ if lost => (Kind::Unanswered, Some("the port was overrun meanwhile: bytes were lost")),
             (true, false) => (Kind::NoAnswer, None),
             (_, true) => (Kind::Unanswered, Some("the host stood still meanwhile: run again on a quieter one")),
             (false, _) => {
@@ -105,6 +107,11 @@ impl Client {
         }
         Ok(Sent { at: issued(sent, now), done: returned(sent, now), data })
     }
+}
+
+/// What came from a place on, as far as it is kept.
+fn kept_since(client: &defined::Client, place: u64) -> Vec<(u64, Come)> {
+    client.come_since(place).map(|(place, come)| (place, come.clone())).collect()
 }
 
 #[pymethods]
@@ -186,7 +193,7 @@ impl Client {
             |(token, request), client, events, _| {
                 events.clear();
                 let (outcome, sent) = client.outcome(*token)?;
-                let outcome = outcome.map(|place| client.come_at(place).cloned());
+                let outcome = outcome.map(|place| client.come_at(place).map(|come| (place, come.clone())));
                 Some((outcome, sent, request.clone()))
             },
         )?;
@@ -225,7 +232,7 @@ impl Client {
     fn wait<'py>(&self, py: Python<'py>, index: u64, deadline_ns: u64) -> PyResult<Bound<'py, PyTuple>> {
         let came = self.handle.wait(py, Time::from_nanos(deadline_ns), |client, events, _| {
             events.clear();
-            let came: Vec<Come> = client.come_since(index).map(|(_, come)| come.clone()).collect();
+            let came = kept_since(client, index);
             match client.state() {
                 _ if !came.is_empty() => Some(Ok(came)),
                 State::Closed(why) if deadline_ns > 0 => Some(Err(why.clone())),
@@ -237,9 +244,7 @@ impl Client {
     }
     /// What came so far, in order of arrival.
     fn frames<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let (came, _) = self
-            .handle
-            .with(py, |client, _| client.come_since(0).map(|(_, come)| come.clone()).collect::<Vec<Come>>())?;
+        let (came, _) = self.handle.with(py, |client, _| kept_since(client, 0))?;
         PyTuple::new(py, came.iter().map(|come| self.frame(come)))
     }
     #[pyo3(signature = (since, /))]
@@ -251,12 +256,7 @@ impl Client {
         if let Some(missed) = self.missed(py, since)? {
             return Ok(Some(missed));
         }
-        let (unread, _) = self.handle.with(py, |client, _| {
-            let unread =
-                |come: &Come| matches!(come.kind, "wrong" | "garbage") && come.last.order(since.0) != Order::Before;
-            client.come_since(0).any(|(_, come)| unread(come))
-        })?;
-        Ok(unread.then(|| "something came that cannot be read: it may have been that".to_owned()))
+        Ok(self.handle.with(py, |client, _| client.unread(since.0))?.0.map(str::to_owned))
     }
     #[pyo3(signature = (since, /))]
     fn missed(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {

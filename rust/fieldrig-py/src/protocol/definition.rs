@@ -59,6 +59,16 @@ impl Protocol {
     fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.definition.messages.iter().map(|message| message.name.as_str()))
     }
+    /// The field that numbers requests.
+    #[getter]
+    fn sequence(&self) -> Option<&str> {
+        self.definition.sequence().map(|field| field.name.as_str())
+    }
+    /// What a bench must allow before a message is sent to a real device.
+    #[pyo3(signature = (message, /))]
+    fn needs(&self, message: &str) -> &'static str {
+        self.definition.message(message).map(|message| message.needs).unwrap_or_default().word()
+    }
     /// The bytes of a message.
     #[pyo3(signature = (message, /, fields = None, *, patch = None, sequence = 0))]
     fn encode<'py>(

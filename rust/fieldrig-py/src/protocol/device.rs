@@ -222,7 +222,7 @@ impl Handler for PyHandler {
             last: at,
             problems: Vec::new(),
         };
-        let frame = Frame { come, protocol: self.protocol, sender: Sender::Client };
+        let frame = Frame { come, protocol: self.protocol, sender: Sender::Client, place: 0 };
         let reply = attached(|py| {
             let _call = Call::begin();
             let asked = || self.handler.bind(py).call_method1(pyo3::intern!(py, "ask"), (frame,));

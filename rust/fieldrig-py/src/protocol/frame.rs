@@ -18,6 +18,8 @@ pub(crate) struct Frame {
     pub(super) come: Come,
     pub(super) protocol: &'static Protocol,
     pub(super) sender: Sender,
+    /// Its number, counted from the first that came.
+    pub(super) place: u64,
 }
 
 /// The value of a field of a message.
@@ -43,6 +45,11 @@ impl Frame {
     #[getter]
     fn kind(&self) -> &'static str {
         self.come.kind
+    }
+    /// Its number, counted from 0; of a request to a handler always 0.
+    #[getter]
+    fn place(&self) -> u64 {
+        self.place
     }
     #[getter]
     fn message(&self) -> Option<&str> {

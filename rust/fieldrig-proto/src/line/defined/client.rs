@@ -5,7 +5,8 @@
 //!   answers, has its sequence number (if the protocol has one) and repeats the fields that answers repeat (`same`).
 //! - An answer that comes after its time-out is late: an event, never data. Where neither a sequence number nor a repeated
 //!   field would tell it from the answer to the next request, that one waits until the late one has come or `settle` is over.
-//! - Everything else is an event: unsolicited messages, strays (an answer to nothing), wrong frames, garbage.
+//! - Everything else is an event: unsolicited messages, strays (while an answer is awaited, one with another number or
+//!   other repeated fields; a message that is said to come by itself is none), wrong frames, garbage.
 //! - What came is kept, oldest first out, 10 000 at most.
 
 use super::definition::{Definition, Message};
@@ -15,7 +16,7 @@ use crate::endpoint::{Action, Conn, Endpoint, How, Input, Why};
 use crate::line::LineEvent;
 use crate::line::framing::{Decoder, Event, Problem};
 use crate::record::{Record, Value};
-use crate::time::{Duration, Stamp, Time};
+use crate::time::{Duration, Order, Stamp, Time};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -254,6 +255,17 @@ impl Client {
         self.overrun
     }
 
+    /// Why what came from an instant on may have been anything: it cannot be read, or is not whole yet.
+    #[must_use]
+    pub fn unread(&self, since: Stamp) -> Option<&'static str> {
+        let counts = |at: Stamp| at.order(since) != Order::Before;
+        let wrong = |come: &Come| matches!(come.kind, "wrong" | "garbage") && counts(come.last);
+        if self.come.iter().any(wrong) {
+            return Some("something came that cannot be read: it may have been that");
+        }
+        self.decoder.pending().filter(|at| counts(*at)).map(|_| "bytes came that are no whole frame yet")
+    }
+
     fn encode(
         &mut self,
         name: &str,
@@ -346,7 +358,8 @@ impl Client {
                 self.outcomes.push_back((current.token, Ok(self.end()), current.sent));
                 return "answer";
             }
-            let expected = message.name.as_ref().is_some_and(|name| current.answers.contains(name));
+            let shape = message.name.as_ref().and_then(|name| self.definition.message(name));
+            let expected = shape.is_some_and(|shape| !shape.unasked && current.answers.contains(&shape.name));
             self.current = Some(current);
             if let Some(late) = self.take_late(message) {
                 return late;

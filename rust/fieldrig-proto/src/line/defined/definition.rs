@@ -26,6 +26,32 @@ pub enum Part {
     Trailer,
 }
 
+/// What the bench file of a real device must allow before a message is sent to it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Need {
+    /// It only asks.
+    Nothing,
+    /// It changes something; so may whatever nobody has described.
+    #[default]
+    Write,
+    /// It restarts the device.
+    Restart,
+    /// It makes the device silent.
+    Silence,
+}
+
+impl Need {
+    /// The words of descriptions.
+    pub const WORDS: [(&'static str, Need); 4] =
+        [("nothing", Need::Nothing), ("write", Need::Write), ("restart", Need::Restart), ("silence", Need::Silence)];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Need::WORDS.iter().find(|(_, need)| *need == self).map_or("", |(word, _)| word)
+    }
+}
+
 /// A message, as described.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MessageShape {
@@ -39,6 +65,10 @@ pub struct MessageShape {
     pub fields: Layout,
     /// The messages that answer it.
     pub answers: Vec<String>,
+    /// It comes by itself, too: one that has not the number of a request is none of its answers.
+    pub unasked: bool,
+    /// What it needs to be sent to a real device.
+    pub needs: Need,
 }
 
 /// A protocol that is defined by data.

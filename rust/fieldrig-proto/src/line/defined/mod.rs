@@ -29,7 +29,7 @@ mod read_fields;
 
 pub use answer::{AnswerRule, Handler, Question, Reply};
 pub use client::{Ask, Client, ClientEvent, Come, Failure, State};
-pub use definition::{Definition, Message, MessageShape, Part};
+pub use definition::{Definition, Message, MessageShape, Need, Part};
 pub use descriptor::protocol;
 pub use encode::{EncodeError, Encoded, Patch};
 pub use face::{DefinedFace, HABITS};

@@ -7,7 +7,7 @@
 //!   always the same.
 
 use super::answer;
-use super::definition::{Definition, MessageShape};
+use super::definition::{Definition, MessageShape, Need};
 use super::field::{Field, Role};
 use super::layout::Layout;
 use super::read_fields::{Wishes, checksum, layout};
@@ -57,6 +57,8 @@ const MESSAGE: &[BenchKey] = &[
     key("from", "\"client\" or \"device\": who sends it; both if not given"),
     key("fields", "its fields"),
     key("answer", "the message that answers it, or several"),
+    key("unasked", "true: it comes by itself, too, and not only as an answer"),
+    key("needs", "what a bench must allow to send it: \"nothing\", \"write\" (default), \"restart\" or \"silence\""),
 ];
 const CLIENT: &[BenchKey] = &[
     key("timeout", "how long an answer is waited for; default \"1s\""),
@@ -372,7 +374,9 @@ fn messages(table: &Table<'_>, header: &Layout, little: bool) -> Outcome<Vec<Mes
         }
         let answers = table.field("answer").map(|given| given.items()).unwrap_or_default();
         let answers = answers.iter().map(|item| item.text().map(str::to_owned)).collect::<Outcome<_>>()?;
-        messages.push(MessageShape { name: name.clone(), tag, from, fields, answers });
+        let unasked = table.get("unasked", |given| given.truth())?.unwrap_or(false);
+        let needs = table.get("needs", |given| given.word(&Need::WORDS))?.unwrap_or_default();
+        messages.push(MessageShape { name: name.clone(), tag, from, fields, answers, unasked, needs });
     }
     for (name, value) in entries {
         let key = format!("{}.{name}.answer", given.key);

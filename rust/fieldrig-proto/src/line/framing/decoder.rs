@@ -138,6 +138,16 @@ impl Decoder {
         Some(last?.latest() + self.framing.patience?)
     }
 
+    /// When the last byte came of what is neither a frame nor reported as garbage yet. Silence ends frames by itself.
+    #[must_use]
+    pub fn pending(&self) -> Option<Stamp> {
+        match &self.way {
+            Way::Silent(_) => None,
+            Way::Counted(candidates) => candidates.last(),
+            Way::Marked(marked) => marked.last(),
+        }
+    }
+
     /// Ends what has waited for too long: an unfinished frame is cut off, garbage is reported.
     pub fn expire(&mut self, now: Time) {
         let due = self.deadline().is_some_and(|deadline| now >= deadline);
