@@ -272,6 +272,23 @@ def test_a_safe_state_that_is_not_reached_is_said(lab: Lab) -> None:
     assert lab.switched() == ["on", "on done", "safe"]
 
 
+def test_what_fails_to_close_keeps_nobody_from_the_safe_state(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = BenchPlan.load(lab.bench(lab.power(actions=["on", "off", "safe"], safe="safe"))).open(
+        out=lab.folder / "run"
+    )
+    device = bench.device("pump")
+    console = device.console
+
+    def broken() -> None:
+        console.close()
+        raise RuntimeError("the port is stuck")
+
+    monkeypatch.setattr(device, "close", broken)
+    with pytest.raises(RuntimeError, match="the port is stuck"):
+        bench.close()
+    assert lab.switched() == ["on", "on done", *ONCE]
+
+
 def test_without_a_safe_state_there_is_no_guardian(lab: Lab) -> None:
     with BenchPlan.load(lab.bench(lab.power())).open(out=lab.folder / "run"):
         pass
