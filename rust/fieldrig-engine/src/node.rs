@@ -615,11 +615,11 @@ where
         }
     }
 
-    fn drive(&self) {
+    fn drive(&self, woken_for: Time) {
         if let Some(mut held) = self.lease.try_enter() {
             // Who looks on at a line need not look again each millisecond: he would be in the way.
             let news = if self.timed {
-                held.tick()
+                held.tick(woken_for)
             } else {
                 held.wait_and_pass(Duration::ZERO);
                 true

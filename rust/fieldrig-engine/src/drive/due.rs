@@ -66,7 +66,7 @@ impl Wires {
 
     fn do_due_on_channels(&mut self, now: Time) {
         let due = |(number, channel): (&u32, &Channel)| {
-            channel.deadline().is_some_and(|at| at <= now).then_some(Conn(*number))
+            channel.deadline().is_some_and(|at| at <= now.max(self.woken_for)).then_some(Conn(*number))
         };
         let conns: Vec<Conn> = self.channels.iter().filter_map(due).collect();
         for conn in conns {

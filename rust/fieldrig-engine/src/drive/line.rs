@@ -1,6 +1,7 @@
 //! Precision of a line thread: how it waits for deadlines.
 //!
 //! The wait: sleep to `deadline - window`, then spin. The window follows how late sleeps end here, within 10 to 300 us.
+//! The last of it, [`APPROACH`], is spun by who acts, right before he does: to get there takes some microseconds.
 //!
 //! Rules of this file:
 //! - A deadline is an instant and stays one: however late a wait ends, the next deadline is where it was.
@@ -25,6 +26,9 @@ const MAX_WINDOW: Duration = Duration::from_micros(300);
 const BUSY: Duration = Duration::from_micros(100);
 /// For how long a host counts as busy.
 const REST: Duration = Duration::from_secs(1);
+
+/// So long before a deadline an approach ends: more than it takes from there to the system call that acts.
+pub(crate) const APPROACH: Duration = MIN_WINDOW;
 
 /// The precision of one line thread.
 pub(crate) struct Precision {
@@ -61,7 +65,15 @@ impl Precision {
 
     /// Waits until `due`. `sleep` sleeps for a while and says whether nothing else came in between; if something did,
     /// the wait ends early.
-    pub(crate) fn wait_until(&mut self, due: Time, mut sleep: impl FnMut(Duration) -> bool) {
+    pub(crate) fn wait_until(&mut self, due: Time, sleep: impl FnMut(Duration) -> bool) {
+        if self.approach(due, sleep) {
+            spin_until(&Clock::Real, due);
+        }
+    }
+
+    /// [`Precision::wait_until`] that ends [`APPROACH`] before the deadline, where it spins at all. True if the rest is to
+    /// be spun; false if the wait is over.
+    pub(crate) fn approach(&mut self, due: Time, mut sleep: impl FnMut(Duration) -> bool) -> bool {
         let begun = Clock::Real.now();
         let window = self.window_at(begun);
         let wake = due - window;
@@ -72,7 +84,7 @@ impl Precision {
         let left = wake.since(Clock::Real.now());
         // Looks at what came in even if nothing is left to sleep.
         if !sleep(left) {
-            return;
+            return false;
         }
         let woken = Clock::Real.now();
         self.woke_late = (!left.is_zero()).then(|| woken.since(wake));
@@ -83,12 +95,11 @@ impl Precision {
             if woken < due {
                 sys::sleep_until_nanos(crate::clock::origin() + due.as_nanos());
             }
-            return;
+            return false;
         }
-        while Clock::Real.now() < due {
-            std::hint::spin_loop();
-        }
+        spin_until(&Clock::Real, due - APPROACH);
         self.budget.spend(woken, due.since(woken));
+        true
     }
 
     /// How much later than asked for the last sleep ended, as cyclictest measures it; `None` if there was none.
@@ -117,6 +128,17 @@ impl Precision {
         let wanted = late + late / 4 + Duration::from_micros(5);
         let decayed = self.window - self.window / 64;
         self.window = wanted.max(decayed).clamp(MIN_WINDOW, MAX_WINDOW);
+    }
+}
+
+/// Spins until `due` and gives the instant at which it ended.
+pub(super) fn spin_until(clock: &Clock, due: Time) -> Time {
+    loop {
+        let now = clock.now();
+        if now >= due {
+            return now;
+        }
+        std::hint::spin_loop();
     }
 }
 
@@ -215,6 +237,23 @@ mod tests {
                 true
             });
             assert!(Clock::Real.now() >= due);
+        }
+    }
+
+    #[test]
+    fn an_approach_leaves_the_rest_only_where_it_may_spin() {
+        for (busy_until, rest) in [(Time::ZERO, true), (Time::FAR, false)] {
+            let mut precision = precision();
+            precision.busy_until = busy_until;
+            let due = Clock::Real.now() + Duration::from_micros(500);
+            let approached = precision.approach(due, |left| {
+                sys::sleep_until_nanos(sys::monotonic_nanos() + left.as_nanos() as u64);
+                true
+            });
+            assert_eq!(approached, rest);
+            assert!(Clock::Real.now() >= if rest { due - APPROACH } else { due });
+            // Something came in: nothing is left to spin for.
+            assert!(!precision.approach(Clock::Real.now() + Duration::from_micros(500), |_| false));
         }
     }
 

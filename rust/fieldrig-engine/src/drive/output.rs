@@ -3,6 +3,7 @@
 //! A send that fails ends its connection, but what came in before is still read.
 
 use super::channel::{Inbound, Sent};
+use super::line::spin_until;
 use super::timed;
 use super::wires::{News, OUTPUT_LIMIT, SENDS_KEPT, Watch, Wires};
 use crate::port::{Look, Read};
@@ -103,10 +104,13 @@ impl Wires {
         }
         loop {
             let front = channel.output.queue.front_mut()?;
-            let issued = self.clock.now();
             let due = front.due(channel.quiet_since);
+            let mut issued = self.clock.now();
             if due > issued {
-                return None;
+                if due > self.woken_for {
+                    return None;
+                }
+                issued = spin_until(&self.clock, due);
             }
             let timed = front.is_timed();
             self.timed_done += 1;

@@ -24,8 +24,8 @@ const KICK: u64 = u64::MAX;
 pub(crate) trait Driven: Send + Sync {
     /// When it wants to be driven; `u64::MAX` for never.
     fn deadline(&self) -> u64;
-    /// One pass, if nobody else drives it.
-    fn drive(&self);
+    /// One pass, if nobody else drives it. What is due by `woken_for`, a moment ahead, is done at its instant in this pass.
+    fn drive(&self, woken_for: Time);
     /// When it is due by its own endpoint or output, and not only to be looked at; `u64::MAX` for never.
     fn exact_deadline(&self) -> u64;
     /// How well its line thread meets deadlines, once that is known; `None` without a line.
@@ -114,52 +114,59 @@ impl Owner {
             }
             let earliest = || nodes.iter().map(|(_, node)| node.deadline()).min().unwrap_or(u64::MAX);
             let Some(until) = self.alarm.sleep(earliest) else { continue };
-            self.sleep(until, &mut ready, precision.as_mut(), &nodes);
+            let woken_for = self.sleep(until, &mut ready, precision.as_mut(), &nodes);
             self.alarm.awake();
-            self.serve(&ready, &nodes, precision.is_some());
+            self.serve(&ready, &nodes, precision.is_some(), woken_for);
         }
     }
 
+    /// Gives the deadline that is a moment ahead, to be met by spinning; [`Time::ZERO`] if there is none.
     fn sleep(
         &self,
         until: u64,
         ready: &mut Vec<Ready>,
         precision: Option<&mut Precision>,
         nodes: &[(u64, Arc<dyn Driven>)],
-    ) {
+    ) -> Time {
         let now = Clock::Real.now();
         let left = (until != u64::MAX).then(|| Time::from_nanos(until).since(now));
         let Some(precision) = precision else {
-            return self.epoll.wait(ready, left);
+            self.epoll.wait(ready, left);
+            return Time::ZERO;
         };
         let exact = nodes.iter().any(|(_, node)| node.exact_deadline() == until);
         match left.filter(|left| exact && *left <= TICK) {
-            Some(_) => precision.wait_until(Time::from_nanos(until), |left| {
-                self.epoll.wait(ready, Some(left));
-                ready.is_empty()
-            }),
+            Some(_) => {
+                let due = Time::from_nanos(until);
+                let approached = precision.approach(due, |left| {
+                    self.epoll.wait(ready, Some(left));
+                    ready.is_empty()
+                });
+                if approached { due } else { Time::ZERO }
+            }
             None => {
                 if exact && left.is_some() {
                     precision.look_at_the_host(now);
                 }
                 self.epoll.wait(ready, Some(left.map_or(TICK, |left| left.min(TICK))));
+                Time::ZERO
             }
         }
     }
 
-    fn serve(&self, ready: &[Ready], nodes: &[(u64, Arc<dyn Driven>)], always: bool) {
+    fn serve(&self, ready: &[Ready], nodes: &[(u64, Arc<dyn Driven>)], always: bool, woken_for: Time) {
         for event in ready {
             if event.token == KICK {
                 self.kick.take();
             } else if let Some((_, node)) = nodes.iter().find(|(token, _)| *token == event.token) {
-                node.drive();
+                node.drive(Time::ZERO);
             }
         }
         let now = Clock::Real.now().as_nanos();
         for (token, node) in nodes {
             let idle = always && !ready.iter().any(|event| event.token == *token);
             if idle || node.deadline() <= now {
-                node.drive();
+                node.drive(woken_for);
             }
         }
     }

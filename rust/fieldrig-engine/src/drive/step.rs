@@ -14,6 +14,7 @@
 
 use super::channel::Inbound;
 use super::gate::Gate;
+use super::line::spin_until;
 use super::sys::{self, Ready};
 use super::wires::{KICK, News, Wires};
 use crate::log::RunLog;
@@ -109,14 +110,22 @@ impl<E: Endpoint> Driver<E> {
         self.inputs
     }
 
-    /// One look at everything, for an owner that looks every so often. True if anything came of it.
-    pub(crate) fn tick(&mut self) -> bool {
+    /// One look at everything, for an owner that looks every so often. True if anything came of it. What is due by
+    /// `woken_for`, if that is still ahead, is waited for.
+    pub(crate) fn tick(&mut self, woken_for: Time) -> bool {
         let before = self.wires.timed_done;
         // Timed sends come first: the thread woke up for them, and everything else can wait a microsecond.
+        self.wires.woken_for = woken_for;
         self.guarded(|driver| {
             driver.wires.begin_pass();
             driver.finish_pass()
         });
+        self.wires.woken_for = Time::ZERO;
+        if woken_for > Time::ZERO
+            && let Some(due) = self.deadline().filter(|due| *due <= woken_for)
+        {
+            spin_until(&self.wires.clock, due);
+        }
         self.wires.look_at_edges();
         let called = self.wait_and_pass(std::time::Duration::ZERO);
         called || self.wires.timed_done != before || self.stuck.is_some()

@@ -163,6 +163,8 @@ pub(crate) struct Wires {
     pub(super) in_memory: usize,
     /// A connection may have something due (timed output, a close, a break).
     pub(super) clocked: bool,
+    /// What is due by this instant, a moment ahead, is waited for where it is sent.
+    pub(super) woken_for: Time,
 }
 
 impl Wires {
@@ -211,6 +213,7 @@ impl Wires {
             looked_at: false,
             in_memory: 0,
             clocked: false,
+            woken_for: Time::ZERO,
         })
     }
 
