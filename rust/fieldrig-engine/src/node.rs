@@ -11,7 +11,7 @@
 use crate::acting::{Acting, NobodysGate, Right};
 use crate::clock::Clock;
 use crate::drive::ceiling::Ceiling;
-use crate::drive::owner::{Driven, OwnerGate, TICK};
+use crate::drive::owner::{Driven, Due, OwnerGate, TICK};
 use crate::drive::sim::{Moved, Sim};
 use crate::drive::step::{Check, Driver};
 use crate::drive::watchdog::Watched;
@@ -51,8 +51,9 @@ pub struct Faults {
 }
 
 impl<E: Endpoint> Tenant for Driver<E> {
+    /// Nobody waits for it on virtual time: the simulation asks each node itself.
     fn deadline(&mut self) -> u64 {
-        Driver::deadline(self).map_or(u64::MAX, Time::as_nanos)
+        if self.wires.is_virtual() { u64::MAX } else { self.next() }
     }
 
     fn shut(&mut self) {
@@ -404,6 +405,11 @@ impl<E: Endpoint> Driver<E> {
     fn wires_now(&self) -> Time {
         self.wires.now()
     }
+
+    /// When it wants to be driven; `u64::MAX` for never.
+    fn next(&mut self) -> u64 {
+        Driver::deadline(self).map_or(u64::MAX, Time::as_nanos)
+    }
 }
 
 impl<E: Endpoint + Send + 'static> Inner<E>
@@ -461,7 +467,7 @@ where
 
     /// In virtual time, what a command caused at this instant happens before it returns.
     fn settle_virtual(&self) -> Result<(), EngineError> {
-        self.sim.as_ref().map_or(Ok(()), |sim| sim.settle().map(|_| ()))
+        self.sim.as_ref().map_or(Ok(()), |sim| sim.settle().map(drop))
     }
 
     fn drive<R>(
@@ -610,7 +616,7 @@ where
     fn deadline(&self) -> u64 {
         match (&self.sim, self.lease.gate().deadline()) {
             // Other nodes may have put something on a wire in memory since.
-            (Some(_), _) => self.lease.try_enter().map_or(u64::MAX, |mut held| Tenant::deadline(&mut *held)),
+            (Some(_), _) => self.lease.try_enter().map_or(u64::MAX, |mut held| held.next()),
             (None, deadline) => deadline,
         }
     }
@@ -644,10 +650,11 @@ where
         Inner::close(self);
     }
 
-    fn drive_due(&self, now: Time) -> bool {
-        let Some(mut held) = self.lease.try_enter() else { return false };
-        if Tenant::deadline(&mut *held) > now.as_nanos() {
-            return false;
+    fn drive_due(&self, now: Time) -> Due {
+        let Some(mut held) = self.lease.try_enter() else { return Due::At(u64::MAX) };
+        let next = held.next();
+        if next > now.as_nanos() {
+            return Due::At(next);
         }
         let before = held.inputs();
         held.pass(&[]);
@@ -655,6 +662,6 @@ where
             sim.heard();
         }
         held.log_events(&self.log, &self.name);
-        true
+        Due::Done
     }
 }

@@ -32,8 +32,17 @@ pub(crate) trait Driven: Send + Sync {
     fn timing(&self) -> Option<Timing>;
     /// Closes it.
     fn close(&self);
-    /// In virtual time: one pass if something is due. True if the endpoint was called.
-    fn drive_due(&self, now: Time) -> bool;
+    /// In virtual time: one pass if something is due. Otherwise, when something will be; `u64::MAX` for never.
+    fn drive_due(&self, now: Time) -> Due;
+}
+
+/// What a node has to do at an instant of virtual time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// Something was due, and is done.
+    Done,
+    /// Nothing until then.
+    At(u64),
 }
 
 /// What an owner thread shares with those who lease from it.

@@ -8,7 +8,7 @@
 //!   might as well have come after it.
 //! - Nodes that keep each other busy at one instant without end are reported, and so is time that cannot move on.
 
-use super::owner::Driven;
+use super::owner::{Driven, Due};
 use crate::clock::Clock;
 use crate::error::EngineError;
 use fieldrig_proto::time::{Duration, Time};
@@ -25,6 +25,15 @@ pub(crate) enum Moved {
     On,
     /// Nothing is due before the limit, and the clock shows the limit.
     ToLimit,
+}
+
+/// Nothing is due any more.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Settled {
+    /// Something was.
+    busy: bool,
+    /// When something will be; `u64::MAX` for never.
+    next: u64,
 }
 
 /// The nodes of a rig on virtual time.
@@ -58,20 +67,21 @@ impl Sim {
         self.heard_at.store(self.clock.now().as_nanos(), Ordering::SeqCst);
     }
 
-    /// Runs everything that is due now, in declared order. True if anything was.
-    pub(crate) fn settle(&self) -> Result<bool, EngineError> {
+    /// Runs everything that is due now, in declared order.
+    pub(crate) fn settle(&self) -> Result<Settled, EngineError> {
         let now = self.clock.now();
-        let mut busy = false;
-        for _ in 0..ROUNDS {
-            let nodes = self.alive();
+        for round in 0..ROUNDS {
+            let mut settled = Settled { busy: round > 0, next: u64::MAX };
             let mut any = false;
-            for node in &nodes {
-                any |= node.drive_due(now);
+            for node in &self.alive() {
+                match node.drive_due(now) {
+                    Due::Done => any = true,
+                    Due::At(at) => settled.next = settled.next.min(at),
+                }
             }
             if !any {
-                return Ok(busy);
+                return Ok(settled);
             }
-            busy = true;
         }
         Err(EngineError::Stuck {
             node: "the simulation".to_owned(),
@@ -84,10 +94,10 @@ impl Sim {
     /// # Errors
     /// Nothing is due at all and the limit is never; nodes that keep each other busy for ever.
     pub(crate) fn move_on(&self, limit: Time) -> Result<Moved, EngineError> {
-        if self.settle()? {
+        let Settled { busy, next } = self.settle()?;
+        if busy {
             return Ok(Moved::On);
         }
-        let next = self.alive().iter().map(|node| node.deadline()).min().unwrap_or(u64::MAX);
         if next == u64::MAX && limit == Time::FAR {
             return Err(EngineError::NoProgress { at: self.clock.now() });
         }
