@@ -1,4 +1,5 @@
-"""`python -m tests.bench`: all comparisons in both placements; BENCH_ROUNDS (default 11) shortens it.
+"""`python -m tests.bench`: all comparisons in both placements, timed sends, and an hour on virtual time; BENCH_ROUNDS
+(default 11) shortens the comparisons.
 
 `python -m tests.bench console`: only those in whose title a word stands.
 """
@@ -11,7 +12,7 @@ import statistics
 import sys
 import tempfile
 
-from tests.bench import timing
+from tests.bench import hour, timing
 from tests.bench.console_rows import consoles
 from tests.bench.process import Pair, Result, Stalled
 from tests.bench.rows import Comparison, Entrant, comparisons
@@ -47,6 +48,7 @@ def main() -> int:
                 show(comparison, run(comparison, where, rounds))
     if not words:
         missing += timing.main(placements, rounds)
+        hour.main()
     for line in missing:
         print(f"\nnot run: {line}")
     return 0
