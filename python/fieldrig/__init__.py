@@ -15,7 +15,7 @@ import importlib
 # Type checkers know this name; importing it from `typing` would be most of what `import fieldrig` costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fieldrig import bench, device, errors, modbus, mqtt, protocol, serial, stimulus, stream, timing
+    from fieldrig import bench, device, endpoint, errors, modbus, mqtt, protocol, serial, stimulus, stream, timing
     from fieldrig._core import Rig, Span, Stamp, duration
     from fieldrig.bench import Bench, BenchPlan
     from fieldrig.errors import BenchError, DutError, FieldrigError, InconclusiveError, UsageError
@@ -38,6 +38,7 @@ __all__ = [
     "bench",
     "device",
     "duration",
+    "endpoint",
     "errors",
     "modbus",
     "mqtt",
@@ -50,7 +51,20 @@ __all__ = [
 ]
 
 _MODULES = frozenset(
-    {"bench", "device", "errors", "expect", "modbus", "mqtt", "protocol", "serial", "stimulus", "stream", "timing"}
+    {
+        "bench",
+        "device",
+        "endpoint",
+        "errors",
+        "expect",
+        "modbus",
+        "mqtt",
+        "protocol",
+        "serial",
+        "stimulus",
+        "stream",
+        "timing",
+    }
 )
 _HOMES = {
     "Rig": "fieldrig._core",

@@ -5,7 +5,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, final, type_check_only
 
-from fieldrig._core import bench, device, modbus, modbus_stock, mqtt, protocol, stream, timing
+from fieldrig._core import bench, device, endpoint, modbus, modbus_stock, mqtt, protocol, stream, timing
 
 __all__ = [
     "Checkup",
@@ -27,6 +27,7 @@ __all__ = [
     "device",
     "duration",
     "duration_ns",
+    "endpoint",
     "examine",
     "export_trace",
     "modbus",

@@ -37,7 +37,7 @@ mod sync;
 pub mod trace;
 
 pub use clock::{Clock, ClockKind};
-pub use drive::{Gate, LostPort, Sent, Step, Timing, TimingClass};
+pub use drive::{Gate, GivesUp, LostPort, Sent, Step, Timing, TimingClass};
 pub use error::EngineError;
 pub use layer::tls::{TlsSettings, TlsVersion};
 pub use node::{Called, Faults, Node};

@@ -5,7 +5,7 @@
 //! - `life`: forks, interpreter exit, shared rigs. `wait`: blocking calls and Ctrl-C. `handle`: both, for one node.
 //! - `doctor`, `rig`, `stall`, `timing`, `secrets`, `ports`, `stream`, `modbus`, `mqtt`, `protocol`, `device`, `bench`: the classes.
 //!   One Rust module is one Python submodule.
-//! - `model`, `loader`: models in Python. `attach`: how threads of ours come to Python.
+//! - `model`, `loader`: models in Python. `guest`: endpoints in Python. `attach`: how threads of ours come to Python.
 
 // What Python sees is documented for Python: in the stubs and in the docstrings below.
 #![allow(missing_docs)]
@@ -18,6 +18,7 @@ mod device;
 mod dissect;
 mod doctor;
 mod error;
+mod guest;
 mod handle;
 mod joined;
 mod life;
@@ -152,6 +153,20 @@ mod _core {
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             crate::protocol::add_habits(module)?;
             crate::importable(module, "protocol")
+        }
+    }
+
+    /// Endpoints that are written in Python.
+    #[pymodule]
+    mod endpoint {
+        use pyo3::prelude::*;
+
+        #[pymodule_export]
+        use crate::guest::{Driver, Report};
+
+        #[pymodule_init]
+        fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            crate::importable(module, "endpoint")
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) enum Runs {
     Model,
     /// The handler of its requests.
     Handler,
+    /// An endpoint.
+    Endpoint,
 }
 
 impl Runs {

@@ -27,6 +27,10 @@ pub(crate) fn blocking<T: Send>(
             "a handler cannot wait for the device that asks it, nor for anything else of a bench",
             "keep what it needs in Python; for what the device holds, return None",
         ),
+        Some(Runs::Endpoint) => (
+            "an endpoint cannot wait: it is called when there is something to do",
+            "give what is to be done in poll_action(), and say in poll_timeout() when to be called again",
+        ),
     };
     if !message.is_empty() {
         return Err(hinted(py, Kind::Usage, message, Some(hint)));

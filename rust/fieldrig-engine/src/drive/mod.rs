@@ -32,4 +32,5 @@ pub(crate) mod wires;
 pub use channel::Sent;
 pub use gate::Gate;
 pub use ladder::{Step, Timing, TimingClass};
+pub use step::GivesUp;
 pub use wires::LostPort;

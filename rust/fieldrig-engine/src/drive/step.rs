@@ -63,6 +63,10 @@ pub(crate) struct Driver<E: Endpoint> {
     inputs: u64,
 }
 
+/// What an endpoint that is code of the user unwinds with (`std::panic::resume_unwind`) to say itself why it is stuck.
+#[derive(Debug)]
+pub struct GivesUp(pub String);
+
 /// Why a pass ended early.
 pub(super) type Stuck = String;
 
@@ -247,7 +251,10 @@ impl<E: Endpoint> Driver<E> {
         let stuck = match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(Ok(result)) => return Some(result),
             Ok(Err(stuck)) => stuck,
-            Err(panic) => format!("it panicked: {}", panic_text(panic.as_ref())),
+            Err(panic) => match panic.downcast::<GivesUp>() {
+                Ok(why) => why.0,
+                Err(panic) => format!("it panicked: {}", panic_text(panic.as_ref())),
+            },
         };
         self.wires.shut(false);
         self.stuck = Some(stuck);
