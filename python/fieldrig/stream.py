@@ -14,6 +14,6 @@ The class is that of the native core; its signatures and docstrings stand in `fi
 
 from __future__ import annotations
 
-from fieldrig._core.stream import Event, Line, Match, Played, Playing, Received, Sent, Stream
+from fieldrig._core.stream import Event, Line, LineEvent, Match, Played, Playing, Received, Sent, Stream
 
-__all__ = ["Event", "Line", "Match", "Played", "Playing", "Received", "Sent", "Stream"]
+__all__ = ["Event", "Line", "LineEvent", "Match", "Played", "Playing", "Received", "Sent", "Stream"]

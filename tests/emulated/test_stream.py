@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from fieldrig import duration
+from fieldrig import Rig, duration
 from fieldrig.errors import ConnectionLost, PortError, Stopped, UsageError
+from fieldrig.stimulus import Program
 from fieldrig.stream import Stream
 
 Pair = tuple[Stream, socket.socket]
@@ -100,3 +101,27 @@ def test_what_is_closed_or_malformed_says_so(pair: Pair) -> None:
     stream.close()
     with pytest.raises(Stopped):
         stream.receive(1)
+
+
+def test_what_happens_on_a_line_besides_bytes_is_told_with_its_instant() -> None:
+    with Rig(clock="virtual") as rig:
+        rig.add_wire("line", "9600 8E1")
+        tell_a_break(rig)
+
+
+def tell_a_break(rig: Rig) -> None:
+    with Stream("wire://line", rig=rig) as one, Stream("wire://line", rig=rig) as other:
+        begun = rig.now()
+        assert other.line_events() == other.line_events("break", within="50ms") == ()
+        assert (rig.now() - begun).earliest == duration("50ms")
+        one.send(b"ab")
+        one.play(Program().send_break("20ms"))
+        (broken,) = other.line_events("break", within="1s")
+        assert (broken.kind, broken.offset, broken.settings, broken.cts) == ("break", 2, None, None)
+        # Two characters of eleven bits, and the break itself.
+        assert (broken.at - begun).latest >= 0.050 + 22 / 9600 + 0.020
+        assert other.line_events("break", after=begun) == (broken,)
+        rig.sleep("1ms")
+        assert other.line_events(after=rig.now()) == other.line_events("overrun") == ()
+        with pytest.raises(UsageError, match='one of "break", "parity"'):
+            other.line_events("brake")  # type: ignore[arg-type]

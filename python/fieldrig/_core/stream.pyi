@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, Self, final
 
 from fieldrig._core import HasInstant, Rig, Span, Stall, Stamp
 
-__all__ = ["Event", "Line", "Match", "Played", "Playing", "Received", "Sent", "Stream"]
+__all__ = ["Event", "Line", "LineEvent", "Match", "Played", "Playing", "Received", "Sent", "Stream"]
 
 @final
 class Sent:
@@ -108,6 +108,38 @@ class Line:
 
 class _Program(Protocol):
     def lowered(self) -> tuple[list[dict[str, Any]], bool]: ...
+
+@final
+class LineEvent:
+    """Something that happened on a line besides bytes."""
+
+    @property
+    def kind(self) -> Literal["break", "parity", "framing", "overrun", "modem", "settings"]:
+        """What: the other side held the line low; the byte that follows came with wrong parity, or without a stop bit;
+        bytes were lost; the modem lines changed; the other side set its port anew.
+        """
+    @property
+    def at(self) -> Stamp:
+        """When it was seen."""
+    @property
+    def offset(self) -> int:
+        """How many bytes had come before it, counted from the opening of the stream."""
+    @property
+    def cts(self) -> bool | None:
+        """Clear to send, as it stands now; `None` if it is no event of modem lines, as for the next three."""
+    @property
+    def dsr(self) -> bool | None:
+        """Data set ready."""
+    @property
+    def ri(self) -> bool | None:
+        """Ring indicator."""
+    @property
+    def dcd(self) -> bool | None:
+        """Carrier detect."""
+    @property
+    def settings(self) -> str | None:
+        """What the other side set, e.g. ``"9600 8E1"``; `None` for other kinds."""
+    def describe(self) -> str: ...
 
 @final
 class Event:
@@ -303,6 +335,27 @@ class Stream:
         """
     def play(self, program: _Program, /) -> Played:
         """Runs a stimulus program to its end, whatever that is. Ctrl-C stops it."""
+    def line_events(
+        self,
+        kind: Literal["break", "parity", "framing", "overrun", "modem", "settings"] | None = None,
+        *,
+        after: HasInstant | None = None,
+        within: str | Span | None = None,
+    ) -> tuple[LineEvent, ...]:
+        """What happened on the line besides bytes, oldest first; the last 4096 are kept.
+
+        Carriers that tell of it: real ports, RFC 2217, wires in memory with a speed; a pty tells of settings only. That
+        there is no event proves nothing on the others.
+
+        Args:
+            kind: only these.
+            after: only those that may have come after an action or an event.
+            within: waits so long until there is one; gives what there is as soon as there is any, or at the end of the
+                conversation. Without it, what has come by now.
+
+        Raises:
+            UsageError: an unknown kind, no instant, no duration.
+        """
     def receive(
         self, until: int | Callable[[bytes], bool] | None = None, *, within: str | Span | None = None
     ) -> Received:

@@ -1,10 +1,12 @@
 //! `Stream`: one raw conversation; consoles and suites of raw bytes are made of it.
 
+mod line_event;
 mod looking;
 mod pacing;
 mod program;
 mod values;
 
+pub(crate) use line_event::LineEvent;
 pub(crate) use program::{Event, Played, Playing};
 pub(crate) use values::{Line, Match, Received, Sent};
 
@@ -17,7 +19,6 @@ use crate::time::{Stamp, instant, limit, limit_or};
 use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Why};
-use fieldrig_proto::line::LineEvent;
 use fieldrig_proto::line::stream::{self, Keeping, LEAST_KEPT, State, StreamError};
 use fieldrig_proto::time::{self, Duration, Order, Time};
 use looking::{Goal, Known, Look, Wanted};
@@ -258,6 +259,29 @@ impl Stream {
         }
         self.take(py)
     }
+    #[pyo3(signature = (kind = None, *, after = None, within = None))]
+    fn line_events<'py>(
+        &self,
+        py: Python<'py>,
+        kind: Option<&str>,
+        after: Given<'_, '_>,
+        within: Given<'_, '_>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let _call = Call::begin();
+        let kind = kind.map(|word| line_event::kind_of(py, word)).transpose()?;
+        let after = after.map(instant).transpose()?;
+        let found = |stream: &stream::Stream| -> Vec<LineEvent> {
+            stream.line_events().map(LineEvent::of).filter(|event| event.is_wanted(kind, after)).collect()
+        };
+        if let Some(within) = within {
+            let deadline = self.handle.now(py)? + limit(within)?;
+            let over = |stream: &stream::Stream| matches!(stream.state(), State::Closed(_));
+            self.handle.wait(py, deadline, |stream, _, _| (over(stream) || !found(stream).is_empty()).then_some(()))?;
+        } else {
+            self.handle.look(py)?;
+        }
+        PyTuple::new(py, self.handle.with(py, |stream, _| found(stream))?.0)
+    }
     #[pyo3(signature = (pattern, start, after, deadline_ns, /))]
     fn search(
         &self,
@@ -323,7 +347,9 @@ impl Stream {
     fn missed(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
         let (missed, _) = self.handle.with(py, |stream, _| {
             let in_time = |at: time::Stamp| at.order(since.0) != Order::Before;
-            let overrun = stream.line_events().any(|(_, at, event)| *event == LineEvent::Overrun && in_time(*at));
+            let overrun = stream
+                .line_events()
+                .any(|(_, at, event)| *event == fieldrig_proto::line::LineEvent::Overrun && in_time(*at));
             // What was dropped is older than the oldest byte that is kept.
             let dropped = stream.start() > 0 && stream.stamp(stream.start()).is_none_or(in_time);
             (overrun, dropped.then(|| stream.start()))
