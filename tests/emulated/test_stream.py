@@ -119,7 +119,7 @@ def tell_a_break(rig: Rig) -> None:
         (broken,) = other.line_events("break", within="1s")
         assert (broken.kind, broken.offset, broken.settings, broken.cts) == ("break", 2, None, None)
         # Two characters of eleven bits, and the break itself.
-        assert (broken.at - begun).latest >= 0.050 + 22 / 9600 + 0.020
+        assert broken.at.latest_ns - begun.latest_ns == 50_000_000 + 2 * (11 * 10**9 // 9600) + 20_000_000
         assert other.line_events("break", after=begun) == (broken,)
         rig.sleep("1ms")
         assert other.line_events(after=rig.now()) == other.line_events("overrun") == ()
