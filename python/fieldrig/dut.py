@@ -88,11 +88,13 @@ class Dut:
                 self.open_link(link.name)
 
     def open_link(self, name: str) -> None:
-        """Opens our end of a link.
+        """Opens our end of a link; one that is open is fine.
 
         Raises:
             BenchError: its port cannot be opened.
         """
+        if name in self._links:
+            return
         link = next(link for link in self._native.links if link.name == name)
         check_name(self, f"the device `{self.name}`", name)
         try:

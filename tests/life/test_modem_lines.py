@@ -13,7 +13,7 @@ import pytest
 
 from fieldrig import Rig
 from fieldrig.bench import Bench, BenchPlan
-from fieldrig.errors import BenchError, BenchFileError, UsageError
+from fieldrig.errors import BenchError, BenchFileError, PortLost, UsageError
 from fieldrig.stimulus import Program
 from fieldrig.stream import Stream
 from tests.life.lab import Lab
@@ -28,8 +28,16 @@ class Adapter:
 
     def __init__(self, folder: Path) -> None:
         self.rig = Rig(folder=str(folder), trace="counts")
-        self.end = Stream("rfc2217-listen://127.0.0.1:0?line=115200+8N1", rig=self.rig)
+        self._listen("127.0.0.1:0")
+
+    def _listen(self, place: str) -> None:
+        self.end = Stream(f"rfc2217-listen://{place}?line=115200+8N1", rig=self.rig)
         self.url = "rfc2217://" + self.end.url.partition("://")[2].partition("?")[0]
+
+    def restart(self) -> None:
+        """The server loses its connection, and is there again."""
+        self.end.close()
+        self._listen(self.url.removeprefix("rfc2217://"))
 
     def changes(self, line: str) -> list[bool]:
         """What the bench said of how a line stands, each time it said something of any line."""
@@ -125,6 +133,25 @@ def test_a_port_that_only_resets_is_released_when_the_bench_opens(lab: Lab, adap
         adapter.wait_for("rts", True)
         bench.device("pump").restart()
         adapter.wait_for("rts", True, False, True)
+
+
+def test_a_console_that_was_lost_is_no_silent_new_one_and_is_recovered_through_its_line(
+    lab: Lab, adapter: Adapter
+) -> None:
+    tables = 'power = { line = "dtr" }\nrestart = { line = "rts" }\nrecover = { power = "cycle" }'
+    with open_bench(lab, tables, adapter.url) as bench:
+        pump = bench.device("pump")
+        adapter.restart()
+        pump.console.stream.receive(within="60s")  # until it ends
+        assert pump.console.stream.closed is not None
+        with pytest.raises(PortLost, match=r"^BENCH: pump\.restart: the line RTS of pump\.console: ") as raised:
+            pump.restart()
+        bench.after_error(raised.value, "test_it")
+        assert "link.recovered" in lab.kinds()
+        assert pump.power.status() == "on"
+        # Opened to be switched off, and on: the reset is released first.
+        adapter.wait_for("dtr", True, False, True)
+        adapter.wait_for("rts", False, False, False)
 
 
 def test_an_interrupted_pulse_lets_the_device_go(lab: Lab, adapter: Adapter) -> None:

@@ -176,6 +176,8 @@ class Hub:
     def drive(self, action: str) -> None:
         if self.options.get("broken"):
             raise RuntimeError("no such hub")
+        if self.options.get("misuses"):
+            raise UsageError("a duration has a unit")
         if self.options.get("exits"):
             sys.exit(3)
         if self.options.get("hangs"):
@@ -231,6 +233,7 @@ def test_a_plug_in_switches_and_resets(lab: Lab) -> None:
         ('plugin = "hug"', "pump: there is no plug-in `hug`: hub"),
         ('plugin = "hub", options = { broken = true }', "pump.power: the plug-in `hub`: RuntimeError: no such hub"),
         ('plugin = "hub", options = { welded = true }', "the plug-in `hub`: switched `off`, but it reads back `on`"),
+        ('plugin = "hub", options = { misuses = true }', "pump.power: the plug-in `hub`: a duration has a unit"),
         ('plugin = "hub", options = { exits = true }', "the plug-in `hub`: SystemExit: 3"),
         ('plugin = "hub", options = { odd = true }', "the plug-in `hub`: confirm() gave 1; it is to give a text"),
         (
@@ -238,7 +241,7 @@ def test_a_plug_in_switches_and_resets(lab: Lab) -> None:
             "the plug-in `hub`: it took longer than 50 ms",
         ),
     ],
-    ids=["name", "raises", "read-back", "exits", "odd", "hangs"],
+    ids=["name", "raises", "read-back", "misuses", "exits", "odd", "hangs"],
 )
 def test_a_plug_in_that_fails_is_the_benchs_fault(lab: Lab, keys: str, error: str) -> None:
     path = lab.bench(f"power = {{ {keys} }}")

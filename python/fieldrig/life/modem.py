@@ -99,9 +99,11 @@ class ConsolePort:
         self._link = link
 
     def stream(self) -> Stream:
-        """That of the console, which is opened if it is not open."""
-        if not self.is_open():
-            self._dut.close_link(self._link)
+        """That of the console, which is opened if nobody has opened it.
+
+        One that was lost is not: what it missed meanwhile must not be forgotten. That is the business of `recover`.
+        """
+        if self._dut.end(self._link) is None:
             self._dut.open_link(self._link)
         found: Stream = self._dut.end(self._link).stream
         return found
@@ -161,7 +163,7 @@ class LineRestarter:
     def restart(self) -> Action:
         """A pulse, from when the line was set; whatever comes between, the reset is released."""
         held, free = self._line.level(True), self._line.level(False)
-        pulse = held.wait(NEVER, within=self._pulse, otherwise="go_on").then(free)
+        pulse = held.wait(NEVER, within=self._pulse, otherwise="go_on", name="pulse").then(free)
         try:
             return _action("restart", self._line.play(pulse, nanoseconds(self._pulse, "pulse")))
         except BaseException:
@@ -208,7 +210,7 @@ class _Line:
             hint = "or drive the line in that program: .rts(True), .dtr(True)"
             raise UsageError(f"{self.place}: {error.message}", hint=hint) from None
         except FieldrigError as error:
-            raise PortLost(f"{self.place}: {error.message}") from None
+            raise PortLost(f"{self._where()}: {_without(self.port.name, error.message)}") from None
         try:
             played = playing.wait(within=f"{self._limit + length}ns")
         except BaseException:
@@ -228,15 +230,21 @@ class _Line:
         try:
             return self.port.stream()
         except BenchError as error:
-            error.message = f"{self._where()}: {error.message}"
+            error.message = f"{self._where()}: {_without(self.port.name, error.message)}"
             raise
         except UsageError:
             raise
         except FieldrigError as error:
-            raise BenchError(f"{self._where()}: {error.message}", hint=error.hint, **error.facts) from None
+            message = f"{self._where()}: {_without(self.port.name, error.message)}"
+            raise BenchError(message, hint=error.hint, **error.facts) from None
 
     def _where(self) -> str:
         return f"{self.place}: the line {self._name.upper()} of {self.port.name}"
+
+
+def _without(name: str, message: str) -> str:
+    """A message about a port that begins with its name, which is said already."""
+    return message.removeprefix(f"{name}: ").removeprefix(f"{name.partition('?')[0]}: ")
 
 
 def _action(what: str, played: Played) -> Action:

@@ -28,7 +28,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from ..ends import did_you_mean
-from ..errors import BenchError, FieldrigError, UsageError
+from ..errors import BenchError, FieldrigError
 from ..units import human, nanoseconds
 from .switch import STATES, Switch
 
@@ -137,14 +137,14 @@ def load(group: str, plugin: str, device: str) -> Callable[[str, dict[str, Any]]
 
 @contextmanager
 def blamed(place: str) -> Iterator[None]:
-    """Makes every failure inside one of the bench.
+    """Makes every failure inside one of the bench: no test has called what a plug-in calls.
 
     Raises:
-        BenchError: something failed; usage errors stay what they are.
+        BenchError: something failed.
     """
     try:
         yield
-    except (UsageError, BenchError):
+    except BenchError:
         raise
     except FieldrigError as error:
         raise BenchError(f"{place}: {error.message}", hint=error.hint, **error.facts) from None

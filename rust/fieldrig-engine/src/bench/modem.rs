@@ -69,7 +69,10 @@ pub(super) fn power(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<
 /// Reads `restart = { line = .. }`.
 pub(super) fn restart(mut section: Section<'_>, needs: &mut Vec<Need>) -> Outcome<Value> {
     let (port, inverted) = read(&mut section, needs)?;
-    section.duration("pulse")?;
+    if section.duration("pulse")?.is_some_and(|pulse| pulse.is_zero()) {
+        let message = format!("`pulse` in {} is no time at all", section.name);
+        return Err(section.locate("pulse").error(message).hint("write for example pulse = \"100ms\""));
+    }
     section.duration("timeout")?;
     section.finish(&RESTART_LINE)?;
     Ok(table(&section, port, inverted, &[("pulse", "100ms"), ("timeout", super::life::ACTION_LIMIT)]))
