@@ -242,7 +242,7 @@ class Driver(Generic[E]):
                 url, self._guide, listen=role == "device", rig=rig, name=self._name, belongs_to=belongs_to
             )
         self._timeline = timeline or Timeline(self._core.now, self._core.stalls)
-        self._inbox: MessageInbox[Report] = MessageInbox(self._core, self._timeline, self._name, Doubt())
+        self._inbox: MessageInbox[Report] = MessageInbox(self._core, self._timeline, self._name, _Unheard(self._core))
         self._timeline.observe(self._arrivals)
         self._timeline.look_with(self._core.look)
 
@@ -286,7 +286,9 @@ class Driver(Generic[E]):
 
         Raises:
             ExpectationFailed: it did not come.
-            InconclusiveError: it came, but when cannot be said well enough, or the host stood still.
+            InconclusiveError: it came, but when cannot be said well enough, or the host stood still; nothing ever came
+                through this port.
+            PortLost, ConnectionLost: the port went away.
             EndpointStuck: the endpoint is.
         """
         with _Told(self._guide):
@@ -349,6 +351,18 @@ class Driver(Generic[E]):
 
     def _arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
         return [(self._name, report) for report in self._core.wait(0, 0) if report.at.order(since) != "before"]
+
+
+class _Unheard(Doubt):
+    """What does not come over a port through which nothing ever came is held against nobody."""
+
+    def __init__(self, core: _Core) -> None:
+        super().__init__()
+        self._core = core
+
+    def __call__(self) -> str | None:
+        unheard = "nothing ever came through this port: is it connected, are speed and format right?"
+        return super().__call__() or (None if self._core.heard else unheard)
 
 
 class _Pattern:
@@ -484,15 +498,16 @@ class _Guide(Handler):
         return f"{why}{trace}"
 
     def _action(self, action: Any) -> tuple[str, int, Any, int | None, int | None]:
-        if isinstance(action, Send) and isinstance(action.data, bytes | bytearray):
+        whole = _is_whole(getattr(action, "conn", None)) and _is_whole(getattr(action, "not_before", None) or 0)
+        if whole and isinstance(action, Send) and isinstance(action.data, bytes | bytearray):
             gap = None if action.gap_before is None else nanoseconds(action.gap_before, "gap_before")
             return ("send", action.conn, bytes(action.data), action.not_before, gap)
-        if isinstance(action, Close) and action.how in ("fin", "rst", "half open", "stall"):
+        if whole and isinstance(action, Close) and action.how in ("fin", "rst", "half open", "stall"):
             return (action.how, action.conn, b"", None, None)
         raise _Broken(f"poll_action() gave {action!r}, which is no action: Send(conn, bytes) and Close(conn) are")
 
     def _event(self, event: Any) -> tuple[str, dict[str, Any], Stamp | None]:
-        if isinstance(event, Event) and isinstance(event.kind, str):
+        if isinstance(event, Event) and isinstance(event.kind, str) and isinstance(event.at, Stamp | None):
             return (event.kind, dict(event.fields), event.at)
         raise _Broken(f"poll_event() gave {event!r}, which is no event: Event(kind, fields) is")
 
@@ -507,6 +522,11 @@ class _Guide(Handler):
 
 class _Broken(Exception):
     """The endpoint breaks the contract."""
+
+
+def _is_whole(number: object) -> bool:
+    """Whether it is a number of a connection, or an instant."""
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
 
 
 def _each(poll: Callable[[], Any], what: str) -> Iterable[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import socket
 from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,7 +15,16 @@ import pytest
 
 from fieldrig import Rig, handling
 from fieldrig.endpoint import Bytes, Close, Closed, Driver, Event, Input, Opened, Send
-from fieldrig.errors import EndpointStuck, ExpectationFailed, PortError, UnexpectedEvent, UsageError
+from fieldrig.errors import (
+    BenchError,
+    EndpointStuck,
+    ExpectationFailed,
+    InconclusiveError,
+    ObserverBlind,
+    PortError,
+    UnexpectedEvent,
+    UsageError,
+)
 from fieldrig.stream import Stream
 
 SECOND = 1_000_000_000
@@ -135,6 +145,14 @@ def late(self: Base, now: int, input: Input) -> None:
     self.due = 0.5 if isinstance(input, Bytes) else None
 
 
+def strange(self: Base, now: int, input: Input) -> None:
+    self.events.append(Event("seen", {"what": object()}))
+
+
+def half(self: Base, now: int, input: Input) -> None:
+    self.actions.append(Send(input.conn, b"x", not_before=now + 0.5))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("breaks", "why"),
     [
@@ -142,6 +160,8 @@ def late(self: Base, now: int, input: Input) -> None:
         (standing, r"its time-out does not advance: at \d+ ns poll_timeout\(\) asks for \d+ ns"),
         (endless, "its actions have no end"),
         (wordy, r"poll_event\(\) gave 'a text', which is no event"),
+        (strange, "what it gave cannot be taken: .*object"),
+        (half, r"poll_action\(\) gave Send\(.*, which is no action"),
         (late, r"poll_timeout\(\) gave 0.5, which is no instant"),
     ],
 )
@@ -156,6 +176,27 @@ def test_a_broken_endpoint_is_stuck_and_whoever_asks_is_told(rig: Rig, breaks: A
             other.send(b"x")
             driver.expect("anything", within="1s")
     assert handling.take() is None, "who was told is not told again"
+
+
+def test_what_ends_or_never_began_is_held_against_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Driver(f"tcp://127.0.0.1:{listener.getsockname()[1]}", Asker()) as client:
+            with pytest.raises(InconclusiveError, match="nothing ever came through this port"):
+                client.expect("line", within="10ms")
+            listener.accept()[0].close()
+            with pytest.raises(BenchError, match="the port has ended: finished"):
+                client.expect("line", within="100ms")
+            with pytest.raises(ObserverBlind):
+                client.expect_none("line", for_="1ms")
+
+
+def test_a_device_listens_on_when_a_client_has_gone(rig: Rig) -> None:
+    with Driver("memory://beacon", Beacon(), role="device", rig=rig) as device:
+        Driver("memory://beacon", Asker(), rig=rig).close()
+        device.expect_none("heard", for_="1s")
+        with Driver("memory://beacon", Asker(), rig=rig) as client:
+            client.call(lambda endpoint, now: endpoint.ask("hello"))
+            assert device.expect("heard", within="1s")["text"] == "hello"
 
 
 def test_of_a_broken_endpoint_that_nobody_asks_the_one_who_closes_it_is_told(rig: Rig) -> None:

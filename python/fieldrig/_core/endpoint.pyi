@@ -49,7 +49,13 @@ class Driver:
     def call(self, function: Callable[[Any, int], Any], /) -> tuple[Any, Stamp, Stamp]:
         """Calls a function with the endpoint and the instant: what it gave, the issue of what came of it, its end."""
     def wait(self, index: int, deadline_ns: int, /) -> tuple[Report, ...]:
-        """What it told from a place on; waits for the first of it until the deadline of the run clock."""
+        """What it told from a place on; waits for the first of it until the deadline of the run clock.
+
+        Raises PortLost or ConnectionLost if none came, and the port has ended.
+        """
+    @property
+    def heard(self) -> bool:
+        """Whether bytes have ever come."""
     def alive(self, since: Stamp, /) -> str | None:
         """Why a silence from an instant on cannot be believed, or None."""
     def missed(self, since: Stamp, /) -> str | None:

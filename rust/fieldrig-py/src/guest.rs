@@ -64,15 +64,21 @@ struct Guest {
     dropped: u64,
     opened: bool,
     refused: Option<String>,
-    ended: Option<&'static str>,
+    /// Connections come and go.
+    listens: bool,
+    /// Bytes have come.
+    heard: bool,
+    /// How the line, or the one connection that was made, came to an end.
+    ended: Option<Why>,
     overrun: Option<time::Stamp>,
 }
 
 impl Guest {
-    fn new(guide: Py<PyAny>) -> Guest {
+    fn new(guide: Py<PyAny>, listens: bool) -> Guest {
         let (actions, events, told) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (timeout, refused, ended, overrun) = (None, None, None, None);
-        Guest { guide, actions, events, timeout, told, dropped: 0, opened: false, refused, ended, overrun }
+        let (dropped, opened, heard) = (0, false, false);
+        Guest { guide, actions, events, timeout, told, dropped, opened, refused, listens, heard, ended, overrun }
     }
 
     /// Calls the guide; what comes of it is done and told. `at` is when what it is called for happened.
@@ -83,7 +89,12 @@ impl Guest {
             match given.and_then(|given| taken(&given, at)) {
                 Ok(outcome) => outcome.map(Some),
                 // Ctrl-C: whoever waits is told.
-                Err(problem) => carry(py, problem).map_or(Ok(None), |problem| Err(problem.to_string())),
+                Err(problem) => carry(py, problem).map_or(Ok(None), |problem| {
+                    let why = format!("what it gave cannot be taken: {problem}");
+                    // It only puts a text into a list.
+                    let _ = self.guide.bind(py).call_method1("failed", (&why, ""));
+                    Err(why)
+                }),
             }
         });
         // Without an interpreter, which is going away, nothing is done any more.
@@ -157,11 +168,13 @@ impl Endpoint for Guest {
         match input {
             Input::Opened(conn, peer) => {
                 self.opened = true;
+                self.listens &= !peer.wire;
                 let (via, address, wire) = (peer.via.clone(), peer.address.clone(), peer.wire);
                 self.call(at, |guide| guide.call_method1("opened", (now, conn.0, via, address, wire)));
             }
             Input::Bytes(conn, bytes, stamps) | Input::Datagram(conn, _, bytes, stamps) => {
                 let at = whole(stamps, bytes.len());
+                self.heard = true;
                 self.call(at, |guide| {
                     guide.call_method1("bytes", (now, conn.0, PyBytes::new(guide.py(), bytes), Stamp(at)))
                 });
@@ -174,10 +187,12 @@ impl Endpoint for Guest {
             }
             Input::Closed(conn, why) => {
                 let (word, reason) = words(&why);
-                if let Why::Refused { reason, .. } = why {
-                    self.refused = Some(reason);
+                if let Why::Refused { reason, .. } = &why {
+                    self.refused = Some(reason.clone());
                 }
-                self.ended = Some(word);
+                if !self.listens {
+                    self.ended = Some(why);
+                }
                 self.call(at, |guide| guide.call_method1("closed", (now, conn.0, word, reason)));
             }
             Input::Writable(conn) => self.call(at, |guide| guide.call_method1("writable", (now, conn.0))),
@@ -298,7 +313,7 @@ impl Driver {
         let owner = Owner::parse(py, belongs_to)?;
         let name = name.unwrap_or_else(|| url.to_owned());
         let binding = place::binding(VIA, spec, None, if listen { Sender::Server } else { Sender::Client });
-        let handle = Handle::open_on(py, rig, Thread::Models, &name, Guest::new(guide), vec![binding], owner)?;
+        let handle = Handle::open_on(py, rig, Thread::Models, &name, Guest::new(guide, listen), vec![binding], owner)?;
         if connects {
             let deadline = handle.now(py)? + place::CONNECT_TIMEOUT;
             let state = handle.wait(py, deadline, |guest, _, _| {
@@ -354,13 +369,26 @@ impl Driver {
             let told: Vec<(u64, Told)> = guest.since(index).map(|(place, told)| (place, told.clone())).collect();
             (!told.is_empty()).then_some(told)
         })?;
+        // What it tells by itself may come behind the end of the port; who waited in vain is told of that.
+        if told.is_none() && deadline_ns > 0 {
+            let ended = self.handle.with(py, |guest, _| guest.ended.clone())?.0;
+            if let Some(why) = ended.filter(|why| *why != Why::Local) {
+                let message = format!("{}: the port has ended: {}", self.name, words(&why).0);
+                return Err(error(py, self.handle.owner.loss(), message));
+            }
+        }
         PyTuple::new(py, told.unwrap_or_default().into_iter().map(|(place, told)| Report { told, place }))
+    }
+    /// Whether bytes have ever come.
+    #[getter]
+    fn heard(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.handle.with(py, |guest, _| guest.heard)?.0)
     }
     #[pyo3(signature = (since, /))]
     fn alive(&self, py: Python<'_>, since: Stamp) -> PyResult<Option<String>> {
-        let ended = self.handle.with(py, |guest, _| guest.ended)?.0;
+        let ended = self.handle.with(py, |guest, _| guest.ended.clone())?.0;
         match ended {
-            Some(word) => Ok(Some(format!("the connection has ended: {word}"))),
+            Some(why) => Ok(Some(format!("the port has ended: {}", words(&why).0))),
             None => self.missed(py, since),
         }
     }
