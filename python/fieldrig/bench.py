@@ -110,7 +110,9 @@ class Bench:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BenchError(f"the folder of the run cannot be made: {error}") from None
+            raise BenchError(
+                f"the folder of the run cannot be made: {error}", hint="--fieldrig-out DIR names another one"
+            ) from None
         self.plan = plan
         self.folder = folder
         self.rig = Rig(folder=str(folder), trace=trace, name=plan.name, clock=plan.clock, secrets=plan.secrets)

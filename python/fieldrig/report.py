@@ -28,6 +28,14 @@ WORST_FIRST = (
     *("error", "fail", "failed", "bench error", "inconclusive", "waived", "advice"),
     *("unknown", "untested", "not tested", "not run", "not applicable", "reported", "pass", "passed"),
 )
+UNFOLDED = 10
+"""With no more details than these, all of them are open: a page that is printed shows them, and nobody has to click."""
+TIMING_CLASSES = {
+    "A": "A: real-time scheduling",
+    "B": "B: ordinary scheduling with a short time slice",
+    "C": "C: ordinary scheduling",
+    "V": "V: virtual time, every figure is exact",
+}
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,10 @@ def _overview(chapters: Sequence[Chapter]) -> str:
 
 
 def _chapter(number: int, chapter: Chapter) -> str:
-    facts = [[escape(name), escape(value)] for name, value in chapter.facts.items() if value]
+    known = {name: value for name, value in chapter.facts.items() if value}
+    if name := known.get("timing class"):
+        known["timing class"] = TIMING_CLASSES.get(name, name)
+    facts = [[escape(name), escape(value)] for name, value in known.items()]
     measured = [(entry, taken) for entry in chapter.entries for taken in entry.measurements]
     parts = [f'<section id="run{number}">\n<h2>{escape(chapter.title)}</h2>\n', _table([], facts, "facts")]
     if measured:
@@ -183,7 +194,7 @@ def _chapter(number: int, chapter: Chapter) -> str:
     elif coverage:
         shown = _sections(sections) if sections else _coverage(coverage)
         parts += ["<h3>Requirement coverage</h3>\n", shown]
-    parts += ["<h3>Verdicts</h3>\n", _entries(chapter.entries, "suite" if sections else "")]
+    parts += ["<h3>Verdicts</h3>\n", _entries(chapter.entries, "suite" if sections else "tests")]
     if chapter.files:
         files = [[escape(kind), f"<code>{escape(path)}</code>"] for kind, path in chapter.files.items()]
         parts += ["<h3>Files</h3>\n", _table([], files, "facts")]
@@ -202,21 +213,22 @@ def _measurements(measured: Sequence[tuple[Entry, Measurement]]) -> str:
         ]
         for entry, taken in measured
     ]
-    return _table(["measurement", "value", "limit", "verdict", "", "test"], rows, "measured")
+    return _table(["measurement", "value", "limit", "verdict", "reason", "test"], rows, "measured")
 
 
 def _entries(entries: Sequence[Entry], kind: str) -> str:
     timed = any(entry.seconds is not None for entry in entries)
+    unfold = " open" if sum(bool(entry.detail) for entry in entries) <= UNFOLDED else ""
     rows = []
     for entry in entries:
         says = escape(entry.says)
         if entry.detail and entry.detail != entry.says:
-            says = f"<details><summary>{says or 'details'}</summary><pre>{escape(entry.detail)}</pre></details>"
+            says = f"<details{unfold}><summary>{says or 'details'}</summary><pre>{escape(entry.detail)}</pre></details>"
         row = [escape(entry.name), _badge(entry.verdict), says]
         if timed:
             row.append("" if entry.seconds is None else f'<span class="time">{entry.seconds:.2f} s</span>')
         rows.append(row)
-    return _table(["name", "verdict", "", *(["time"] if timed else [])], rows, kind)
+    return _table(["name", "verdict", "what was found", *(["time"] if timed else [])], rows, kind)
 
 
 def _sections(sections: Mapping[str, Mapping[str, int]]) -> str:

@@ -22,7 +22,7 @@ What a step counts from, and what becomes of what is late, stands in docs/stimul
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from fieldrig._core import Span, Stamp, duration_ns
@@ -109,7 +109,7 @@ class Program:
         parts = [place.octets(piece) for piece in pieces]
         if not parts:
             raise place.wrong("there is nothing to send", "give it bytes, or a list of them")
-        gaps = [gap] * (len(parts) - 1) if isinstance(gap, str | Span) else list(gap)
+        gaps = list(gap) if isinstance(gap, Iterable) and not isinstance(gap, str) else [gap] * (len(parts) - 1)
         if len(gaps) != len(parts) - 1:
             raise place.wrong(
                 f"{len(parts)} pieces have {len(parts) - 1} gaps between them, not {len(gaps)}",

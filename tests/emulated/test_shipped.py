@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.snippets import run_pytest
+
 ROOT = Path(__file__).parents[2]
-
-
-def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """pytest, as a user runs it in a folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "FIELDRIG"))}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
-    return subprocess.run([*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_the_first_test_of_the_readme_passes(tmp_path: Path) -> None:

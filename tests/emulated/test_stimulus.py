@@ -240,6 +240,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: Program().send(b"a").burst(b"ab", gap="-1ms"), r"step 2, burst\(\): gap='-1ms': .*negative"),
     (lambda: Program().burst([b"a", b"b"], gap=["1ms", "2ms"]), "2 pieces have 1 gaps between them, not 2"),
     (lambda: Program().burst([], gap="1ms"), "there is nothing to send"),
+    (lambda: Program().burst(b"ab", gap=2), r"step 1, burst\(\): gap=2 has no unit"),  # type: ignore[arg-type]
     (lambda: Program().repeat(every="1ms"), r"step 1, repeat\(\): there is nothing to repeat"),
     (lambda: Program().send(b"x").repeat(every="0ms"), "every= is no time at all"),
     (lambda: Program().send(b"x").repeat(every="1ms", count=0), "count=0 is not a number of slots"),

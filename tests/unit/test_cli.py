@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,17 @@ def raising(error: BaseException) -> Callable[[Output], int]:
         raise error
 
     return action
+
+
+def test_a_folder_for_results_that_cannot_be_made_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert cli.main(["demo", "gateway", "--out", str(tmp_path / "file" / "out")]) == Exit.BENCH
+    told = capsys.readouterr().err
+    assert (
+        told == f"BENCH: {tmp_path}/file/out cannot be made: Not a directory\n  hint: --out DIR names another folder\n"
+    )
 
 
 EXITS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,6 +42,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return made
 
     monkeypatch.setattr(doctor, "_core", SimpleNamespace(examine=examine))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
     return told
 
 
@@ -79,7 +81,15 @@ def test_json_has_everything(found: dict[str, Any], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--seconds", "0"), ("--period", "1ns"), ("--period", "5"), ("--seconds", "nan"), ("--period", "2s")]
+    "wrong",
+    [
+        ("--seconds", "0"),
+        ("--period", "1ns"),
+        ("--period", "5"),
+        ("--seconds", "nan"),
+        ("--period", "2s"),
+        ("--cpu", "2"),
+    ],
 )
 def test_what_cannot_be_measured_is_a_usage_error(wrong: tuple[str, str], found: dict[str, Any]) -> None:
     assert cli.main(["doctor", *wrong]) == 2

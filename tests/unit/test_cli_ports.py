@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +39,7 @@ FOUND = (
 def plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four ports, two of them on one adapter."""
     monkeypatch.setattr(ports, "_core", SimpleNamespace(ports=lambda: FOUND))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
 @pytest.mark.usefixtures("plugged_in")
@@ -83,3 +85,16 @@ def test_what_this_machine_has_can_be_listed(capsys: pytest.CaptureFixture[str])
     assert cli.main(["ports", "--format", "json"]) == 0
     listed = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
     assert listed == [port.path for port in _core.ports()]
+
+
+@pytest.mark.usefixtures("plugged_in")
+def test_who_cannot_see_all_processes_is_not_told_that_a_port_is_free(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != "/dev/ttyUSB1")
+    assert cli.main(["ports"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("  nobody that you may see")
+    assert lines[2].endswith("pytest (pid 4711) for bench `rack2`")
+    assert lines[3].endswith("nobody that you may see; you may not open it")

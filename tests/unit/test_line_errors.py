@@ -62,9 +62,14 @@ def test_a_port_that_does_not_count_is_not_called_clean() -> None:
     silent = SimpleNamespace(
         port="/dev/pts/3", unknown="Inappropriate ioctl for device", **dict.fromkeys(lines.KINDS, 0)
     )
-    opened = SimpleNamespace(rig=SimpleNamespace(line_counts=lambda: (silent,)))
+    other = SimpleNamespace(**{**vars(silent), "port": "/dev/pts/4"})
+    third = SimpleNamespace(**{**vars(silent), "port": "/dev/ttyUSB0", "unknown": "Input/output error"})
+    opened = SimpleNamespace(rig=SimpleNamespace(line_counts=lambda: (silent, other, third)))
     assert lines.grown({}, {"/dev/pts/3": silent}) == {}
-    assert lines.summary(opened) == "/dev/pts/3: not counted (Inappropriate ioctl for device)"
+    assert lines.summary(opened) == (
+        "/dev/pts/3, /dev/pts/4: not counted (the driver counts no errors); "
+        "/dev/ttyUSB0: not counted (Input/output error)"
+    )
     assert lines.summary(SimpleNamespace(rig=SimpleNamespace(line_counts=tuple))) == ""
 
 

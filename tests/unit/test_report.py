@@ -60,7 +60,14 @@ def read(html: str) -> Checker:
 
 def test_a_run_is_shown_with_profiles_measurements_limits_verdicts_and_requirements() -> None:
     page = read(render([chapter_of(results(), "meter", {"timing class": "C"})], "a run"))
-    for part in ("meter = emulated", "timing class", "alarm_latency", "11.2 ms .. 12.9 ms", "max 500 ms"):
+    for part in (
+        "meter = emulated",
+        "timing class",
+        "C: ordinary scheduling",
+        "alarm_latency",
+        "11.2 ms .. 12.9 ms",
+        "max 500 ms",
+    ):
         assert part in page.text
     for part in ("min 207 V, max 253 V", "METER-VOLTAGE", "needs a relay", "not run", "out/junit.xml"):
         assert part in page.text
@@ -100,3 +107,10 @@ def test_rows_of_a_suite_are_counted_by_section() -> None:
 )
 def test_values_and_limits_are_written_for_people(measurement: Measurement, value: str, limit: str) -> None:
     assert (known_value(measurement), limits(measurement)) == (value, limit)
+
+
+def test_details_are_open_while_they_are_few() -> None:
+    few = [Entry(f"test_{number}", "fail", "DUT: wrong", "DUT: wrong\nmore") for number in range(10)]
+    assert render([Chapter("run", entries=few)], "run").count("<details open>") == 10
+    many = [*few, Entry("test_10", "fail", "DUT: wrong", "DUT: wrong\nmore")]
+    assert render([Chapter("run", entries=many)], "run").count("<details>") == 11

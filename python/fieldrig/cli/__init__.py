@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
     except SystemExit as ended:  # argparse has said what is wrong, or has printed the help or the version
         return int(ended.code or 0)
     output = Output(json=options.format == "json")
@@ -94,22 +94,23 @@ def _complain(output: Output, error: FieldrigError) -> Exit:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What takes the command line apart: every command with its arguments."""
+    whole = argparse.ArgumentParser(
         prog="fieldrig",
         description="Hardware-in-the-loop tests for M2M and IoT devices.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"fieldrig {__version__}")
+    whole.add_argument("--version", action="version", version=f"fieldrig {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--format", choices=("text", "json"), default="text", help="what is printed: text, or one JSON object a line"
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         summary = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=summary, description=module.__doc__, parents=[common])
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         module.add(command)
-    return parser
+    return whole

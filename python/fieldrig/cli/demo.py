@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fieldrig.errors import UsageError
+from fieldrig.errors import BenchError, UsageError
 from fieldrig.report import Chapter, known_value, limits, render
 
 from .exits import Exit
@@ -80,7 +80,10 @@ def _gateway(options: argparse.Namespace, output: Output) -> int:
 
 def _folder(options: argparse.Namespace) -> Path:
     out: Path = options.out or _new_folder()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"{out} cannot be made: {error.strerror}", hint="--out DIR names another folder") from None
     return out
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 from collections.abc import Iterator
 
 from .. import _core
@@ -40,6 +41,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
         raise UsageError(f"--seconds is {options.seconds:g}", hint="0.05 to 3600")
     if not 50_000 <= duration_ns(options.period) <= 1_000_000_000:
         raise UsageError(f"--period is {options.period}", hint="50us to 1s")
+    allowed = sorted(os.sched_getaffinity(0))
+    if options.cpu is not None and options.cpu not in allowed:
+        raise UsageError(
+            f"--cpu is {options.cpu}, which this process may not use", hint=f"one of {', '.join(map(str, allowed))}"
+        )
     output.progress(f"measuring for {options.seconds:g} s")
     checkup = _core.examine(options.period, f"{round(options.seconds * 1000)}ms", cpu=options.cpu)
     good = checkup.timing_class == "A"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fieldrig.bench import Bench
     from fieldrig.errors import InconclusiveError
 
+NOT_IOCTL = "Inappropriate ioctl for device"
+"""What Linux says of a driver that has no counts (ENOTTY), such as that of a pty."""
+NO_COUNTS = "the driver counts no errors"
 KINDS = {
     "framing": "framing error",
     "parity": "parity error",
@@ -96,5 +99,9 @@ def summary(opened: Bench) -> str:
     found = counted(opened)
     bad = grown({}, found)
     parts = [f"{port}: {words}" for port, words in bad.items()]
-    parts += [f"{port}: not counted ({one.unknown})" for port, one in found.items() if one.unknown is not None]
+    silent: dict[str, list[str]] = {}
+    for port, one in found.items():
+        if one.unknown is not None:
+            silent.setdefault(NO_COUNTS if NOT_IOCTL in one.unknown else one.unknown, []).append(port)
+    parts += [f"{', '.join(ports)}: not counted ({reason})" for reason, ports in silent.items()]
     return "; ".join(parts) or ("none" if found else "")
