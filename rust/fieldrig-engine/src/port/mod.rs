@@ -411,6 +411,13 @@ pub(crate) fn open_error(url: &str, error: &io::Error) -> EngineError {
         io::ErrorKind::ConnectionRefused => {
             ("connection refused", Some("nothing listens there: is the device on, and is this its port?"))
         }
+        io::ErrorKind::NotFound if url.starts_with("unix://") => (
+            "no such socket",
+            Some("does the program that makes it run, and is the path right? An absolute one has three slashes"),
+        ),
+        io::ErrorKind::NotFound if url.contains("link=") || url.starts_with("unix-listen://") => {
+            ("no such folder", Some("the folder must be there already; only what is in it is made"))
+        }
         io::ErrorKind::NotFound => ("no such device or file", Some("is it plugged in, and is the name right?")),
         io::ErrorKind::PermissionDenied => ("permission denied", Some("who may open it? see `ls -l` of the device")),
         io::ErrorKind::AddrInUse => {

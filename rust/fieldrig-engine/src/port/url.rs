@@ -1,6 +1,7 @@
 //! Port URLs.
 
 use super::{Mismatch, ModemLines, PortSpec, Rs485, SerialOptions};
+use crate::bench::did_you_mean;
 use crate::layer::tls::{KEYS, TlsSettings};
 use fieldrig_proto::line::{LINE_KEYS, LineSettings, Parity, StopBits};
 use fieldrig_proto::time::{Duration, parse_duration};
@@ -62,10 +63,10 @@ const DEFAULT_LINE: LineSettings =
 
 pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(error(url, "it has no scheme".to_owned(), all_schemes()));
+        return Err(error(url, "it has no scheme".to_owned(), with_scheme(url)));
     };
     let Some((_, example)) = SCHEMES.iter().find(|(name, _)| *name == scheme) else {
-        return Err(error(url, format!("the scheme `{scheme}` is unknown"), all_schemes()));
+        return Err(error(url, format!("the scheme `{scheme}` is unknown"), like_scheme(scheme)));
     };
     let parts = Parts::new(url, rest, example)?;
     match scheme {
@@ -125,6 +126,29 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
 
 fn error(url: &str, problem: String, hint: String) -> UrlError {
     UrlError { url: url.to_owned(), problem, hint }
+}
+
+/// What somebody meant who wrote no scheme: a device node and a USB name are serial ports, digits behind a colon are TCP.
+fn with_scheme(text: &str) -> String {
+    let name = text.strip_prefix("serial:").unwrap_or(text);
+    let port = text.rsplit_once(':').map_or("", |(_, port)| port);
+    if name.starts_with('/') || name.starts_with("usb:") {
+        format!("for a serial port write serial://{name}")
+    } else if text.starts_with("tty") {
+        format!("for a serial port write serial:///dev/{text}")
+    } else if !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()) {
+        format!("for TCP write tcp://{text}")
+    } else {
+        all_schemes()
+    }
+}
+
+/// The scheme that somebody meant who wrote another one.
+fn like_scheme(word: &str) -> String {
+    match did_you_mean(word, SCHEMES.iter().map(|(name, _)| *name)) {
+        Some(hint) if hint.starts_with("did") => hint,
+        _ => all_schemes(),
+    }
 }
 
 fn all_schemes() -> String {
@@ -364,6 +388,23 @@ mod tests {
         assert!(matches!(tap, Ok(PortSpec::Tap { line: Some(line), echo: Some(true), .. }) if line.baud == 19200));
         assert!(matches!(parse("memory://broker"), Ok(PortSpec::MemoryConnect(name)) if name == "broker"));
         assert!(matches!(parse("memory-listen://broker"), Ok(PortSpec::MemoryListen(name)) if name == "broker"));
+    }
+
+    #[test]
+    fn what_was_meant_is_the_hint() {
+        for (url, hint) in [
+            ("/dev/ttyUSB0", "for a serial port write serial:///dev/ttyUSB0"),
+            ("serial:/dev/ttyUSB0", "for a serial port write serial:///dev/ttyUSB0"),
+            ("ttyUSB0", "for a serial port write serial:///dev/ttyUSB0"),
+            ("usb:0403:6001", "for a serial port write serial://usb:0403:6001"),
+            ("10.0.0.5:502", "for TCP write tcp://10.0.0.5:502"),
+            ("seriall:///dev/ttyUSB0", "did you mean `serial`?"),
+            ("meter", all_schemes().as_str()),
+            ("sctp://10.0.0.5:1", "did you mean `tcp`?"),
+            ("modbus://10.0.0.5:1", all_schemes().as_str()),
+        ] {
+            assert_eq!(parse(url).map(|_| ()).map_err(|e| e.hint), Err(hint.to_owned()), "{url}");
+        }
     }
 
     #[test]
