@@ -262,8 +262,8 @@ def _figures(name: str, judged: Judged) -> list[Measurement]:
             "s",
             seconds(figure.min_ns),
             seconds(figure.max_ns),
-            "inconclusive" if judged.doubt else figure.verdict,
-            judged.doubt or figure.reason,
+            judged.verdict_of(figure),
+            judged.doubt or judged.swapped or figure.reason,
         )
         for figure in judged.figures
     ]

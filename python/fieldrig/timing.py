@@ -17,6 +17,8 @@ Rules of this file:
   with the reason. The arithmetic is that of the core (`fieldrig-proto/src/timing.rs`).
 - What is finer than twice the resolution of the port is inconclusive at the call, whatever was seen.
 - What our own late stimulus may have caused is held against nobody.
+- A series is in order: an event that surely came before the one it stands behind fails, whatever the limits. One event
+  that is given twice judges nothing.
 - A function here raises, or gives what it found. `measure.timing(name)` has the same functions: they note a measurement
   that is judged at the end of the test.
 """
@@ -53,6 +55,7 @@ class Judged:
         figures: what was found out.
         doubt: why that decides nothing: too fine for the port, or an own stimulus that was late.
         hint: what can be done about it.
+        swapped: which event surely came before the one it stands behind; that is a fail.
     """
 
     rule: str
@@ -60,17 +63,23 @@ class Judged:
     figures: tuple[Figure, ...]
     doubt: str = ""
     hint: str | None = None
+    swapped: str = ""
 
     @property
     def verdict(self) -> str:
         """`pass`, `inconclusive` or `fail`."""
-        return "inconclusive" if self.doubt else max((figure.verdict for figure in self.figures), key=VERDICTS.index)
+        return max((self.verdict_of(figure) for figure in self.figures), key=VERDICTS.index)
 
     @property
     def reason(self) -> str:
         """Why it is no pass; empty for one."""
         worst = self.verdict
-        return self.doubt or "; ".join(figure.reason for figure in self.figures if figure.verdict == worst)
+        whole = self.doubt or self.swapped
+        return whole or "; ".join(figure.reason for figure in self.figures if figure.verdict == worst)
+
+    def verdict_of(self, figure: Figure) -> str:
+        """What becomes of one of the figures: what is said of the whole counts for each."""
+        return "inconclusive" if self.doubt else "fail" if self.swapped else figure.verdict
 
     def settle(self) -> Judged:
         """Gives itself if it is a pass.
@@ -164,8 +173,8 @@ class Rules(Generic[R]):
             raise UsageError("gap(): min is above max, so nothing can pass")
         case = _Case("gap", f"gap ({', '.join(words)})", min_ns=low, max_ns=high)
         known = _series(events, 2, "gap")
-        pairs = [(_done(one), _at(other), False) for one, other in pairwise(known)]
-        return self._settle(case.judge(pairs, known, stimulus))
+        pairs = [_from_the_end(one, other) for one, other in pairwise(known)]
+        return self._settle(case.judge(pairs, known, stimulus, _swapped(known)))
 
     def period(
         self,
@@ -195,7 +204,8 @@ class Rules(Generic[R]):
             max_ns=_length(tolerance, "tolerance"),
             drift_ns=None if drift is None else _length(drift, "drift"),
         )
-        return self._settle(case.judge(_pairs(_series(events, 2, "period")), events, stimulus))
+        known = _series(events, 2, "period")
+        return self._settle(case.judge(_pairs(known), known, stimulus, _swapped(known)))
 
     def jitter(
         self, events: Sequence[HasInstant], max: str | Span, *, stimulus: HasInstant | Iterable[HasInstant] = ()
@@ -212,7 +222,8 @@ class Rules(Generic[R]):
         Raises: as `within`.
         """
         case = _Case("jitter", f"jitter {_shown(max)}", max_ns=_length(max, "max"))
-        return self._settle(case.judge(_pairs(_series(events, 3, "jitter")), events, stimulus))
+        known = _series(events, 3, "jitter")
+        return self._settle(case.judge(_pairs(known), known, stimulus, _swapped(known)))
 
 
 class _Case:
@@ -228,14 +239,17 @@ class _Case:
         intervals: Sequence[tuple[Stamp, Stamp, bool]],
         events: Sequence[HasInstant],
         stimulus: HasInstant | Iterable[HasInstant],
+        swapped: str = "",
     ) -> Judged:
+        if any(one is other for one, other in pairwise(events)):
+            raise UsageError(f"{self._name}(): the same event is given twice; that judges nothing")
         figures = judge_timing(self._name, intervals, **self._limits)
         stamps = [stamp for interval in intervals for stamp in interval[:2]]
         fine = too_fine(self._name, stamps, len(intervals), **self._limits)
         if fine is not None:
             return Judged(self._words, len(events), figures, *explained(*fine))
         late = self._late([*events, *_listed(stimulus)])
-        return Judged(self._words, len(events), figures, late)
+        return Judged(self._words, len(events), figures, late, swapped=swapped)
 
     def _late(self, actions: Iterable[object]) -> str:
         """Which action of ours was later than the finest limit allows, or nothing."""
@@ -276,6 +290,23 @@ def _is_action(event: HasInstant) -> bool:
 def _done(event: HasInstant) -> Stamp:
     ends = (getattr(event, name, None) for name in ("done", "returned"))
     return next((end for end in ends if isinstance(end, Stamp)), _at(event))
+
+
+def _from_the_end(one: HasInstant, other: HasInstant) -> tuple[Stamp, Stamp, bool]:
+    """From the end of one to the other; what was seen while our action had not returned came no time after it."""
+    done, at = _done(one), _at(other)
+    meanwhile = _is_action(one) and at.latest_ns < done.earliest_ns and at.earliest_ns >= _at(one).earliest_ns
+    return (_at(one), at, True) if meanwhile else (done, at, False)
+
+
+def _swapped(events: Sequence[HasInstant]) -> str:
+    """Which event surely came before the one that it stands behind, or nothing."""
+    for number, (one, other) in enumerate(pairwise(events), 2):
+        if _at(other).latest_ns < _at(one).earliest_ns:
+            early = human(_at(one).earliest_ns - _at(other).latest_ns)
+            behind = f"event {number - 1}, behind which it stands (are they in order?)"
+            return f"event {number} came {early} or more before {behind}"
+    return ""
 
 
 def _series(events: Sequence[HasInstant], least: int, name: str) -> list[HasInstant]:

@@ -137,3 +137,29 @@ def test_measurements_hold_the_figures_and_do_not_stop_the_test() -> None:
     late = Action(Stamp(104 * MS), Stamp(104 * MS), Stamp(100 * MS))
     (spoiled,) = unsure.timing("late").within(seen(120)[0], "3ms", after=late)
     assert (spoiled.verdict, spoiled.low) == ("inconclusive", 0.016)
+
+
+@pytest.mark.parametrize("series", [list(reversed(seen(10, 20, 30))), seen(10, 30, 20)])
+def test_a_series_that_is_surely_out_of_order_never_passes(series: list[Event]) -> None:
+    for judge in (
+        lambda: timing.gap(series, max="15ms"),
+        lambda: timing.jitter(series, "1s"),
+        lambda: timing.period(series, "1ms", tolerance="1s"),
+    ):
+        with pytest.raises(LimitExceeded, match=r"event \d came 10 ms or more before event \d, behind which it stands"):
+            judge()
+    # Bytes of one read have one stamp: nobody says that they are out of order.
+    timing.gap(seen(10, 10, 10, unsure=1), max="2ms")
+    # An answer may be there before our own call has returned.
+    timing.gap([Action(Stamp(100 * MS, 103 * MS), Stamp(103 * MS)), *seen(101)], max="4ms")
+
+
+def test_an_event_that_is_given_twice_judges_nothing() -> None:
+    (tick,) = seen(10)
+    for judge in (
+        lambda: timing.gap([tick, tick], max="1ms"),
+        lambda: timing.jitter([tick, tick, tick], "1ms"),
+        lambda: timing.within(tick, "1ms", after=tick),
+    ):
+        with pytest.raises(UsageError, match="the same event is given twice"):
+            judge()
