@@ -4,7 +4,8 @@
 //! - Commands enter only through [`Node::with`], [`Node::wait`] and [`Node::call`]; each leases the node to the calling
 //!   thread, and the owner thread has it back on every way out.
 //! - Events are drained by whoever drives; they wait in the queue of the node, bounded, for whoever takes them.
-//! - A blocking call asks `go_on` at least every 20 ms, and drives timed ports at least every millisecond.
+//! - A blocking call asks `go_on` at least every 20 ms of real time, on virtual time also at first and after
+//!   code of the user, and drives timed ports at least every millisecond.
 //! - Timed sends are left to the line thread, and a node that somebody else queues for is left to him: the caller then
 //!   looks on, and is told of every pass.
 
@@ -489,7 +490,7 @@ where
         go_on: &mut dyn FnMut() -> bool,
         sent: &mut Option<Sent>,
     ) -> Result<Option<R>, EngineError> {
-        let mut asked = held.wires_now();
+        let mut asked = self.sim.is_none().then(|| held.wires_now());
         loop {
             let found = held.check(check);
             // When something came of it, it is known when it left.
@@ -509,8 +510,10 @@ where
             if let Some(error) = self.hopeless(&mut held) {
                 return Err(error);
             }
-            if now.since(asked) >= SLICE || self.sim.is_some() {
-                asked = now;
+            // Who may stop it waits in real time.
+            let (real, ran_code) = self.sim.as_ref().map_or((now, false), |sim| (Clock::Real.now(), sim.ran_code()));
+            if ran_code || asked.is_none_or(|asked| real.since(asked) >= SLICE) {
+                asked = Some(real);
                 held.log_events(&self.log, &self.name);
                 // To answer may take its time (the GIL), which a line thread with something to send has not.
                 let goes_on = if self.timed && held.wires.has_timed_output() {

@@ -406,7 +406,7 @@ impl Rig {
         let driven: Arc<dyn Driven> = Arc::clone(&inner) as Arc<dyn Driven>;
         lock(&shared.nodes).push(Arc::downgrade(&driven));
         if let Some(sim) = &shared.sim {
-            sim.add(&driven);
+            sim.add(&driven, thread == Thread::Models);
         }
         let node = Node::new(inner);
         if let Some(owner) = owner {
@@ -428,9 +428,15 @@ impl Rig {
     /// `go_on` said no; a simulation that makes no progress.
     pub fn sleep(&self, duration: Duration, go_on: &mut dyn FnMut() -> bool) -> Result<(), EngineError> {
         let until = self.now() + duration;
+        let mut asked = None;
         while self.now() < until {
-            if !go_on() {
-                return Err(EngineError::Interrupted);
+            let real = Clock::Real.now();
+            let ran_code = self.shared.sim.as_ref().is_some_and(|sim| sim.ran_code());
+            if ran_code || asked.is_none_or(|asked| real.since(asked) >= crate::lease::SLICE) {
+                asked = Some(real);
+                if !go_on() {
+                    return Err(EngineError::Interrupted);
+                }
             }
             match &self.shared.sim {
                 Some(sim) => {

@@ -304,8 +304,8 @@ impl Channel {
         }
         let timed = self.output.queue.front().filter(|front| front.is_timed() && !self.output.blocked);
         let timed = timed.map(|front| front.due(self.quiet_since));
-        let arrival = self.port.next_arrival().filter(|_| self.inbound == Inbound::Reading);
-        let room = self.port.next_room().filter(|_| self.output.blocked || self.port.holds_output());
+        let arrival = if self.inbound == Inbound::Reading { self.port.next_arrival() } else { None };
+        let room = if self.output.blocked || self.port.holds_output() { self.port.next_room() } else { None };
         [timed, arrival, room, self.closing_limit, self.opening_limit, self.break_until].into_iter().flatten().min()
     }
 }

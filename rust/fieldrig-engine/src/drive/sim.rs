@@ -6,13 +6,15 @@
 //! - What the caller does comes surely after everything that has arrived: if anything arrived at this very instant, it is
 //!   done one nanosecond later ([`Sim::instant`]). Otherwise a message that came before an action, at the same instant,
 //!   might as well have come after it.
+//! - Code of the user may have met a Ctrl-C: who waits asks right after it ([`Sim::ran_code`]), so that it comes out at that
+//!   instant. Otherwise he asks in slices of real time: to ask takes longer than most of what happens at one instant.
 //! - Nodes that keep each other busy at one instant without end are reported, and so is time that cannot move on.
 
 use super::owner::{Driven, Due};
 use crate::clock::Clock;
 use crate::error::EngineError;
 use fieldrig_proto::time::{Duration, Time};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// More rounds than this at one instant are no progress.
@@ -36,21 +38,35 @@ pub(crate) struct Settled {
     next: u64,
 }
 
+/// A node in declared order.
+struct Member<N> {
+    node: N,
+    /// It runs code of the user.
+    runs_code: bool,
+}
+
 /// The nodes of a rig on virtual time.
 pub(crate) struct Sim {
     clock: Clock,
-    nodes: Mutex<Vec<Weak<dyn Driven>>>,
+    nodes: Mutex<Vec<Member<Weak<dyn Driven>>>>,
+    /// Code of the user ran since somebody asked.
+    ran_code: AtomicBool,
     /// The last instant at which bytes arrived somewhere.
     heard_at: AtomicU64,
 }
 
 impl Sim {
     pub(crate) fn new(clock: Clock) -> Sim {
-        Sim { clock, nodes: Mutex::default(), heard_at: AtomicU64::new(u64::MAX) }
+        Sim { clock, nodes: Mutex::default(), ran_code: AtomicBool::new(false), heard_at: AtomicU64::new(u64::MAX) }
     }
 
-    pub(crate) fn add(&self, node: &Arc<dyn Driven>) {
-        self.nodes().push(Arc::downgrade(node));
+    pub(crate) fn add(&self, node: &Arc<dyn Driven>, runs_code: bool) {
+        self.nodes().push(Member { node: Arc::downgrade(node), runs_code });
+    }
+
+    /// Whether code of the user ran since the last call.
+    pub(crate) fn ran_code(&self) -> bool {
+        self.ran_code.swap(false, Ordering::Relaxed)
     }
 
     /// An instant for something that the caller does.
@@ -73,9 +89,12 @@ impl Sim {
         for round in 0..ROUNDS {
             let mut settled = Settled { busy: round > 0, next: u64::MAX };
             let mut any = false;
-            for node in &self.alive() {
+            for Member { node, runs_code } in &self.alive() {
                 match node.drive_due(now) {
-                    Due::Done => any = true,
+                    Due::Done => {
+                        any = true;
+                        self.ran_code.fetch_or(*runs_code, Ordering::Relaxed);
+                    }
                     Due::At(at) => settled.next = settled.next.min(at),
                 }
             }
@@ -110,13 +129,16 @@ impl Sim {
         Ok(Moved::On)
     }
 
-    fn alive(&self) -> Vec<Arc<dyn Driven>> {
+    fn alive(&self) -> Vec<Member<Arc<dyn Driven>>> {
         let mut nodes = self.nodes();
-        nodes.retain(|node| node.strong_count() > 0);
-        nodes.iter().filter_map(Weak::upgrade).collect()
+        nodes.retain(|member| member.node.strong_count() > 0);
+        let alive = |member: &Member<Weak<dyn Driven>>| {
+            member.node.upgrade().map(|node| Member { node, runs_code: member.runs_code })
+        };
+        nodes.iter().filter_map(alive).collect()
     }
 
-    fn nodes(&self) -> MutexGuard<'_, Vec<Weak<dyn Driven>>> {
+    fn nodes(&self) -> MutexGuard<'_, Vec<Member<Weak<dyn Driven>>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
