@@ -11,11 +11,12 @@ import platform
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 
 from tests.bench import hour, timing
 from tests.bench.console_rows import consoles
 from tests.bench.process import Pair, Result, Stalled
-from tests.bench.rows import Comparison, Entrant, comparisons
+from tests.bench.rows import Comparison, Entrant, Target, comparisons
 
 HEADER = f"  {'':<28}{'ratio':>7}{'quartiles':>15}{'target':>8}{'us/op':>10}{'client CPU':>12}{'server CPU':>12}"
 
@@ -28,6 +29,7 @@ def main() -> int:
         return 2
     rows, missing = comparisons()
     rows += consoles(missing)
+    targets: list[Target] = []
     if words := [word.lower() for word in sys.argv[1:]]:
         rows = [row for row in rows if any(word in row.title.lower() for word in words)]
     cpus = sorted(os.sched_getaffinity(0))
@@ -45,13 +47,24 @@ def main() -> int:
             print(f"\n{comparison.title}")
             for placement, where in placements.items():
                 print(f" {placement}\n{HEADER}", flush=True)
-                show(comparison, run(comparison, where, rounds))
+                targets += show(comparison, placement, run(comparison, where, rounds))
     if not words:
-        missing += timing.main(placements, rounds)
-        hour.main()
+        missing += timing.main(placements, rounds, targets)
+        targets += hour.main()
     for line in missing:
         print(f"\nnot run: {line}")
+    summary(targets)
     return 0
+
+
+def summary(targets: list[Target]) -> None:
+    """Prints how many targets are held, and those that are not."""
+    if not targets:
+        return
+    missed = [target for target in targets if not target.held]
+    print(f"\ntargets: {len(targets) - len(missed)} held, {len(missed)} missed")
+    for target in missed:
+        print(f"  missed: {target.what}: {target.figure}")
 
 
 def run(comparison: Comparison, cpus: tuple[int, int], rounds: int) -> list[list[Result] | Stalled]:
@@ -84,37 +97,46 @@ def take(results: list[list[Result] | Stalled], index: int, pair: Pair, count: i
         results[index] = stalled
 
 
-def show(comparison: Comparison, results: list[list[Result] | Stalled]) -> None:
-    """Prints one line for each entrant."""
+def show(comparison: Comparison, placement: str, results: list[list[Result] | Stalled]) -> Iterator[Target]:
+    """Prints one line for each entrant; yields what became of its target."""
     baseline, *_ = results
     if isinstance(baseline, Stalled):
         raise baseline
-    base = [time_of(comparison, result) for result in baseline]
+    base = [time_of(comparison.metric, result) for result in baseline]
     for entrant, result in zip(comparison.entrants, results, strict=True):
-        text = (
-            f"did not finish: {result}" if isinstance(result, Stalled) else figures(comparison, entrant, base, result)
+        what = f"{entrant.name} · {placement} · {comparison.title}"
+        if isinstance(result, Stalled):
+            print(f"  {entrant.name:<28}did not finish: {result}", flush=True)
+            if entrant.target is not None:
+                yield Target(what, False, "did not finish")
+            continue
+        own = [time_of(comparison.metric, one) for one in result]
+        quartiles = statistics.quantiles(
+            [one / other for one, other in zip(base, own, strict=True)], method="inclusive"
         )
-        print(f"  {entrant.name:<28}{text}", flush=True)
+        held = entrant.target is None or quartiles[1] >= entrant.target
+        verdict = "" if entrant.target is None else "held" if held else "missed"
+        print(f"  {entrant.name:<28}{figures(comparison, entrant, quartiles, result)}  {verdict}", flush=True)
+        if entrant.target is not None:
+            yield Target(what, held, f"{quartiles[1]:.2f}, target {entrant.target:.2f}")
 
 
-def figures(comparison: Comparison, entrant: Entrant, base: list[float], results: list[Result]) -> str:
-    """The figures of one entrant."""
-    own = [time_of(comparison, result) for result in results]
-    ratios = [baseline / time for baseline, time in zip(base, own, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+def figures(comparison: Comparison, entrant: Entrant, ratios: list[float], results: list[Result]) -> str:
+    """The figures of one entrant; `ratios` are the quartiles."""
+    low, middle, high = ratios
     client = statistics.median(result.client_cpu_ns / result.operations for result in results) / 1000
     server = statistics.median(result.server_cpu_ns / result.operations for result in results) / 1000
     target = "" if entrant.target is None else f"{entrant.target:.2f}"
     quartiles = f"{low:.2f} .. {high:.2f}"
-    by_the_clock = statistics.median(result.elapsed_ns / result.operations for result in results)
-    shown = (by_the_clock if comparison.metric == "server_cpu_ns" else statistics.median(own)) / 1000
+    own = "elapsed_ns" if comparison.metric == "server_cpu_ns" else comparison.metric
+    shown = statistics.median(time_of(own, result) for result in results) / 1000
     return f"{middle:>7.2f}{quartiles:>15}{target:>8}{shown:>10.1f}{client:>12.1f}{server:>12.1f}"
 
 
-def time_of(comparison: Comparison, result: Result) -> float:
+def time_of(metric: str, result: Result) -> float:
     """Nanoseconds for one operation: the median at depth 1, the mean of the round where throughput or CPU counts."""
-    total: int = getattr(result, comparison.metric)
-    return total if comparison.metric == "p50_ns" else total / result.operations
+    total: int = getattr(result, metric)
+    return total if metric == "p50_ns" else total / result.operations
 
 
 if __name__ == "__main__":

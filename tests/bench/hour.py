@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fieldrig import Rig, Span, modbus
+from tests.bench.rows import Target
 
 LINE = "9600 8N1"
 CHARACTER, SILENCE = 10 * 10**9 // 9600, 7 * 11 * 10**9 // (2 * 9600)
@@ -30,17 +32,20 @@ class Hour:
     exact: int
 
 
-def main() -> None:
-    """Prints the rows."""
+def main() -> Iterator[Target]:
+    """Prints the rows; yields what became of their target, which is absolute: that of an optimized build."""
     print(f"\nvirtual time: an hour of reading 10 registers over RTU at {LINE}, from Python, trace counts")
-    print(f"  {'':<24}{'polls':>8}{'exact':>9}{'s of CPU':>10}{'s':>8}   target: below {TARGET:g} s")
+    print(f"  {'':<24}{'polls':>8}{'exact':>16}{'s of CPU':>10}{'s':>8}   target: below {TARGET:g} s, all exact")
     for name, every in (("one a second", 1.0), ("one after the other", 0.0)):
         hours = [polling(every) for _ in range(ROUNDS)]
         cpu = statistics.median(hour.cpu for hour in hours)
         wall = statistics.median(hour.wall for hour in hours)
         polls, exact = sum(hour.polls for hour in hours), sum(hour.exact for hour in hours)
-        held = "held" if wall < TARGET and exact == polls else "missed"
-        print(f"  {name:<24}{polls // ROUNDS:>8}{exact / polls:>9.1%}{cpu:>10.2f}{wall:>8.2f}   {held}", flush=True)
+        held = wall < TARGET and exact == polls
+        share = f"{exact / polls:.1%}" if exact == polls else f"{exact}/{polls}"
+        verdict = "held" if held else "missed"
+        print(f"  {name:<24}{polls // ROUNDS:>8}{share:>16}{cpu:>10.2f}{wall:>8.2f}   {verdict}", flush=True)
+        yield Target(f"an hour of polling on virtual time, {name}", held, f"{wall:.2f} s, {share} exact")
 
 
 def polling(every: float) -> Hour:

@@ -34,6 +34,15 @@ class Entrant:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What became of a target: by which entrant, and the figure beside it."""
+
+    what: str
+    held: bool
+    figure: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Entrants that do the same work; the first is the baseline. `metric` is the field of a round that is compared."""
 

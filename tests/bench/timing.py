@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.bench.process import Process, Stalled, pinned
-from tests.bench.rows import RUST_CLIENT
+from tests.bench.rows import RUST_CLIENT, Target
 
 TIMED_SENDS = RUST_CLIENT.parent / "timed_sends"
 PRIORITY = 50
 SECONDS = 0.6
 PERIODS_US = (1000, 10_000)
+TIMED_SEND = "fieldrig, timed send on a pty"
 HEADER = f"  {'us':<34}{'p50':>9}{'p99':>9}{'max':>9}{'p99 / cyclictest':>18}{'quartiles':>20}"
 
 
@@ -44,8 +45,8 @@ def late_of(nanos: list[int]) -> Late:
     return Late(p50 / 1000, p99 / 1000, ordered[-1] / 1000)
 
 
-def main(placements: dict[str, tuple[int, ...]], rounds: int) -> Iterator[str]:
-    """Prints the tables; yields what is not run, with the reason."""
+def main(placements: dict[str, tuple[int, ...]], rounds: int, targets: list[Target]) -> Iterator[str]:
+    """Prints the tables; yields what is not run, with the reason; `targets` gets what became of ours."""
     if shutil.which("cyclictest") is None:
         yield "scheduled sends: they need the Debian package rt-tests: run `make peers`"
         return
@@ -59,7 +60,9 @@ def main(placements: dict[str, tuple[int, ...]], rounds: int) -> Iterator[str]:
                 for busy in (False, True):
                     beside = "a busy Python thread beside it" if busy else "alone"
                     print(f"\nLate by, every {period} us, {beside}\n {placement}\n{HEADER}", flush=True)
-                    show(programs, period, busy, rounds)
+                    results = show(programs, period, busy, rounds)
+                    if period == PERIODS_US[0]:
+                        targets += judged(results, f"every {period} us, {beside} · {placement}")
 
 
 def start(cpus: tuple[int, ...], stack: contextlib.ExitStack) -> Iterator[tuple[str, Program]]:
@@ -74,7 +77,7 @@ def start(cpus: tuple[int, ...], stack: contextlib.ExitStack) -> Iterator[tuple[
             told = json.loads(ours.line())
         return late_of(told["late_ns"])
 
-    yield "fieldrig, timed send on a pty", timed_sends
+    yield TIMED_SEND, timed_sends
     for mode, name in (
         ("examine", "fieldrig, deadline, from Python"),
         ("stamps", "fieldrig, stamp of what arrives"),
@@ -127,8 +130,8 @@ def beside(cpus: tuple[int, ...], busy: bool) -> Iterator[None]:
         process.wait()
 
 
-def show(programs: dict[str, Program], period: int, busy: bool, rounds: int) -> None:
-    """Measures in rounds, in an order that rotates, and prints one line for each program."""
+def show(programs: dict[str, Program], period: int, busy: bool, rounds: int) -> dict[str, list[Late]]:
+    """Measures in rounds, in an order that rotates, prints one line for each program, and gives its rounds."""
     count = max(20, int(SECONDS * 1e6 / period))
     results: dict[str, list[Late]] = {name: [] for name in programs}
     problems: dict[str, str] = {}
@@ -144,6 +147,25 @@ def show(programs: dict[str, Program], period: int, busy: bool, rounds: int) -> 
     anchor = results[names[0]]
     for name, lates in results.items():
         print(f"  {name:<34}{problems.get(name) or figures(lates, anchor)}", flush=True)
+    return results
+
+
+def judged(results: dict[str, list[Late]], where: str) -> Iterator[Target]:
+    """Our timed sends: no later than cyclictest at p99, and by less than 1 us at p50."""
+    anchor, ours = next(iter(results.values())), results[TIMED_SEND]
+    what = f"{TIMED_SEND}, {where}"
+    if not ours or len(anchor) != len(ours):
+        yield Target(what, False, "did not finish")
+        return
+    ratio, p50 = quartiles(ours, anchor)[1], statistics.median(late.p50 for late in ours)
+    yield Target(f"{what}, p99 / cyclictest's", ratio <= 1, f"{ratio:.2f}, target at most 1")
+    yield Target(f"{what}, p50", p50 < 1, f"{p50:.2f} us, target below 1 us")
+
+
+def quartiles(lates: list[Late], anchor: list[Late]) -> list[float]:
+    """Of the ratios of p99 to that of the anchor in the same round, whose own resolution is 1 us."""
+    ratios = [late.p99 / max(base.p99, 0.5) for late, base in zip(lates, anchor, strict=True)]
+    return statistics.quantiles(ratios, method="inclusive")
 
 
 def figures(lates: list[Late], anchor: list[Late]) -> str:
@@ -152,6 +174,5 @@ def figures(lates: list[Late], anchor: list[Late]) -> str:
     text = f"{p50:>9.1f}{p99:>9.1f}{most:>9.0f}"
     if len(anchor) != len(lates):
         return text
-    ratios = [late.p99 / max(base.p99, 0.5) for late, base in zip(lates, anchor, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    low, middle, high = quartiles(lates, anchor)
     return f"{text}{middle:>18.2f}{f'{low:.2f} .. {high:.2f}':>20}"
