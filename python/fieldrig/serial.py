@@ -28,8 +28,9 @@ from fieldrig._core import Rig, Span, Stamp
 from fieldrig._core.stream import Line, Match, Received, Sent, Stream
 from fieldrig.errors import UsageError
 from fieldrig.expect import HasInstant, Observation, Timeline, instant, since
+from fieldrig.fulfilled import unfulfilled
 from fieldrig.shell import Ran, runner
-from fieldrig.stimulus import Performance, Played, Program, unfulfilled
+from fieldrig.stimulus import Performance, Played, Program
 from fieldrig.stream_inbox import Mark, StreamInbox
 from fieldrig.units import nanoseconds
 
@@ -370,15 +371,20 @@ class Console:
 
         Raises:
             ExpectationFailed: what it waited for did not come; UnexpectedEvent: what should not come came.
-            InconclusiveError: a slot was too late and that ends it, or nobody knows whether anything could have come.
+            InconclusiveError: a slot was too late and that ends it; what it waited for may have come too late, or
+                before the send behind which it was to come; or nobody knows whether anything could have come.
             PortLost, ConnectionLost: the port went away.
             UsageError: what is wrong with the program, or the port cannot do what it says.
         """
         self._timeline.approach()
+        before = self._timeline.last_stimulus
         played = self._stream.play(program)
         self._note(played)
-        if check and played.outcome != "completed":
-            raise unfulfilled(program, played, self._name, self._timeline, self._doubt(), self._belongs_to)
+        if check:
+            about = (self._name, self._stream, self._timeline, self._doubt(), self._belongs_to)
+            problem = unfulfilled(program, played, before, *about)
+            if problem is not None:
+                raise problem
         return played
 
     def begin(self, program: Program) -> Performance:

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from fieldrig._core import Span, Stamp, duration_ns
 from fieldrig._core.stream import Event, Played, Playing
-from fieldrig.errors import ConnectionLost, InconclusiveError, PortLost, UnexpectedEvent, UsageError
-from fieldrig.expect import Timeline, Window
-from fieldrig.failing import failure, give_up
+from fieldrig.errors import UsageError
 
 __all__ = ["Event", "Performance", "Played", "Playing", "Program"]
 
@@ -357,6 +356,12 @@ class Program:
         lowering.steps(self)
         return lowering.words.get(number, "step")
 
+    def awaits(self) -> dict[int, Awaited]:
+        """What the steps wait for that decide whether the program is fulfilled, by their numbers."""
+        lowering = _Lowering()
+        lowering.steps(self)
+        return lowering.awaits
+
     def _place(self, method: str, name: str | None) -> _Place:
         place = _Place(method, len(self._steps) + 1, name)
         if name is not None and not (isinstance(name, str) and name):
@@ -369,6 +374,15 @@ class Program:
         return longer
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """What a step waits for: `what` is a `pattern`, a `count` of bytes, or a `silence` (ns)."""
+
+    word: str
+    what: str
+    value: str | int
+
+
 class _Lowering:
     """Numbers the steps and looks whether the names that they count from are there."""
 
@@ -376,6 +390,7 @@ class _Lowering:
         self.number = 0
         self.names: set[str] = set()
         self.words: dict[int, str] = {}
+        self.awaits: dict[int, Awaited] = {}
         self.endless = False
 
     def steps(self, program: Program) -> Lowered:
@@ -395,6 +410,8 @@ class _Lowering:
                 f"Program, step {number}, {word}(): no step before it has the name {when[2]!r}",
                 hint=_close(when[2], self.names) or "give the step that it counts from a name=",
             )
+        if step["what"] == "wait" and (step["seen"] is None or step["missed"] is None):
+            self.awaits[number] = Awaited(word, *step["until"])
         for key in ("seen", "missed"):
             if isinstance(step.get(key), Program):
                 lowered[key] = self.steps(step[key])
@@ -562,41 +579,6 @@ class Performance:
 
     def __repr__(self) -> str:
         return f"<Performance, {'running' if self.running else 'ended'}>"
-
-
-def unfulfilled(
-    program: Program, played: Played, name: str, timeline: Timeline, doubt: str | None, belongs_to: str
-) -> Exception:
-    """The exception for a program that a device, or the bench, did not let come to its end.
-
-    Args:
-        doubt: why nobody knows whether anything could have come, or None.
-        belongs_to: whose port it is.
-    """
-    place = "" if played.step is None else f" ({program.step(played.step)})"
-    reason = (played.reason or "").replace(":", f"{place}:", 1) if place else played.reason
-    headline = f"{name}: the program was not completed: {reason}"
-    frame = Window(played.at, played.at, (played.done - played.at).latest_ns, played)
-    if played.outcome == "timed out":
-        return give_up(headline, frame, timeline, doubt, None)
-    if played.outcome == "seen":
-        return _unexpected(headline, played, frame, timeline)
-    if played.outcome == "too late":
-        return InconclusiveError(failure(f"{headline}: the host was late", frame, timeline))
-    if played.outcome == "lost":
-        return (ConnectionLost if belongs_to == "dut" else PortLost)(headline)
-    return UsageError(headline)
-
-
-def _unexpected(headline: str, played: Played, frame: Window, timeline: Timeline) -> Exception:
-    """Something came that should not: surely inside its window it is held against the device."""
-    came, *before = reversed(played.events)
-    began = before[0].done if before else played.at
-    if came.at.order(began) != "after":
-        return InconclusiveError(failure(f"{headline}, but it may have come before", frame, timeline))
-    if came.scheduled is not None and came.at.latest_ns > came.scheduled.latest_ns:
-        return InconclusiveError(failure(f"{headline}, but it may have come too late for that", frame, timeline))
-    return UnexpectedEvent(failure(headline, frame, timeline))
 
 
 def _close(word: str, known: Sequence[str] | set[str]) -> str | None:

@@ -98,6 +98,10 @@ class StreamSource(Protocol[S_co]):
     def start(self) -> int:
         """The offset of the oldest byte that can be had."""
 
+    @property
+    def resolution_ns(self) -> int:
+        """So long may bytes have waited in the adapter before anybody could see them."""
+
 
 Look = Callable[[int, Stamp | None, int], S | None]
 """Waits for something from an offset on, behind an instant, until a deadline."""
@@ -267,25 +271,32 @@ class StreamInbox(Generic[S]):
         return self._await(look, frame, behind)
 
     def _await(self, look: Look[S], frame: Window, behind: int) -> tuple[S | None, str]:
-        """Waits for something until the end of the window, and for so much longer as the host stood still in it."""
+        """Waits for something until the end of the window, and for so much longer as it may have been held up."""
         start, cursor = self._place(frame, behind)
         deadline_ns = frame.deadline_ns
         while True:
             match = look(start, cursor, deadline_ns)
             if match is not None:
                 return match, self._judge(match, frame)
-            owed = self._timeline.stalled_ns(frame.start)
+            owed = self._owed(frame)
             if deadline_ns >= frame.deadline_ns + owed:
                 return None, "none"
             deadline_ns = frame.deadline_ns + owed
+
+    def _owed(self, frame: Window) -> int:
+        """For how long what came in the window may not be seen behind its end: the host stood still, or an adapter
+        still has it."""
+        return self._timeline.stalled_ns(frame.start) + self._source.resolution_ns
 
     def _find_all(self, patterns: Sequence[str], frame: Window) -> Sequence[S | None]:
         start, cursor = self._place(frame, 0)
         deadline_ns = frame.deadline_ns
         while True:
             matches = self._source.search_all(patterns, start, cursor, deadline_ns)
-            owed = self._timeline.stalled_ns(frame.start)
-            if None not in matches or deadline_ns >= frame.deadline_ns + owed:
+            if None not in matches:
+                return matches
+            owed = self._owed(frame)
+            if deadline_ns >= frame.deadline_ns + owed:
                 return matches
             deadline_ns = frame.deadline_ns + owed
 

@@ -208,7 +208,7 @@ class Found:
 class Text:
     """A stream whose bytes and stamps are known beforehand: pairs of stamp and text."""
 
-    start = 0
+    start = resolution_ns = 0
 
     def __init__(self, *parts: tuple[Stamp, str], broken: str | None = None, lost: str | None = None) -> None:
         self.lost = lost

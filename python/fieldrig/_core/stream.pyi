@@ -404,6 +404,9 @@ class Stream:
         """The offset of the oldest byte that can be had."""
     def lines(self, since: Stamp | None = None, start: int = 0, /) -> tuple[Line, ...]:
         """The lines that came, from an instant and an offset on; of very much, those in the newest 16 MiB."""
+    @property
+    def resolution_ns(self) -> int:
+        """So long may bytes have waited in the adapter before a look could find them; 0 if nothing holds them back."""
     def look(self) -> None:
         """Takes what has arrived, without waiting, so that what comes later is known to be later."""
     def now(self) -> Stamp: ...

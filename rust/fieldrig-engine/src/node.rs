@@ -364,6 +364,18 @@ where
         self.inner().timed && self.inner().sim.is_none()
     }
 
+    /// So long may bytes have waited in the machinery of its ports before a look could find them; zero on virtual time.
+    ///
+    /// # Errors
+    /// The node is closed, or this thread drives it.
+    pub fn resolution(&self) -> Result<Duration, EngineError> {
+        let inner = self.inner();
+        let held = inner.enter(&mut || true)?;
+        let found = held.wires.resolution();
+        inner.leave(held);
+        Ok(found)
+    }
+
     /// The last timed sends, oldest first: when each was due and when it happened.
     ///
     /// # Errors

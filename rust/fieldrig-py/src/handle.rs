@@ -115,6 +115,15 @@ where
         Ok(self.shared.rig(py)?.now())
     }
 
+    /// So long may bytes have waited in the machinery of its port before a look could find them.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn resolution(&self, py: Python<'_>) -> PyResult<Duration> {
+        let node = self.node(py)?;
+        blocking(py, self.owner, |_| node.resolution())
+    }
+
     /// Runs a command.
     ///
     /// # Errors

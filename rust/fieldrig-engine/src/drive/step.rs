@@ -135,6 +135,17 @@ impl<E: Endpoint> Driver<E> {
         called || self.wires.timed_done != before || self.stuck.is_some()
     }
 
+    /// A port that is found empty now shows that what comes next came after it: else the arrival of a quick answer could
+    /// reach back to before the send. What is there is left for the pass behind the send.
+    fn look_before_a_send(&mut self) {
+        if !self.wires.has_timed_output() || self.wires.is_virtual() {
+            return;
+        }
+        let before = self.wires.clock.now();
+        self.wires.epoll.wait(&mut self.ready, Some(std::time::Duration::ZERO));
+        self.wires.saw_empty(before, &self.ready);
+    }
+
     /// [`Driver::wait_and_pass`] for a caller that waits for an answer. With one connection alone, waiting and reading are
     /// one system call; who queues meanwhile is noticed after it.
     pub(crate) fn wait_for_answer(&mut self, limit: std::time::Duration) {
@@ -512,6 +523,7 @@ impl<E: Endpoint> Driver<E> {
 
     /// Writes, and tells what came of it, until nothing is left to tell.
     fn finish_pass(&mut self) -> Result<(), Stuck> {
+        self.look_before_a_send();
         self.wires.do_due();
         for _ in 0..NEWS {
             self.wires.flush();

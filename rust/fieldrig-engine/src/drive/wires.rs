@@ -319,6 +319,12 @@ impl Wires {
         }
     }
 
+    /// So long may bytes have waited in the machinery of a port before a look could find them; zero on virtual time.
+    pub(crate) fn resolution(&self) -> Duration {
+        let held = self.channels.values().map(|channel| channel.port.resolution());
+        if self.clock.is_virtual() { Duration::ZERO } else { held.max().unwrap_or_default() }
+    }
+
     pub(super) fn node_name(&self) -> &str {
         &self.name
     }

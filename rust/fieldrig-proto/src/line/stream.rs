@@ -169,7 +169,7 @@ pub struct Stream {
     /// instant at which the driver told.)
     pub(super) buffer: Buffer,
     line_events: VecDeque<(u64, Stamp, LineEvent)>,
-    searches: Searches,
+    pub(super) searches: Searches,
     actions: VecDeque<Queued>,
     refused: VecDeque<Conn>,
     pub(super) events: VecDeque<StreamEvent>,

@@ -391,6 +391,10 @@ impl Stream {
         let lines = self.handle.with(py, |stream, _| lines(stream, from))?.0;
         PyTuple::new(py, lines.map_err(|problem| self.failed(py, &problem))?)
     }
+    #[getter]
+    fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(u64::try_from(self.handle.resolution(py)?.as_nanos()).unwrap_or(u64::MAX))
+    }
     /// Takes what has arrived, without waiting.
     fn look(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.look(py)

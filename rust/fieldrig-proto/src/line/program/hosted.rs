@@ -154,7 +154,7 @@ impl Stream {
     fn with_program(&mut self, now: Time, work: impl FnOnce(&mut Running, &View<'_>)) {
         let Some(mut hosted) = self.programs.running.take() else { return };
         let asked = matches!(hosted.running.doing, Doing::Asked(_));
-        work(&mut hosted.running, &View { buffer: &self.buffer });
+        work(&mut hosted.running, &View { buffer: &self.buffer, searches: &self.searches });
         while let Some(event) = hosted.running.events.pop_front() {
             self.events.push_back(StreamEvent::Program(event.clone()));
             if hosted.events.len() == EVENTS {

@@ -3,7 +3,7 @@
 use super::event::{Kind, Outcome, ProgramEvent};
 use super::running::{Doing, Frame, Running, View};
 use super::{Late, Repeat};
-use crate::line::search::{Goal, Search};
+use crate::line::search::Search;
 use crate::time::{Duration, Stamp, Time};
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Loop {
 impl Running {
     pub(super) fn begin_rounds(&mut self, now: Time, repeat: &Repeat, view: &View<'_>) {
         let begun = self.reference.0;
-        let search = repeat.until.as_ref().map(|pattern| Box::new(Search::new(pattern, self.cursor, Goal::Any, None)));
+        let search = repeat.until.as_ref().map(|pattern| view.search(pattern, self.cursor));
         let step = (self.step().number, self.step().name.clone());
         let repeat = Arc::new(repeat.clone());
         let steps = Arc::clone(&repeat.steps);

@@ -12,7 +12,9 @@ use super::waiting::Waiting;
 use super::{Program, Step, Steps, Then, What, When};
 use crate::endpoint::{Action, Conn, Departure, Fate, Timed};
 use crate::line::LineCommand;
-use crate::line::search::Search;
+use crate::line::pattern::Patterns;
+use crate::line::search::{Goal, Search};
+use crate::line::searches::Searches;
 use crate::line::spill::{Buffer, index};
 use crate::time::{Duration, Stamp, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +23,8 @@ use std::sync::Arc;
 /// What has come in on the stream.
 pub(super) struct View<'a> {
     pub(super) buffer: &'a Buffer,
+    /// What knows which of it is text.
+    pub(super) searches: &'a Searches,
 }
 
 impl View<'_> {
@@ -38,6 +42,13 @@ impl View<'_> {
         self.buffer
             .read(start, index(end.saturating_sub(start)))
             .map_or_else(|_| Arc::default(), |bytes| (*bytes).into())
+    }
+
+    /// A search for a pattern from an offset on, in what is text to all searches of the stream.
+    pub(super) fn search(&self, pattern: &Patterns, from: u64) -> Box<Search> {
+        // What has just come is kept, so that this does not fail.
+        let stripper = self.searches.stripper_at(self.buffer, from).ok().flatten();
+        Box::new(Search::new(pattern, from, Goal::Any, stripper))
     }
 
     /// Looks at what is new; where a match begins and ends.
@@ -143,7 +154,7 @@ impl Running {
                 Doing::Next => self.begin_next(now, view),
                 Doing::Until(due) => {
                     let due = *due;
-                    self.arrive(now, due)
+                    self.arrive(now, due, view)
                 }
                 Doing::Waiting(_) => self.look(now, view),
                 Doing::Asked(_) | Doing::Over => false,
@@ -324,7 +335,7 @@ impl Running {
     }
 
     /// The instant of the current step is near, or has come.
-    fn arrive(&mut self, now: Time, due: Due) -> bool {
+    fn arrive(&mut self, now: Time, due: Due, view: &View<'_>) -> bool {
         let early = if self.is_action() { self.lead } else { Duration::ZERO };
         if due.at > now + early {
             return false;
@@ -336,7 +347,7 @@ impl Running {
             What::Line { command, .. } => (None, Some(command.clone())),
             What::Wait(wait) => {
                 self.touch();
-                self.begin_wait(wait);
+                self.begin_wait(wait, view);
                 return true;
             }
             What::Pause(_) | What::Repeat(_) => {

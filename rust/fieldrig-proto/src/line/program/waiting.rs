@@ -3,7 +3,7 @@
 use super::event::{Kind, Outcome, ProgramEvent};
 use super::running::{Doing, Running, View};
 use super::{Until, Wait};
-use crate::line::search::{Goal, Search};
+use crate::line::search::Search;
 use crate::time::{Stamp, Time};
 use std::sync::Arc;
 
@@ -47,10 +47,10 @@ struct Came {
 }
 
 impl Running {
-    pub(super) fn begin_wait(&mut self, wait: &Wait) {
+    pub(super) fn begin_wait(&mut self, wait: &Wait, view: &View<'_>) {
         let since = self.reference.0.max(self.acted);
         let search = match &wait.until {
-            Until::Pattern(pattern) => Some(Box::new(Search::new(pattern, self.cursor, Goal::Any, None))),
+            Until::Pattern(pattern) => Some(view.search(pattern, self.cursor)),
             Until::Count(_) | Until::Silence(_) => None,
         };
         let deadline = wait.within.map(|within| since + within);

@@ -1,0 +1,89 @@
+"""An adapter hands over late what came in time: nobody is accused of it, and no silence and no deadline passes by it.
+
+The adapter is a pty that the calibration file says holds bytes for `HELD`; a thread is the device behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fieldrig._core.timing import store_calibration
+from fieldrig.errors import ExpectationFailed, InconclusiveError
+from fieldrig.serial import Console
+from fieldrig.stimulus import Program
+
+HELD = 2_000_000_000
+"""So long that a busy machine does not matter."""
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Console, int]]:
+    """A console on it, and the end at which it hands over."""
+    file = tmp_path / "calibration.toml"
+    monkeypatch.setenv("FIELDRIG_CALIBRATION", str(file))
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    name = os.ttyname(theirs)
+    store_calibration(file, name, resolution_ns=HELD, delay_ns=1, line="9600 8N1", rounds=200)
+    try:
+        with Console(f"serial://{name}?line=9600+8N1") as console:
+            yield console, ours
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@contextlib.contextmanager
+def handing_over(adapter: int, what: bytes, after: float) -> Iterator[None]:
+    """So many seconds from now on the adapter hands it over."""
+    timer = threading.Timer(after, os.write, (adapter, what))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+WAYS: list[Callable[[Console], object]] = [
+    lambda console: console.expect("ok\n", within="100ms"),
+    lambda console: console.expect_all(["ok\n"], within="100ms"),
+    lambda console: console.read_line(within="100ms"),
+    lambda console: console.expect_none("ok\n", for_="100ms"),
+    lambda console: console.play(Program().wait("ok\n", within="100ms")),
+    lambda console: console.play(Program().send(b"?").wait("ok\n", within="100ms")),
+    lambda console: console.play(Program().send(b"?").wait(3, within="100ms")),
+    lambda console: console.play(Program().send(b"?").wait_none("ok\n", for_="100ms")),
+]
+NAMES = ["expect", "all", "line", "none", "wait", "answer", "count", "wait_none"]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+def test_what_the_adapter_may_have_had_at_the_deadline_decides_nothing(
+    adapter: tuple[Console, int], way: Callable[[Console], object]
+) -> None:
+    console, end = adapter
+    with handing_over(end, b"ok\n", 0.3), pytest.raises(InconclusiveError, match="may have come|at an edge|unsure"):
+        way(console)
+
+
+def test_an_answer_within_what_the_adapter_holds_is_no_answer_to_a_send_for_certain(
+    adapter: tuple[Console, int],
+) -> None:
+    console, end = adapter
+    with handing_over(end, b"ok\n", 0.1), pytest.raises(InconclusiveError, match="before the send behind which"):
+        console.play(Program().send(b"?").wait("ok\n", within="20s"))
+
+
+def test_what_has_not_come_when_the_adapter_must_have_handed_it_over_did_not_come(
+    adapter: tuple[Console, int],
+) -> None:
+    console, end = adapter
+    with handing_over(end, b"no\n", 0.1), pytest.raises(ExpectationFailed, match="did not come in time"):
+        console.play(Program().send(b"?").wait("ok\n", within="10ms"))
