@@ -52,6 +52,10 @@ class Controls(Protocol):
         delay: str | Span | None = None,
     ) -> object: ...
     def clear_faults(self) -> object: ...
+    @property
+    def disturbed(self) -> bool:
+        """The bench file disturbs it, in every test."""
+
     def look(self) -> object:
         """Takes what has arrived at the real ports that are joined to the link, without waiting."""
 
@@ -169,6 +173,8 @@ class Link:
         how long that may be; for the next one its silence is nobody's fault until something came from it.
         """
         if not (self._is_down or self._is_faulty):
+            if self._controls.disturbed:
+                self._doubt()
             return
         if self._is_down:
             self._controls.gate("open")
@@ -180,6 +186,8 @@ class Link:
         for end in self._ends():
             if isinstance(end, Listens):
                 end.doubt_until_heard(f"a test took the link {self.name} away, and nothing came over it since")
+        if self._controls.disturbed:
+            self._doubt()
 
     def close(self) -> None:
         """Nothing to do: the link ends with the bench."""
@@ -199,10 +207,10 @@ class Link:
             permit(device, "silence")
 
     def _doubt(self) -> None:
-        what = "has taken it down" if self._is_down else "disturbs it"
-        reason = (
-            f"the link {self.name} does not work now: the test {what}" if self._is_down or self._is_faulty else None
-        )
+        what = "the test has taken it down" if self._is_down else "the test disturbs it" if self._is_faulty else None
+        if what is None and self._controls.disturbed:
+            what = "the bench file disturbs it"
+        reason = f"the link {self.name} does not work now: {what}" if what else None
         for end in self._ends():
             end.doubt(reason)
 

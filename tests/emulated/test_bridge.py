@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from fieldrig import Rig
 from fieldrig.bridge import Bridge
+from fieldrig.cli.bridge import disturb
 from fieldrig.errors import PortError, UsageError
 from fieldrig.stream import Stream
 
@@ -156,3 +158,44 @@ def test_the_command_says_where_its_ports_are_and_runs_until_ctrl_c(tmp_path: Pa
             bridge.send_signal(signal.SIGINT)
             assert bridge.wait(timeout=30) == 130
     assert not link.is_symlink()
+
+
+def test_the_command_disturbs_the_line_as_it_is_told(tmp_path: Path) -> None:
+    ports = ["pty://", "tcp-listen://127.0.0.1:0", "--format", "json", "--out", str(tmp_path / "out")]
+    faults = ["--fault", "drop,count=1,direction=requests", "--seed", "7", "--line", "115200 8N1"]
+    arguments = [sys.executable, "-m", "fieldrig", "bridge", *ports, *faults]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as bridge:
+        try:
+            assert bridge.stdout is not None
+            left, right = (json.loads(bridge.stdout.readline()) for _ in range(2))
+            host, _, port = right["address"].rpartition(":")
+            with opened(left["address"]) as program, socket.create_connection((host, int(port)), timeout=10) as device:
+                device.sendall(b"hello")
+                assert read(program, 5) == b"hello"
+                os.write(program, b"hello")
+                assert exactly(device, 4) == b"ello"
+        finally:
+            bridge.send_signal(signal.SIGINT)
+            assert bridge.wait(timeout=30) == 130
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ("drip", "there is no fault"),
+        ("drop,q=1", "`q=1` is not one of p=, count="),
+        ("drop,p=lots", "`lots` is no value of p="),
+        ("drop,p=1,p=1", "is given twice"),
+        ("drop,count=-1", "`-1` is no value of count="),
+        ("drop,p=2", "p is 0 to 1, not 2"),
+        ("delay", "needs delay="),
+        ("delay,delay=5", "5"),
+    ],
+)
+def test_a_fault_that_is_none_is_told_as_it_was_written(fault: str, problem: str) -> None:
+    with Rig(clock="virtual") as rig:
+        rig.add_wire("west")
+        rig.add_wire("east")
+        bridge = Bridge("wire://west", "wire://east", line="9600 8E1", rig=rig)
+        with bridge, pytest.raises(UsageError, match=rf"--fault {re.escape(fault)}: .*{re.escape(problem)}"):
+            disturb(bridge, fault)

@@ -202,6 +202,7 @@ class Hand:
     """What was done to a link."""
 
     monitor_url = None
+    disturbed = False
 
     def __init__(self) -> None:
         self.done: list[object] = []

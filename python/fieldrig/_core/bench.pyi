@@ -264,6 +264,9 @@ class LinkEnd:
     @property
     def bridged(self) -> bool:
         """The bytes of the link pass through the bench: it can disturb them."""
+    @property
+    def disturbed(self) -> bool:
+        """The bench file disturbs it, in every test."""
     def gate(self, state: Literal["open", "refused", "stalled"], /) -> Stamp:
         """Takes the link down or up for everybody but the tester's own ends; gives the instant at which it was done.
 
@@ -296,7 +299,7 @@ class LinkEnd:
     def look(self) -> None:
         """Looks at the real ports that are joined to it: found empty, they show that what comes next comes after it."""
     def clear_faults(self) -> None:
-        """Ends every disturbance."""
+        """Ends every disturbance but those of the bench file."""
 
 def load(path: str | PathLike[str], profiles: Sequence[str], /) -> Plan:
     """Reads a bench file with its overlay (`bench.local.toml`) and its model files.

@@ -280,8 +280,16 @@ impl Rig {
     /// # Errors
     /// There is no such wire.
     pub fn calm_wire(&self, name: &str) -> Result<(), FaultError> {
+        self.calm_wire_but(name, 0)
+    }
+
+    /// [`Rig::calm_wire`], but leaves alone the first so many that were ever set.
+    ///
+    /// # Errors
+    /// There is no such wire.
+    pub(crate) fn calm_wire_but(&self, name: &str, standing: u64) -> Result<(), FaultError> {
         let now = self.now();
-        let cleared = self.shared.switchboard.with_wire(name, |wire| wire.clear_faults(now));
+        let cleared = self.shared.switchboard.with_wire(name, |wire| wire.clear_faults(now, standing));
         cleared.ok_or_else(|| FaultError::NoWire(name.to_owned()))
     }
 

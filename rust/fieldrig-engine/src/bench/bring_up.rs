@@ -10,7 +10,7 @@ use super::{
     BenchFileError, BrokerPlan, DeviceLink, DevicePlan, Link, LinkRole, Model, Owner, Plan, Profile, Reached, UseRole,
     Whom,
 };
-use crate::link::Bridge;
+use crate::link::{Bridge, FaultError};
 use crate::{Binding, EngineError, Node, PortSpec, Rig, Thread, WireLock};
 use fieldrig_proto::device::Device;
 use fieldrig_proto::dissect::Sender;
@@ -199,12 +199,13 @@ impl Running {
         }
         for link in &plan.links {
             for wire in &link.wires {
-                let added = match link.protocol.half_duplex {
-                    true => rig.add_wire(&wire.name, wire.pace),
-                    false => rig.add_full_duplex_wire(&wire.name, wire.pace),
-                };
-                added.map_err(|error| failed_link(link, error))?;
+                let options = wire.nature.options(wire.pace, !link.protocol.half_duplex);
+                rig.add_wire_with(&wire.name, options).map_err(|error| failed_link(link, error))?;
                 self.wires.push((rig.clone(), wire.name.clone()));
+                for (ways, fault) in &wire.nature.faults {
+                    let disturbed = rig.disturb_wire(&wire.name, ways, fault);
+                    disturbed.map_err(|error| failed_link(link, no_fault(&wire.name, &error)))?;
+                }
             }
             let bridges = joints::start(rig, link)?;
             let name = link.full_name();
@@ -397,7 +398,9 @@ impl Running {
         }
         let wire = link.wires.first().map(|wire| wire.name.clone());
         let wire = wire.and_then(|name| self.wires.iter().find(|(_, known)| *known == name)).cloned();
-        Controls { gates, bridge, wire }
+        let nature = link.wires.first().map(|wire| &wire.nature);
+        let standing = nature.map_or(0, |nature| nature.faults.iter().map(|(ways, _)| ways.len() as u64).sum());
+        Controls { gates, bridge, wire, standing }
     }
 
     /// The emulated devices on a link, each with its port there.
@@ -453,6 +456,11 @@ fn failed(device: &str) -> impl Fn(EngineError) -> BringUpError {
 
 pub(super) fn failed_link(link: &Link, error: EngineError) -> BringUpError {
     BringUpError::Engine { what: format!("link `{}`", link.full_name()), error }
+}
+
+/// Why a wire cannot have the fault that the bench file wants.
+fn no_fault(wire: &str, error: &FaultError) -> EngineError {
+    EngineError::Port { url: format!("wire://{wire}"), what: error.to_string(), hint: None }
 }
 
 /// A broker has a listener for devices, which faults of the link cut off, and one for testers, which they do not.

@@ -8,6 +8,7 @@ use super::ports::port_options;
 use super::section::{Located, Section};
 use super::tls::{self, TlsTable};
 use super::tree::{Entry, Node};
+use super::wire::{self, WireNature};
 use crate::ClockKind;
 use fieldrig_proto::line::LineSettings;
 use fieldrig_proto::protocol::{Constructor, Protocol, Role};
@@ -176,6 +177,8 @@ pub(super) struct Provided {
     pub(super) listen: Option<Located<String>>,
     /// What the emulated device shows.
     pub(super) tls: Option<TlsTable>,
+    /// What the wire in memory is like.
+    pub(super) wire: Option<Located<WireNature>>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
     /// Certificates that are trusted.
@@ -322,6 +325,7 @@ fn provided(outer: &mut Section<'_>, key: &'static str, protocol: &Protocol) -> 
         section.finish(&keys::REAL_PORT)?;
     } else {
         provided.tls = tls::read(&mut section, protocol)?;
+        provided.wire = wire::read(&mut section)?;
         section.finish(&keys::EMULATED_PORT)?;
     }
     Ok(Some(provided))

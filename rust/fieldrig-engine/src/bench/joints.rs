@@ -43,6 +43,8 @@ pub struct Controls {
     pub(super) bridge: Option<Node<Bridge>>,
     /// The wire in memory on which the devices are that answer.
     pub(super) wire: Option<(Rig, String)>,
+    /// So many faults of the wire are those of the bench file: the first ones.
+    pub(super) standing: u64,
 }
 
 /// Why nothing was done to a link.
@@ -73,6 +75,12 @@ impl Controls {
     #[must_use]
     pub fn has_bridge(&self) -> bool {
         self.bridge.is_some() || self.wire.is_some()
+    }
+
+    /// The bench file disturbs the link.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        self.standing > 0
     }
 
     /// Looks at the real ports that are joined to the link: found empty, they show that what comes next comes after it.
@@ -114,7 +122,7 @@ impl Controls {
         Ok(bridge.with(inject)?.0?)
     }
 
-    /// Ends every disturbance.
+    /// Ends every disturbance but those of the bench file.
     ///
     /// # Errors
     /// A node is closed or stuck.
@@ -123,7 +131,7 @@ impl Controls {
             bridge.with(|bridge, now| bridge.clear_all(now))?;
         }
         if let Some((rig, wire)) = &self.wire {
-            rig.calm_wire(wire)?;
+            rig.calm_wire_but(wire, self.standing)?;
         }
         Ok(())
     }

@@ -116,6 +116,7 @@ pub(super) const fn shape(what: &'static str, keys: &'static [Key]) -> Shape {
 }
 
 use super::switching;
+use crate::link::Disturbance;
 use Kind::{Any, Either, Integer, Named, Table, Text, Texts, Word};
 
 /// What fieldrig can be on a link.
@@ -124,6 +125,7 @@ pub(crate) const LINK_ROLES: [&str; 4] = ["client", "devices", "listen", "proxy"
 pub(crate) const USE_ROLES: [&str; 2] = ["client", "devices"];
 pub(crate) const OWNERS: [&str; 2] = ["dut", "bench"];
 pub(crate) const SWITCHES: [&str; 3] = ["on", "off", "keep"];
+pub(crate) const DIRECTIONS: [&str; 2] = ["requests", "responses"];
 pub(crate) const LEVELS: [&str; 2] = ["high", "low"];
 pub(crate) const PROFILES: [&str; 2] = ["emulated", "real"];
 pub(crate) const CLOCKS: [&str; 2] = ["real", "virtual"];
@@ -187,6 +189,35 @@ pub(crate) static EMULATED_PORT: Shape = shape(
     &[
         key("listen", Text, "where the emulated device, or the proxy, listens"),
         key("tls", Table(&TLS), "modbus-tls: the certificate that the emulated device shows"),
+        key(
+            "echo",
+            Kind::Truth,
+            "a wire: who asks hears itself, as an RS-485 adapter does whose receiver is always on",
+        ),
+        key("driver_on", Kind::Duration, "a wire: a driver is on so long before the first bit"),
+        key(
+            "driver_off",
+            Kind::Duration,
+            "a wire: a driver stays on so long after the last bit; who sends then is garbled",
+        ),
+        key("seed", Integer(0, i64::MAX), "a wire: what its faults are drawn from"),
+        key("faults", Kind::List(&Table(&FAULT)), "a wire: what disturbs it from the start, and in every test"),
+    ],
+);
+
+pub(crate) static FAULT: Shape = shape(
+    "a disturbance of a wire",
+    &[
+        required("fault", Word(&Disturbance::NAMES), "what happens to a byte"),
+        key("p", Any, "the probability for each byte, or bit for `bits`, 0 to 1; every one if not given"),
+        key("count", Integer(1, i64::MAX), "only so many times"),
+        key("after", Integer(0, i64::MAX), "only behind so many bytes"),
+        key(
+            "direction",
+            Word(&DIRECTIONS),
+            "only towards the devices that answer, or only from them; both if not given",
+        ),
+        key("delay", Kind::Duration, "for `delay` and `jitter`: how long"),
     ],
 );
 

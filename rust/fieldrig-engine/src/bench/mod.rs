@@ -46,6 +46,7 @@ mod switching;
 mod tls;
 pub(crate) mod tree;
 mod variables;
+mod wire;
 
 pub use bring_up::{BringUpError, BrokerNode, LinkEnd, Resolved, Running, bring_up, emulate, survey};
 pub use code::{LinkSide, LoadedModel, MakeModel, ModelLoader, ModelProblem, Surroundings, TomlOnly};
@@ -63,6 +64,7 @@ pub use series::load_series;
 pub use tls::LinkTls;
 pub use tree::Environment;
 pub use variables::variable;
+pub use wire::WireNature;
 
 use fieldrig_proto::protocol::{Protocol, Role};
 

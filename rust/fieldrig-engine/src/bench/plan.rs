@@ -10,6 +10,7 @@ use super::profiles::Profiles;
 use super::protocol_file::{self, DefinedProtocol};
 use super::tls::LinkTls;
 use super::tree::{self, Environment};
+use super::wire::WireNature;
 use super::{Model, has_broker};
 use crate::ClockKind;
 use fieldrig_proto::line::LineSettings;
@@ -102,7 +103,7 @@ pub struct BrokerPlan {
 }
 
 /// A wire in memory.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct WirePlan {
     /// Its name: the URL is `wire://NAME`.
     pub name: String,
@@ -110,6 +111,8 @@ pub struct WirePlan {
     pub pace: Option<LineSettings>,
     /// The real port that is joined to it: URL.
     pub real: Option<String>,
+    /// What else it is like.
+    pub nature: WireNature,
 }
 
 /// A proxy on a network path.

@@ -17,6 +17,7 @@ use super::profiles::Profiles;
 use super::section::Located;
 use super::tls::{self, LinkTls};
 use super::tree::Environment;
+use super::wire;
 use super::{Model, build, has_broker};
 use crate::ClockKind;
 use fieldrig_proto::line::LineSettings;
@@ -221,7 +222,14 @@ impl Planner<'_> {
     /// The wires in memory of a link.
     fn wires(&self, link: &LinkEntry) -> Outcome<Vec<WirePlan>> {
         if !self.is_in_memory(link) {
-            return Ok(Vec::new());
+            let is_line = self.users(link).any(|(_, used)| used.line.or(link.line).is_some()) || link.line.is_some();
+            return match &link.emulated.wire {
+                Some(nature) if !is_line => {
+                    let message = format!("[link.{}] has no line, and this is what a line has", link.name);
+                    Err(nature.place.error(message).hint("write line = \"9600 8E1\", or leave it out"))
+                }
+                _ => Ok(Vec::new()),
+            };
         }
         let mut wires = vec![self.wire(link, UseRole::Devices)?];
         if link.role == LinkRole::Proxy {
@@ -236,7 +244,13 @@ impl Planner<'_> {
         let line = self.users(link).find_map(|(_, used)| used.line).or(link.line);
         // A real port that is joined to a wire has the speed already.
         let pace = if real.is_some() { None } else { line };
-        Ok(WirePlan { name: wire_name(link, side), pace, real })
+        // Of the two wires of a proxy it is that of the devices; what is real has a nature of its own.
+        let nature = link.emulated.wire.as_ref().filter(|_| side == UseRole::Devices && !self.is_real(link));
+        if let (Some(nature), Some(line)) = (nature, &line) {
+            wire::check(nature, line)?;
+        }
+        let nature = nature.map(|nature| nature.value.clone()).unwrap_or_default();
+        Ok(WirePlan { name: wire_name(link, side), pace, real, nature })
     }
 
     fn is_in_memory(&self, link: &LinkEntry) -> bool {
@@ -250,7 +264,8 @@ impl Planner<'_> {
         let emulated: Vec<_> = self.users(link).filter(|(device, _)| self.is_emulated(device)).collect();
         let asks = |(device, used): &(&DeviceEntry, &Use)| self.role(device, used, link) == UseRole::Client;
         let shared = emulated.len() > 1 || emulated.iter().any(asks) || link.role != LinkRole::Client;
-        !emulated.is_empty() && (shared || self.is_virtual() || self.is_real(link))
+        let has_nature = link.emulated.wire.is_some();
+        !emulated.is_empty() && (shared || has_nature || self.is_virtual() || self.is_real(link))
     }
 
     /// The real port on one side of a link: `None` if no real device is there.

@@ -242,7 +242,10 @@ unit = 2
     let plan = plan(&folder, &[]).unwrap();
     assert_eq!(reached(&plan, "meter"), [Reached::Wire("bus".to_owned())]);
     let joined = Some("serial:///dev/ttyUSB0?line=9600+8E1".to_owned());
-    assert_eq!(plan.link("bus").unwrap().wires, [WirePlan { name: "bus".to_owned(), pace: None, real: joined }]);
+    assert_eq!(
+        plan.link("bus").unwrap().wires,
+        [WirePlan { name: "bus".to_owned(), pace: None, real: joined, nature: WireNature::default() }]
+    );
     let meter = plan.device("meter").unwrap();
     assert_eq!((meter.judged, meter.is_emulated(), meter.links[0].unit), (false, true, Some(2)));
     let console = &plan.device("gateway").unwrap().links[2];
@@ -289,7 +292,7 @@ fn meters_on_one_wire_are_in_memory_and_the_gateway_asks_them() {
     let plan = rack2(&[], &|name| (name == "BENCH_SITE").then(|| "north".to_owned())).unwrap();
     let bus = plan.link("bus485").unwrap();
     let pace = "9600 8E1".parse().ok();
-    assert_eq!(bus.wires, [WirePlan { name: "bus485".to_owned(), pace, real: None }]);
+    assert_eq!(bus.wires, [WirePlan { name: "bus485".to_owned(), pace, real: None, nature: WireNature::default() }]);
     assert_eq!((bus.role, bus.real, plan.real_ports()), (LinkRole::Devices, false, vec![]));
     let on_bus = Reached::Wire("bus485".to_owned());
     for meter in ["meter1", "meter2", "meter3"] {
@@ -309,7 +312,10 @@ fn a_real_gateway_finds_emulated_meters_on_the_real_wire() {
     let plan = rack2(&["gateway=real"], &set).unwrap();
     let bus = plan.link("bus485").unwrap();
     let port = "serial://usb:0403:6001:FT4XK2?line=9600+8E1".to_owned();
-    assert_eq!(bus.wires, [WirePlan { name: "bus485".to_owned(), pace: None, real: Some(port.clone()) }]);
+    assert_eq!(
+        bus.wires,
+        [WirePlan { name: "bus485".to_owned(), pace: None, real: Some(port.clone()), nature: WireNature::default() }]
+    );
     assert_eq!(plan.real_ports(), [port.as_str(), "serial://usb:10C4:EA60:0042?line=115200+8N1"]);
     assert_eq!(reached(&plan, "gateway")[1], Reached::Broker("mqtts://broker.example:8883".to_owned()));
     let refused = plan.link("uplink").unwrap().refused.clone().unwrap();

@@ -53,6 +53,10 @@ impl LinkEnd {
     fn bridged(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.end(py)?.controls.has_bridge())
     }
+    #[getter]
+    fn disturbed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.end(py)?.controls.is_disturbed())
+    }
     #[pyo3(signature = (state, /))]
     fn gate(&self, py: Python<'_>, state: &str) -> PyResult<Stamp> {
         let gate = match state {

@@ -131,11 +131,11 @@ impl Wire {
         Ok(id)
     }
 
-    /// Clears all faults.
-    pub(crate) fn clear_faults(&self, now: Time) {
+    /// Clears all faults but the first so many that were ever set.
+    pub(crate) fn clear_faults(&self, now: Time, standing: u64) {
         let mut state = self.state();
         for lane in &mut state.lanes {
-            for fault in lane.ids() {
+            for fault in lane.ids().into_iter().filter(|fault| *fault > standing) {
                 if let Some(struck) = lane.clear(fault) {
                     self.note(BridgeEvent::FaultCleared { at: now, fault, struck });
                 }
