@@ -16,6 +16,7 @@ Rules of this file:
   figure that is made of stamps: wholly inside the limit passes, wholly outside fails, anything else is inconclusive,
   with the reason. The arithmetic is that of the core (`fieldrig-proto/src/timing.rs`).
 - What is finer than twice the resolution of the port is inconclusive at the call, whatever was seen.
+- What only we did is held against nobody either: a miss among actions of ours alone is inconclusive.
 - What our own late stimulus may have caused is held against nobody.
 - A series is in order: an event that surely came before the one it stands behind fails, whatever the limits. One event
   that is given twice judges nothing.
@@ -26,7 +27,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -249,7 +250,10 @@ class _Case:
         if fine is not None:
             return Judged(self._words, len(events), figures, *explained(*fine))
         late = self._late([*events, *_listed(stimulus)])
-        return Judged(self._words, len(events), figures, late, swapped=swapped)
+        judged = Judged(self._words, len(events), figures, late, swapped=swapped)
+        if judged.verdict == "fail" and all(_is_action(event) for event in events):
+            return replace(judged, doubt=f"{judged.reason}; all of that was our own doing, and none of the device's")
+        return judged
 
     def _late(self, actions: Iterable[object]) -> str:
         """Which action of ours was later than the finest limit allows, or nothing."""
@@ -283,6 +287,8 @@ def _at(event: HasInstant) -> Stamp:
 
 def _is_action(event: HasInstant) -> bool:
     """Whether it is something we did: what came out of it is later, whatever the stamps say."""
+    if hasattr(event, "issued") and event.issued is None:
+        return False  # an event of a program, which it saw
     ends = (getattr(event, name, None) for name in ("done", "returned"))
     return any(isinstance(end, Stamp) for end in ends) and origin_of(_at(event)) is None
 

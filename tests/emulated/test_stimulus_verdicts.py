@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fieldrig import BenchPlan, Rig, timing
-from fieldrig.errors import ExpectationFailed, LimitExceeded
+from fieldrig.errors import ExpectationFailed, InconclusiveError, LimitExceeded
 from fieldrig.serial import Console
 from fieldrig.stimulus import Played, Program
 from fieldrig.stream import Stream
@@ -65,7 +65,8 @@ def test_what_a_program_sends_is_judged_as_it_was_sent(sim: Rig) -> None:
     with Stream("wire://line", rig=sim) as ours:
         played = ours.play(Program().send(b"x").repeat(every="10ms", count=50))
     assert timing.period(played.sent, "10ms", tolerance="1us", drift="10ns").verdict == "pass"
-    with pytest.raises(LimitExceeded, match="the mean period of 49 periods is"):
+    # The device has no part in it, so nobody is accused: slots that were skipped, for example, make gaps.
+    with pytest.raises(InconclusiveError, match="the mean period of 49 periods is .* our own doing"):
         timing.period(played.sent, "10010us", tolerance="20us", drift="1us")
 
 
