@@ -71,13 +71,14 @@ def start(cpus: tuple[int, ...], stack: contextlib.ExitStack) -> Iterator[tuple[
     ours = Process([TIMED_SENDS], cpus)
     stack.callback(ours.stop)
 
-    def timed_sends(period: int, count: int, busy: bool) -> Late:
+    def timed_sends(period: int, count: int, busy: bool, callers: int = 0) -> Late:
         with beside(cpus, busy):
-            ours.tell(f"{period} {count}")
+            ours.tell(f"{period} {count} {callers}")
             told = json.loads(ours.line())
         return late_of(told["late_ns"])
 
     yield TIMED_SEND, timed_sends
+    yield "fieldrig, the same, commanded", lambda period, count, busy: timed_sends(period, count, busy, callers=2)
     for mode, name in (
         ("examine", "fieldrig, deadline, from Python"),
         ("stamps", "fieldrig, stamp of what arrives"),

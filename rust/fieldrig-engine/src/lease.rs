@@ -263,6 +263,15 @@ impl<T: Tenant, G: Gate> Held<'_, T, G> {
         self.lease.disarm(&mut turn);
     }
 
+    /// The owner shall be woken by input as soon as this driver leaves.
+    pub fn rearm(&mut self) {
+        let mut turn = self.lease.turn();
+        if !turn.armed && !turn.closed {
+            turn.armed = true;
+            self.lease.gate.rearm();
+        }
+    }
+
     /// Whether somebody queues.
     #[must_use]
     pub fn is_wanted(&self) -> bool {

@@ -6,6 +6,8 @@
 //! - Events are drained by whoever drives; they wait in the queue of the node, bounded, for whoever takes them.
 //! - A blocking call asks `go_on` at least every 20 ms of real time, on virtual time also at first and after
 //!   code of the user, and drives timed ports at least every millisecond.
+//! - Who waits at a line for longer than a millisecond does so with the priority of its line thread, and that thread has
+//!   the port while he is asked whether he goes on: a busy host, or Python, keeps nobody from stamping what arrives.
 //! - Timed sends are left to the line thread, and a node that somebody else queues for is left to him: the caller then
 //!   looks on, and is told of every pass.
 
@@ -15,6 +17,7 @@ use crate::drive::ceiling::Ceiling;
 use crate::drive::owner::{Driven, Due, OwnerGate, TICK};
 use crate::drive::sim::{Moved, Sim};
 use crate::drive::step::{Check, Driver};
+use crate::drive::sys;
 use crate::drive::watchdog::Watched;
 use crate::drive::wires::LostPort;
 use crate::drive::{Gate, Sent, Timing};
@@ -25,8 +28,8 @@ use fieldrig_proto::endpoint::Endpoint;
 use fieldrig_proto::time::{Duration, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who stands by looks this often whether the node is stuck.
 const LOOKS: Duration = Duration::from_secs(1);
@@ -78,31 +81,26 @@ pub(crate) struct Inner<E: Endpoint> {
     pub(crate) left: AtomicBool,
 }
 
-/// Tells callers that look on that somebody did something.
+/// Tells callers that look on that somebody did something. No lock: a line thread must not wait for them.
 #[derive(Default)]
 pub(crate) struct Progress {
-    count: Mutex<u64>,
-    changed: Condvar,
+    count: AtomicU32,
     watchers: AtomicUsize,
 }
 
 impl Progress {
     fn bump(&self) {
         if self.watchers.load(Ordering::SeqCst) > 0 {
-            *self.lock() += 1;
-            self.changed.notify_all();
+            self.count.fetch_add(1, Ordering::SeqCst);
+            sys::wake_all_at(&self.count);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A node that a caller has, with the priority that he needs for that; the node goes first.
 struct Lent<'a, E: Endpoint> {
     held: Held<'a, Driver<E>, OwnerGate>,
-    _ceiling: Option<Ceiling>,
+    ceiling: Option<Ceiling>,
 }
 
 impl<'a, E: Endpoint> Deref for Lent<'a, E> {
@@ -432,7 +430,7 @@ where
     fn enter(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'_, E>, EngineError> {
         let ceiling = self.deadline_is_near().then(Ceiling::raise).flatten();
         let held = self.lease.enter(go_on).map_err(|refusal| self.refused(refusal))?;
-        Ok(Lent { held, _ceiling: ceiling })
+        Ok(Lent { held, ceiling })
     }
 
     fn refused(&self, refusal: Refusal) -> EngineError {
@@ -446,7 +444,11 @@ where
     /// Whether its line thread, with real-time scheduling, has something to do soon.
     fn deadline_is_near(&self) -> bool {
         let near = || self.lease.gate().exact_deadline() <= (Clock::Real.now() + NEAR).as_nanos();
-        self.timed && self.watched.is_real_time() && near()
+        self.has_real_time() && near()
+    }
+
+    fn has_real_time(&self) -> bool {
+        self.timed && self.watched.is_real_time()
     }
 
     /// [`Inner::enter`] for something that the caller does: on virtual time it comes surely after everything that arrived.
@@ -502,7 +504,8 @@ where
         go_on: &mut dyn FnMut() -> bool,
         sent: &mut Option<Sent>,
     ) -> Result<Option<R>, EngineError> {
-        let mut asked = self.sim.is_none().then(|| held.wires_now());
+        let begun = held.wires_now();
+        let mut asked = self.sim.is_none().then_some(begun);
         loop {
             let found = held.check(check);
             // When something came of it, it is known when it left.
@@ -527,21 +530,29 @@ where
             if ran_code || asked.is_none_or(|asked| real.since(asked) >= SLICE) {
                 asked = Some(real);
                 held.log_events(&self.log, &self.name);
-                // To answer may take its time (the GIL), which a line thread with something to send has not.
-                let goes_on = if self.timed && held.wires.has_timed_output() {
-                    drop(held);
-                    let goes_on = go_on();
-                    held = self.enter(go_on)?;
-                    goes_on
-                } else {
-                    go_on()
-                };
-                if !goes_on {
+                if self.timed && self.sim.is_none() {
+                    held = self.ask(held, go_on)?;
+                    // What came meanwhile is here already.
+                    continue;
+                }
+                if !go_on() {
                     return Err(EngineError::Interrupted);
                 }
             }
+            // Not for an answer that comes at once: to be raised costs more than a round trip has to spare.
+            if held.ceiling.is_none() && now.since(begun) >= TICK && self.has_real_time() {
+                held.ceiling = Ceiling::raise();
+            }
             held = self.advance(held, until, go_on)?;
         }
+    }
+
+    /// Asks whether the caller goes on. To answer may take its time (the GIL), which a line has not: its thread has it
+    /// meanwhile.
+    fn ask<'a>(&'a self, mut held: Lent<'a, E>, go_on: &mut dyn FnMut() -> bool) -> Result<Lent<'a, E>, EngineError> {
+        held.rearm();
+        drop(held);
+        if go_on() { self.enter(go_on) } else { Err(EngineError::Interrupted) }
     }
 
     /// Why waiting has no sense any more.
@@ -596,12 +607,11 @@ where
     fn look_on(&self, held: Lent<'_, E>, deadline: Time) {
         let progress = &self.progress;
         progress.watchers.fetch_add(1, Ordering::SeqCst);
-        let seen = *progress.lock();
+        let seen = progress.count.load(Ordering::SeqCst);
         drop(held);
         let left = deadline.since(Clock::Real.now()).min(SLICE);
-        let waited = progress.changed.wait_timeout_while(progress.lock(), left, |count| *count == seen);
         // Whether it was told or the time is over makes no difference: the caller looks either way.
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        sys::wait_at(&progress.count, seen, left);
         progress.watchers.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -619,7 +629,7 @@ where
             if let Some(line) = line {
                 line.stop();
             }
-            self.progress.changed.notify_all();
+            self.progress.bump();
         }
     }
 }

@@ -2,7 +2,8 @@
 //! priority.
 //!
 //! A caller on a busy host may lose its CPU at any moment. If it had the node then, the line thread, which never waits,
-//! would have to let its deadline pass. So a caller is raised before it enters and lowered after it has left.
+//! would have to let its deadline pass. So a caller is raised before it enters and lowered after it has left. One that
+//! waits for what arrives is raised for that, too: it stamps in the place of the line thread.
 
 use super::host;
 use super::ladder::LINE_PRIORITY;

@@ -3,7 +3,7 @@
 use fieldrig_proto::time::Duration;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Readable.
 pub(crate) const IN: u32 = libc::EPOLLIN as u32;
@@ -155,6 +155,29 @@ impl Kick {
         // After the read: a kick between both is swallowed, but its sender changed what it had to say before it, and
         // the caller looks at all state after this.
         self.pending.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Sleeps until somebody wakes those that wait at `word`, or for `limit`; not at all if it is not `expected` any more.
+pub(crate) fn wait_at(word: &AtomicU32, expected: u32, limit: Duration) {
+    let limit = timespec(limit);
+    // SAFETY: `word` and `limit` live through the call; the kernel only reads them.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            &raw const limit,
+        );
+    }
+}
+
+/// Wakes all that wait at `word`.
+pub(crate) fn wake_all_at(word: &AtomicU32) {
+    // SAFETY: `word` is live; the kernel uses its address only.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, libc::c_int::MAX);
     }
 }
 
