@@ -69,6 +69,10 @@ def test_a_response_is_as_late_as_asked_after_the_last_bit(pair: Pair) -> None:
     assert (seen.at - first.at).latest_ns == 3 * MS + 8 * CHARACTER
     assert last.delay is not None and last.delay.latest_ns == 2 * MS
     assert (seen.data, played.of(2)) == (b"pong", (seen,))
+    with pytest.raises(UsageError, match=r'of\("anser"\): the program has no such step; it has 1 to'):
+        played.of("anser")
+    with pytest.raises(UsageError, match=r"of\(99\)"):
+        played.of(99)
 
 
 def test_conditions_choose_what_is_done(pair: Pair) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +127,15 @@ def tell_a_break(rig: Rig) -> None:
         assert other.line_events(after=rig.now()) == other.line_events("overrun") == ()
         with pytest.raises(UsageError, match='one of "break", "parity"'):
             other.line_events("brake")  # type: ignore[arg-type]
+
+
+def test_what_happens_on_a_line_while_somebody_waits_is_in_the_run_log(tmp_path: Path) -> None:
+    with Rig(folder=tmp_path) as rig:
+        rig.add_wire("line", "9600 8E1")
+        with Stream("wire://line", rig=rig) as one, Stream("wire://line", rig=rig) as other:
+            one.begin(Program().send_break("20ms").send(b"ab"))
+            assert other.receive(2, within="30s").data == b"ab"
+            assert other.receive(within="50ms").data == b""
+        log = Path(rig.files()["log"]).read_text()
+    lines = [record["fields"] for record in map(json.loads, log.splitlines()) if record["kind"] == "stream.line"]
+    assert [fields["event"] for fields in lines] == ["Break"]

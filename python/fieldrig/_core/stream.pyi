@@ -240,7 +240,11 @@ class Played:
     def timing_class(self) -> Literal["A", "B", "C", "V", "net"]:
         """How well instants are met: that of the line thread (A, B, C), virtual time (V), or no line thread (net)."""
     def of(self, step: int | str, /) -> tuple[Event, ...]:
-        """The events of a step, by number or name."""
+        """The events of a step, by number or name; empty if it was not reached.
+
+        Raises:
+            UsageError: the program has no such step.
+        """
     def until(self, later: HasInstant, /) -> Span:
         """The span from the start to a later event."""
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import again, broken, devices, farm, marks, masking, measuring, options, phases, reports, summary
+from . import again, broken, devices, farm, marks, masking, measuring, options, phases, reach, reports, summary
 from . import gates as gates_
 from . import session as session_
 from .results import Results
@@ -85,7 +85,9 @@ def _folder(config: pytest.Config) -> Path:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    return config.stash[HEADERS]
+    plan = plan_of(config)
+    timing = [] if plan is None else [reach.header(plan.clock == "virtual")]
+    return config.stash[HEADERS] + timing
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -222,6 +222,7 @@ where
         let inner = self.inner();
         let mut held = inner.enter(&mut || true)?;
         inner.look(&mut held);
+        held.log_events(&inner.log, &inner.name);
         inner.leave(held);
         Ok(())
     }
@@ -240,8 +241,11 @@ where
     ) -> Result<Option<R>, EngineError> {
         let inner = self.inner();
         let mut held = inner.enter(go_on)?;
+        // `check` may drop what it has no use for.
+        held.log_events(&inner.log, &inner.name);
         if held.wires_now() >= deadline {
             inner.look(&mut held);
+            held.log_events(&inner.log, &inner.name);
         }
         inner.drive(held, Until { deadline, polite: true, sent: false }, &mut check, go_on)
     }

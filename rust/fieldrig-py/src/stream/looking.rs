@@ -1,7 +1,7 @@
 //! How a stream is searched from Python: in parts, so that nobody waits long for a big backlog, and to the end of a match.
 
 use super::values::Match;
-use super::{Stream, stream};
+use super::{Stream, Swept, stream};
 use crate::error::{Kind, error, hinted};
 use crate::time::Stamp;
 use fieldrig_proto::line::stream::{Found, Group, Patterns, Searched, StreamError};
@@ -104,8 +104,9 @@ impl Stream {
     ) -> PyResult<Vec<Option<Match>>> {
         let mut so_far = Vec::new();
         loop {
+            let mut swept = Swept::default();
             let part = self.handle.wait(py, look.deadline, |stream, events, _| {
-                events.clear();
+                swept.sweep(events);
                 let from = look.from(stream).unwrap_or_else(|| stream.end().max(look.start));
                 match stream.look_for(patterns, goal, from, BUDGET) {
                     Ok(Searched::Found(found)) => return Some(Part::Found(from, found, stream.end())),
@@ -130,8 +131,9 @@ impl Stream {
 
     /// The first so many bytes, once they have come.
     pub(super) fn take_count(&self, py: Python<'_>, count: u64, look: Look) -> PyResult<Option<Match>> {
+        let mut swept = Swept::default();
         let found = self.handle.wait(py, look.deadline, |stream, events, _| {
-            events.clear();
+            swept.sweep(events);
             let from = look.from(stream).filter(|from| stream.end() >= from + count);
             match from {
                 Some(from) => Some(Ok(from)),

@@ -19,12 +19,13 @@ use crate::time::{Stamp, instant, limit, limit_or};
 use crate::value::octets;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Why};
-use fieldrig_proto::line::stream::{self, Keeping, LEAST_KEPT, State, StreamError};
+use fieldrig_proto::line::stream::{self, Keeping, LEAST_KEPT, State, StreamError, StreamEvent};
 use fieldrig_proto::time::{self, Duration, Order, Time};
 use looking::{Goal, Known, Look, Wanted};
 use pacing::{Pace, Part};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
@@ -44,6 +45,20 @@ pub(crate) struct Stream {
     cursor: AtomicU64,
     /// Patterns that were prepared: the same ones are often waited for again.
     known: Known,
+}
+
+/// Drops events while somebody waits, so that they do not pile up. Those from before the wait are in the run log by now;
+/// of the others, those that are no bytes stay until they are, at the end of the wait. Bytes are in the trace.
+#[derive(Default)]
+struct Swept {
+    before: bool,
+}
+
+impl Swept {
+    fn sweep(&mut self, events: &mut VecDeque<StreamEvent>) {
+        let again = std::mem::replace(&mut self.before, true);
+        events.retain(|event| again && !matches!(event, StreamEvent::Bytes { .. }));
+    }
 }
 
 /// How a conversation ended, in a word.
@@ -81,8 +96,9 @@ impl Stream {
 
     /// Waits until more came than up to `seen`, the end, or the deadline; gives how much came in all and the state.
     fn wait_for_more(&self, py: Python<'_>, seen: u64, deadline: Time) -> PyResult<Option<u64>> {
+        let mut swept = Swept::default();
         self.handle.wait(py, deadline, |stream, events, _| {
-            events.clear();
+            swept.sweep(events);
             (stream.end() > seen || stream.end_of_data()).then(|| stream.end())
         })
     }

@@ -1,7 +1,7 @@
 //! Sending in parts: with pauses between them, or each after the echo of the one before.
 
-use super::Stream;
 use super::values::Sent;
+use super::{Stream, Swept};
 use crate::error::{Kind, error, hinted};
 use fieldrig_proto::time::Duration;
 use pyo3::prelude::*;
@@ -81,8 +81,9 @@ impl Stream {
         let (mut missing, mut offset) = (sent, from);
         // Of CR LF one may come back.
         let enough = usize::from(sent.ends_with(b"\r\n"));
+        let mut swept = Swept::default();
         let came = self.handle.wait(py, deadline, |stream, events, _| {
-            events.clear();
+            swept.sweep(events);
             let Ok(bytes) = stream.read(offset, usize::MAX) else { return Some(None) };
             for byte in bytes.iter() {
                 offset += 1;

@@ -14,6 +14,7 @@ use fieldrig_proto::line::stream::{self, Patterns};
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,6 +62,8 @@ fn command(step: &Bound<'_, PyDict>) -> PyResult<LineCommand> {
 /// Reads steps, as `Program.lowered` writes them.
 struct Reader<'a> {
     stream: &'a Stream,
+    /// The steps that were read, those of all branches.
+    known: RefCell<Vec<(u32, Option<String>)>>,
 }
 
 impl Reader<'_> {
@@ -71,6 +74,7 @@ impl Reader<'_> {
 
     fn step(&self, step: &Bound<'_, PyDict>) -> PyResult<Step> {
         let name: Option<String> = item(step, "name")?.extract()?;
+        self.known.borrow_mut().push((item(step, "number")?.extract()?, name.clone()));
         let what: String = item(step, "what")?.extract()?;
         let what = match what.as_str() {
             "send" => {
@@ -146,6 +150,7 @@ pub(crate) struct Playing {
     endless: bool,
     over: Arc<AtomicBool>,
     played: Mutex<Option<Played>>,
+    steps: Arc<[(u32, Option<String>)]>,
 }
 
 impl Playing {
@@ -164,7 +169,9 @@ impl Playing {
             return Err(hinted(py, Kind::Usage, "play(): this program has no end", Some(hint)));
         }
         let this = stream.get();
-        let program = Program { steps: Reader { stream: this }.steps(&steps)? };
+        let reader = Reader { stream: this, known: RefCell::default() };
+        let program = Program { steps: reader.steps(&steps)? };
+        let steps = reader.known.into_inner().into();
         let timed = this.handle.node(py)?.is_timed();
         let begin = if timed { (START_IN, LEAD) } else { (Duration::ZERO, Duration::ZERO) };
         let over = Arc::<AtomicBool>::default();
@@ -177,7 +184,7 @@ impl Playing {
             ProgramError::Busy => error(py, Kind::Usage, format!("{}: {problem}", this.name)),
         })?;
         let played = Mutex::new(None);
-        Ok(Playing { stream: stream.clone().unbind(), id, started, endless, over, played })
+        Ok(Playing { stream: stream.clone().unbind(), id, started, endless, over, played, steps })
     }
 
     /// Waits until it has ended, or the deadline; true if it has.
@@ -226,7 +233,7 @@ impl Playing {
             return known().ok_or_else(lost);
         };
         let ended = report.ended.is_some();
-        let played = Played::new(report, now, self.timing_class(py)?);
+        let played = Played::new(report, now, self.timing_class(py)?, Arc::clone(&self.steps));
         if ended {
             *self.played.lock().unwrap_or_else(PoisonError::into_inner) = Some(played.clone());
         }
@@ -297,12 +304,24 @@ pub(crate) struct Played {
     report: Arc<Report>,
     until: Time,
     timing: String,
+    /// All steps of the program, also those that were not reached.
+    steps: Arc<[(u32, Option<String>)]>,
 }
 
 impl Played {
-    fn new(report: Report, now: Time, timing: String) -> Played {
+    fn new(report: Report, now: Time, timing: String, steps: Arc<[(u32, Option<String>)]>) -> Played {
         let until = report.ended.as_ref().map_or(now, |(at, _)| *at);
-        Played { report: Arc::new(report), until, timing }
+        Played { report: Arc::new(report), until, timing, steps }
+    }
+
+    /// What is asked about a step that is not there would hold for all of its events.
+    fn unknown(&self, py: Python<'_>, asked: &str) -> PyErr {
+        let names: Vec<String> =
+            self.steps.iter().filter_map(|(_, name)| Some(format!("\"{}\"", name.as_ref()?))).collect();
+        let last = self.steps.iter().map(|(number, _)| *number).max().unwrap_or_default();
+        let names =
+            if names.is_empty() { "none has a name".to_owned() } else { format!("names: {}", names.join(", ")) };
+        error(py, Kind::Usage, format!("of({asked}): the program has no such step; it has 1 to {last}, {names}"))
     }
 
     fn ending(&self) -> Option<&Outcome> {
@@ -378,9 +397,15 @@ impl Played {
     #[pyo3(signature = (step, /))]
     fn of<'py>(&self, py: Python<'py>, step: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         let events = match step.extract::<u32>() {
-            Ok(number) => self.events_that(|event| event.step == number),
+            Ok(number) if self.steps.iter().any(|(known, _)| *known == number) => {
+                self.events_that(|event| event.step == number)
+            }
+            Ok(number) => return Err(self.unknown(py, &number.to_string())),
             Err(_) => {
                 let name: String = step.extract()?;
+                if !self.steps.iter().any(|(_, known)| known.as_deref() == Some(&name)) {
+                    return Err(self.unknown(py, &format!("\"{name}\"")));
+                }
                 self.events_that(|event| event.name.as_deref() == Some(&name))
             }
         };
