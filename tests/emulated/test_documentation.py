@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def test_the_bridge_of_the_documentation_joins_a_pty_and_a_socket(tmp_path: Path
 def test_the_console_of_the_documentation_runs_commands_in_a_shell(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     line, far = pty.openpty()
+    tty.setraw(far)  # until the console has opened it, what the shell says would come back to the shell
     shell = subprocess.Popen(
         ["sh", "-i"], stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={**os.environ, "PS1": "$ "}
     )

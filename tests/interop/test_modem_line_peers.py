@@ -92,6 +92,11 @@ def test_pyserial_sees_power_pulse_and_safe_state(server: Server, tmp_path: Path
     with BenchPlan.load(tmp_path / "bench.toml").open(out=tmp_path / "run") as bench:
         board = bench.device("board")
         assert board.power.status() == "on"
+        # What we were told has left us; the server may still be at it.
+        begun = bench.rig.now()
+        while server.told[-1:] != [("dtr", True)]:
+            assert (bench.rig.now() - begun).latest < 30, server.told
+            bench.sleep("5ms")
         before = len(server.told)
         board.restart()
     told = server.told[before:]
