@@ -172,10 +172,12 @@ class Held:
             self._let_go = True
             one_connection = len({connection for connection, _ in self._answers}) == 1
             self.together = max(self.together, len(self._answers) if one_connection else 0)
-            now = time.monotonic()
-            for connection, answer in reversed(self._answers):
-                self._station.plan(now, connection, answer)
+            answers = self._answers[::-1]
             self._answers.clear()
+        # Without the lock: the station calls `script` with its own, which it takes here.
+        now = time.monotonic()
+        for connection, answer in answers:
+            self._station.plan(now, connection, answer)
 
 
 @pytest.mark.requirement("CLI-05")
