@@ -305,6 +305,11 @@ class _Pattern:
         if self._message not in (None, frame.message):
             return False
         found = frame.fields
+        missing = next((name for name in self._values if name not in found), None)
+        if missing is not None and self._message is not None and frame.kind not in ("wrong", "garbage"):
+            # It could never fit: what is not to come would be held for absent, and what is to come for silent.
+            hint = did_you_mean(missing, tuple(found))
+            raise UsageError(f"`{self._message}` has no field `{missing}`: it has {', '.join(found)}", hint=hint)
         return all(name in found and found[name] == value for name, value in self._values.items())
 
     def doubt(self, frame: Frame, /) -> str | None:

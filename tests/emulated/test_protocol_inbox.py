@@ -193,3 +193,10 @@ def test_what_no_message_is_called_is_not_waited_for(rig: Rig) -> None:
     assert refused.value.hint == "did you mean `alarm`?"
     with pytest.raises(UsageError, match="kind= is one of unsolicited, late, .*, not 'lost'"):
         client.expect_none(kind="lost", for_="1s")
+
+
+def test_a_misspelt_field_is_refused_where_it_would_make_silence_of_a_frame(rig: Rig, device: Stream) -> None:
+    client = protocol.Client("wire://line", NUMBERED, rig=rig)
+    device.begin(Program().send(frame("alarm", 9, code=7), after="10ms"))
+    with pytest.raises(UsageError, match="`alarm` has no field `cod`"):
+        client.expect_none("alarm", for_="1s", cod=7)
