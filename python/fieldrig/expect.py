@@ -74,6 +74,7 @@ class Timeline:
         self._now = now
         self._stalled = stalled
         self._last = Stamp(0)
+        self._clock: Stamp | None = None
         self._observers: list[Callable[[Stamp], list[tuple[str, Observation]]]] = []
         self._looks: list[Callable[[], object]] = []
         self._reached: list[Timeline] = []
@@ -114,7 +115,7 @@ class Timeline:
         """Notes that something was done that can cause behaviour, from its issue on."""
         for timeline in (self, *self._reached):
             if at.earliest_ns > timeline._last.latest_ns:
-                timeline._last = Stamp(at.earliest_ns)
+                timeline._last = at.on_same_clock(at.earliest_ns)
 
     def restart(self) -> None:
         """A new test begins: nothing that arrived until now counts any more."""
@@ -124,6 +125,15 @@ class Timeline:
     def last_stimulus(self) -> Stamp:
         """The last stimulus on any link; before the first one the start of the test, else the beginning of the run."""
         return self._last
+
+    def check_clock(self, at: Stamp) -> None:
+        """Whether an instant is one of this run.
+
+        Raises:
+            UsageError: it is by another clock.
+        """
+        self._clock = self._clock or self.now()
+        self._clock.order(at)
 
     def observe(self, observer: Callable[[Stamp], list[tuple[str, Observation]]]) -> None:
         """Adds a link whose arrivals are shown in failure texts; it gives what arrived since an instant."""
@@ -217,7 +227,7 @@ def instant(of: HasInstant | Stamp) -> Stamp:
     at = getattr(of, "at", None)
     if not isinstance(at, Stamp):
         raise UsageError(f"after= takes an action, an observation or a Stamp, not {of!r}")
-    return Stamp(at.earliest_ns) if hasattr(of, "done") or isinstance(of, Change) else at
+    return at.on_same_clock(at.earliest_ns) if hasattr(of, "done") or isinstance(of, Change) else at
 
 
 def since(begin: Stamp, end: Stamp) -> Stamp:
@@ -225,19 +235,21 @@ def since(begin: Stamp, end: Stamp) -> Stamp:
 
     A span from the action is as uncertain as that: what held us up in between is not held against the device.
     """
-    return Stamp(begin.earliest_ns, max(begin.earliest_ns, end.latest_ns))
+    begin.order(end)  # of one clock
+    return begin.on_same_clock(begin.earliest_ns, max(begin.earliest_ns, end.latest_ns))
 
 
 def window(timeline: Timeline, after: HasInstant | Stamp | None, length: str | Span | None, name: str) -> Window:
     """The window of an expectation, from its arguments.
 
     Raises:
-        UsageError: the length is missing or no duration.
+        UsageError: the length is missing or no duration, or the instant is by another clock.
     """
     if length is None:
         raise UsageError(f'{name}= is missing: how long may it take? For example {name}="2s"')
     length_ns = nanoseconds(length, name)
     if after is not None:
+        timeline.check_clock(instant(after))
         return Window(instant(after), instant(after), length_ns, after)
     return Window(timeline.last_stimulus, timeline.now(), length_ns)
 

@@ -93,7 +93,7 @@ def _of_waits(
     for event in played.events:
         awaited = awaits.get(event.step)
         if event.issued is not None:
-            cursor, ours = Stamp(max(0, event.at.earliest_ns - LOOK_NS)), True
+            cursor, ours = event.at.on_same_clock(max(0, event.at.earliest_ns - LOOK_NS)), True
         elif awaited is not None and event.kind == "seen" and awaited.word == "wait":
             # Of what came behind something else that came, the order of the bytes tells.
             why = _misplaced(event, cursor if ours else None)
@@ -107,7 +107,7 @@ def _of_waits(
             if came is not None or blind:
                 return _wrong(event, awaited, came, blind, name, frame, timeline)
         if event.kind == "seen":
-            cursor, ours = Stamp(event.at.latest_ns + 1), False
+            cursor, ours = event.at.on_same_clock(event.at.latest_ns + 1), False
     return None
 
 

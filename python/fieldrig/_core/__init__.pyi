@@ -52,7 +52,9 @@ class HasInstant(Protocol):
 class Stamp:
     """An instant of a run, known to lie between `earliest` and `latest`.
 
-    Seconds (and nanoseconds) since the clock of the process began; one clock for all rigs and links.
+    Seconds (and nanoseconds) since the clock began: real time is one clock for all rigs and links of a process, and
+    each `Rig(clock="virtual")` has one of its own. To compare instants of two clocks, or take one from the other,
+    raises `UsageError`. A stamp that was made by hand belongs to no clock, and is compared with any.
     """
 
     def __new__(cls, earliest_ns: int, latest_ns: int | None = None) -> Stamp: ...
@@ -71,6 +73,8 @@ class Stamp:
         """What the two intervals say about the order of the instants."""
     def until(self, later: HasInstant) -> Span:
         """The span from this instant to that of `later`."""
+    def on_same_clock(self, earliest_ns: int, latest_ns: int | None = None) -> Stamp:
+        """Another instant of the same clock."""
     def __sub__(self, other: Stamp, /) -> Span: ...
     def __rsub__(self, other: Stamp, /) -> Span: ...
     def __eq__(self, other: object, /) -> bool: ...

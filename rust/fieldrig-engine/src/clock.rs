@@ -3,16 +3,20 @@
 //! Rules of this file:
 //! - Real time is `CLOCK_MONOTONIC`, counted from one origin for the whole process, so that stamps of all rigs of a
 //!   process can be compared.
-//! - Virtual time is a number that only the simulation moves.
+//! - Virtual time is a number that only the simulation moves. Each virtual clock has a number of its own, and real time is
+//!   number 0: instants of two clocks have nothing to do with each other ([`Clock::source`]).
 //! - Kernel receive stamps are wall-clock time (`SO_TIMESTAMPNS`). They become run time through their age: both clocks
 //!   are read together after the read. A wall clock that was set meanwhile is noticed, and the stamp is not used.
 
 use crate::drive::sys;
-use fieldrig_proto::time::{Duration, Stamp, Time};
-use std::sync::atomic::{AtomicU64, Ordering};
+use fieldrig_proto::time::{Duration, Source, Stamp, Time};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 static ORIGIN: OnceLock<u64> = OnceLock::new();
+/// So many virtual clocks a process makes before a number comes twice.
+const MOST_CLOCKS: u32 = (1 << 31) - 2;
+static VIRTUAL_CLOCKS: AtomicU32 = AtomicU32::new(0);
 
 /// Which clock a rig has.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -30,7 +34,14 @@ pub enum Clock {
     /// `CLOCK_MONOTONIC`.
     Real,
     /// Nanoseconds, moved by the simulation.
-    Virtual(Arc<AtomicU64>),
+    Virtual(Arc<VirtualTime>),
+}
+
+/// A virtual clock.
+#[derive(Debug)]
+pub struct VirtualTime {
+    nanos: AtomicU64,
+    number: u32,
 }
 
 impl Clock {
@@ -42,7 +53,10 @@ impl Clock {
                 origin();
                 Clock::Real
             }
-            ClockKind::Virtual => Clock::Virtual(Arc::new(AtomicU64::new(0))),
+            ClockKind::Virtual => {
+                let number = VIRTUAL_CLOCKS.fetch_add(1, Ordering::Relaxed) % MOST_CLOCKS + 1;
+                Clock::Virtual(Arc::new(VirtualTime { nanos: AtomicU64::new(0), number }))
+            }
         }
     }
 
@@ -51,7 +65,7 @@ impl Clock {
     pub fn now(&self) -> Time {
         match self {
             Clock::Real => Time::from_nanos(sys::monotonic_nanos().saturating_sub(origin())),
-            Clock::Virtual(nanos) => Time::from_nanos(nanos.load(Ordering::SeqCst)),
+            Clock::Virtual(virtual_time) => Time::from_nanos(virtual_time.nanos.load(Ordering::SeqCst)),
         }
     }
 
@@ -61,10 +75,19 @@ impl Clock {
         matches!(self, Clock::Virtual(_))
     }
 
+    /// What stamps by this clock carry.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self {
+            Clock::Real => Source::of_clock(0),
+            Clock::Virtual(virtual_time) => Source::of_clock(virtual_time.number),
+        }
+    }
+
     /// Moves virtual time forward to `time`; real time moves by itself.
     pub(crate) fn advance(&self, time: Time) {
-        if let Clock::Virtual(nanos) = self {
-            nanos.fetch_max(time.as_nanos(), Ordering::SeqCst);
+        if let Clock::Virtual(virtual_time) = self {
+            virtual_time.nanos.fetch_max(time.as_nanos(), Ordering::SeqCst);
         }
     }
 }
@@ -145,6 +168,15 @@ mod tests {
         let wall = 5_000_000_000_000;
         assert_eq!(stamps.map_with(wall - 900_000, at(500), at(1000), wall, at(1000)), None, "before it was empty");
         assert_eq!(stamps.map_with(wall + 1, at(500), at(1000), wall, at(1000)), None, "from the future");
+    }
+
+    #[test]
+    fn each_virtual_clock_and_real_time_are_told_apart() {
+        let (one, other) = (Clock::new(ClockKind::Virtual), Clock::new(ClockKind::Virtual));
+        assert_eq!(one.source(), one.clone().source());
+        assert_ne!(one.source(), other.source());
+        assert_ne!(one.source(), Clock::Real.source());
+        assert_eq!(Clock::Real.source(), Clock::new(ClockKind::Real).source());
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use drive::{Gate, GivesUp, LostPort, Sent, Step, Timing, TimingClass};
 pub use error::EngineError;
 pub use layer::tls::{TlsSettings, TlsVersion};
 pub use node::{Called, Faults, Node};
-pub use origin::{Origin, origin};
+pub use origin::{Origin, clock_of, origin};
 pub use port::calibration;
 pub use port::{
     Holder, LineCounts, LineReport, MemoryEnd, Mismatch, ModemLines, PortSpec, Rs485, SerialOptions, SerialPort,

@@ -2,7 +2,8 @@
 //!
 //! Rules of this file:
 //! - A stamp carries a number ([`Source`]); what it means stands in one table of the process, since stamps outlive rigs.
-//! - What is seen on virtual time has no origin: nothing there is late.
+//! - What is seen on virtual time has no origin: nothing there is late. It carries the number of its clock, as what we do
+//!   does on any clock; ports are all on real time ([`clock_of`]).
 
 use crate::sentinel::{Stall, Witness};
 use fieldrig_proto::time::{Duration, Source, Time};
@@ -44,6 +45,15 @@ pub(crate) fn enter(port: String, resolution: Duration, note: String, witness: O
     u32::try_from(known.len()).map_or(Source::NONE, Source::new)
 }
 
+/// The number of the clock by which something was seen or done (0 is real time); `None` if nobody said.
+#[must_use]
+pub fn clock_of(source: Source) -> Option<u32> {
+    match source {
+        Source::NONE => None,
+        source => Some(source.clock().unwrap_or(0)),
+    }
+}
+
 fn known() -> MutexGuard<'static, Vec<Arc<Origin>>> {
     ORIGINS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -59,5 +69,6 @@ mod tests {
         assert_eq!((found.port.as_str(), found.resolution), ("/dev/ttyUSB0", Duration::from_millis(1)));
         assert!(found.stalls(Time::ZERO).is_empty());
         assert!(origin(Source::NONE).is_none() && origin(Source::new(u32::MAX)).is_none());
+        assert_eq!((clock_of(source), clock_of(Source::of_clock(3)), clock_of(Source::NONE)), (Some(0), Some(3), None));
     }
 }

@@ -3,8 +3,8 @@
 //! Rules of this file:
 //! - [`Time`] counts nanoseconds since the start of the run, on the one clock of the run. Nothing here reads a clock.
 //! - A [`Stamp`] is an instant that is only known to lie between two `Time`s; `Stamp - Stamp` is a [`Span`],
-//!   which is as uncertain as both together. Both remember through which port something was seen ([`Source`]), for
-//!   explanations only: they compare by their times.
+//!   which is as uncertain as both together. Both remember through which port something was seen, or by which clock it
+//!   was done ([`Source`]), for explanations and refusals only: they compare by their times.
 //! - A [`Limit`] on a span uses both ends: surely inside passes, surely outside fails, anything else is inconclusive.
 //! - [`parse_duration`] is the one parser of durations (`"500ms"`) for bench files, Python and the command line.
 
@@ -67,18 +67,33 @@ impl fmt::Display for Time {
     }
 }
 
-/// Through which port something was seen: a number that only whoever opened the port can explain.
+/// Through which port something was seen, or by which clock it was done: a number that only whoever opened the port, or
+/// made the clock, can explain.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Source(u32);
 
 impl Source {
-    /// Seen through no port: an action of ours, or virtual time.
+    /// Nobody said.
     pub const NONE: Source = Source(0);
+    /// From this number on, a source is no port but a clock.
+    const CLOCKS: u32 = 1 << 31;
 
     /// The source of this number; 0 is [`Source::NONE`].
     #[must_use]
     pub const fn new(number: u32) -> Source {
         Source(number)
+    }
+
+    /// No port, but the clock of this number (below 2^31).
+    #[must_use]
+    pub const fn of_clock(number: u32) -> Source {
+        Source(Source::CLOCKS | number)
+    }
+
+    /// The number of the clock, if it is one.
+    #[must_use]
+    pub const fn clock(self) -> Option<u32> {
+        if self.0 >= Source::CLOCKS { Some(self.0 - Source::CLOCKS) } else { None }
     }
 
     /// Its number.
@@ -140,7 +155,13 @@ impl Stamp {
         Stamp { source, ..self }
     }
 
-    /// Through which port it was seen.
+    /// The same instant, by this clock, if nobody said yet where it is from.
+    #[must_use]
+    pub const fn by(self, clock: Source) -> Stamp {
+        if self.source.0 == Source::NONE.0 { self.seen_through(clock) } else { self }
+    }
+
+    /// Through which port it was seen, or by which clock.
     #[must_use]
     pub const fn source(self) -> Source {
         self.source

@@ -7,7 +7,7 @@ use crate::modbus::Rule;
 use crate::modbus::handler;
 use crate::modbus::rule::{self, Site};
 use crate::protocol;
-use crate::time::{Span, Stamp, instant};
+use crate::time::{Span, Stamp, span_to};
 use crate::value::{from_python, to_python};
 use fieldrig_engine::Node;
 use fieldrig_proto::device::{self, Power};
@@ -53,7 +53,7 @@ impl Change {
     /// The span from the change to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at.until(instant(later)?)))
+        span_to(self.at, later)
     }
     fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(&str, Bound<'py, PyAny>, Stamp)> {
         Ok((&self.point, self.value(py)?, Stamp(self.at)))
@@ -146,7 +146,7 @@ impl Device {
             device.reset_points(now);
             now
         })?;
-        Ok(Stamp(time::Stamp::exact(at)))
+        Ok(self.emulated.handle.stamped(py, at))
     }
     /// Where a face is found: `127.0.0.1:40233`, `/dev/pts/7`.
     #[pyo3(signature = (face, /))]
@@ -176,7 +176,7 @@ impl Emulated {
         let wanted = value.clone();
         let (outcome, _) = self.handle.with(py, |device, now| device.set(now, point, wanted))?;
         let change = outcome.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
-        Ok(Change { point: point.to_owned(), value: change.to, at: time::Stamp::exact(change.at) })
+        Ok(Change { point: point.to_owned(), value: change.to, at: self.handle.stamped(py, change.at).0 })
     }
 
     /// The value of a point.
@@ -200,7 +200,7 @@ impl Emulated {
             device.power_on(now);
             now
         })?;
-        Ok(Stamp(time::Stamp::exact(at)))
+        Ok(self.handle.stamped(py, at))
     }
 
     /// Switches it off; gives the instant.
@@ -212,7 +212,7 @@ impl Emulated {
             device.power_off(now);
             now
         })?;
-        Ok(Stamp(time::Stamp::exact(at)))
+        Ok(self.handle.stamped(py, at))
     }
 
     /// "off", "boot" or "run".

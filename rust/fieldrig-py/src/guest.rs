@@ -8,12 +8,12 @@
 
 use crate::attach::attached;
 use crate::error::{Kind, Owner, error};
-use crate::handle::{Handle, issued, returned};
+use crate::handle::Handle;
 use crate::life::Call;
 use crate::model::{Runs, carry};
 use crate::place;
 use crate::rig::Rig;
-use crate::time::{Span, Stamp, instant};
+use crate::time::{Span, Stamp, instant, span_to};
 use crate::value::{from_python, to_python};
 use fieldrig_engine::{GivesUp, Thread};
 use fieldrig_proto::dissect::Sender;
@@ -275,7 +275,7 @@ impl Report {
     /// The span from it to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.told.at.until(instant(later)?)))
+        span_to(self.told.at, later)
     }
     fn describe(&self) -> String {
         let fields: Vec<String> = self.told.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
@@ -358,8 +358,9 @@ impl Driver {
             given
         })?;
         let given = given.ok_or_else(|| error(py, Kind::Stopped, "the interpreter is going away"))??;
-        let (at, done) = (time::Stamp::between(begun, issued(sent, begun).latest()), returned(sent, begun));
-        Ok((given, Stamp(at), Stamp(done)))
+        let done = self.handle.returned(py, sent, begun);
+        let issued = self.handle.issued(py, sent, begun);
+        Ok((given, Stamp(time::Stamp::between(begun, issued.latest()).by(issued.source())), Stamp(done)))
     }
     /// What the endpoint told from a place on; waits for the first of it until the deadline of the run clock.
     #[pyo3(signature = (index, deadline_ns, /))]

@@ -8,7 +8,7 @@ use crate::wait::blocking;
 use fieldrig_engine::secrets::Secrets;
 use fieldrig_engine::{Binding, Called, Node, Sent, Thread};
 use fieldrig_proto::endpoint::Endpoint;
-use fieldrig_proto::time::{self, Duration, Time};
+use fieldrig_proto::time::{self, Duration, Source, Time};
 use pyo3::prelude::*;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -223,7 +223,30 @@ where
     /// # Errors
     /// `ForkError` in a child process.
     pub(crate) fn now_stamp(&self, py: Python<'_>) -> PyResult<Stamp> {
-        Ok(Stamp(time::Stamp::exact(self.shared.rig(py)?.instant())))
+        Ok(self.stamped(py, self.shared.rig(py)?.instant()))
+    }
+
+    /// What stamps by the clock of its rig carry.
+    pub(crate) fn clock(&self, py: Python<'_>) -> Source {
+        self.shared.rig(py).map_or(Source::NONE, |rig| rig.clock().source())
+    }
+
+    /// An instant of its clock, for Python.
+    pub(crate) fn stamped(&self, py: Python<'_>, at: Time) -> Stamp {
+        Stamp(time::Stamp::exact(at).by(self.clock(py)))
+    }
+
+    /// The instant of an issue: the bytes left between the issue of the send and its return, no clock says when. A send
+    /// that still waits in the output was issued when it was handed out.
+    pub(crate) fn issued(&self, py: Python<'_>, sent: Option<Sent>, now: Time) -> time::Stamp {
+        let issued = sent.map_or(now, |sent| sent.issued.unwrap_or(sent.scheduled));
+        let returned = sent.and_then(|sent| sent.returned).unwrap_or(issued);
+        time::Stamp::between(issued, returned).by(self.clock(py))
+    }
+
+    /// When a send was complete.
+    pub(crate) fn returned(&self, py: Python<'_>, sent: Option<Sent>, now: Time) -> time::Stamp {
+        self.stamped(py, sent.map_or(now, |sent| sent.returned.unwrap_or(sent.scheduled))).0
     }
 
     /// The stalls of the host, for Python.
@@ -257,17 +280,4 @@ where
         let closed = || error(py, Kind::Stopped, "it is closed");
         self.node(py)?.address(via).ok_or_else(closed)
     }
-}
-
-/// The instant of an issue: the bytes left between the issue of the send and its return, no clock says when. A send that
-/// still waits in the output was issued when it was handed out.
-pub(crate) fn issued(sent: Option<Sent>, now: Time) -> time::Stamp {
-    let Some(sent) = sent else { return time::Stamp::exact(now) };
-    let issued = sent.issued.unwrap_or(sent.scheduled);
-    time::Stamp::between(issued, sent.returned.unwrap_or(issued))
-}
-
-/// When a send was complete.
-pub(crate) fn returned(sent: Option<Sent>, now: Time) -> time::Stamp {
-    time::Stamp::exact(sent.map_or(now, |sent| sent.returned.unwrap_or(sent.scheduled)))
 }

@@ -149,7 +149,8 @@ impl Rig {
     }
     /// The current instant.
     fn now(&self, py: Python<'_>) -> PyResult<Stamp> {
-        Ok(Stamp(time::Stamp::exact(self.shared.rig(py)?.instant())))
+        let rig = self.shared.rig(py)?;
+        Ok(Stamp(time::Stamp::exact(rig.instant()).by(rig.clock().source())))
     }
     /// Writes a line into the run log.
     #[pyo3(signature = (kind, /, **fields))]

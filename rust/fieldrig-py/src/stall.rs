@@ -1,7 +1,7 @@
 //! An interval in which the host did not let us run, as the sentinel saw it.
 
 use crate::time::{Span, Stamp};
-use fieldrig_engine::StallKind;
+use fieldrig_engine::{Clock, StallKind};
 use fieldrig_proto::time::{self, Duration, Time};
 use pyo3::prelude::*;
 
@@ -49,7 +49,8 @@ impl Stall {
 }
 
 fn exact(time: Time) -> Stamp {
-    Stamp(time::Stamp::exact(time))
+    // Only real time has stalls.
+    Stamp(time::Stamp::exact(time).by(Clock::Real.source()))
 }
 
 fn nanos(length: Duration) -> i64 {

@@ -1,7 +1,8 @@
 //! `Stamp`, `Span` and durations.
 
-use crate::error::{Kind, error};
-use fieldrig_proto::time::{self, Duration, Limit, Order};
+use crate::error::{Kind, error, hinted};
+use fieldrig_engine::clock_of;
+use fieldrig_proto::time::{self, Duration, Limit, Order, Source};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -45,7 +46,8 @@ impl Stamp {
     }
     /// "before", "after" or "unknown": what the two intervals say about the order of the instants.
     fn order(&self, other: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-        Ok(match self.0.order(instant(other)?) {
+        let other = comparable(other.py(), self.0, instant(other)?)?;
+        Ok(match self.0.order(other) {
             Order::Before => "before",
             Order::After => "after",
             Order::Unknown => "unknown",
@@ -53,10 +55,15 @@ impl Stamp {
     }
     /// The span from this instant to a later one: a stamp, or anything with `.at`.
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.0.until(instant(later)?)))
+        span_to(self.0, later)
     }
-    fn __sub__(&self, from: Stamp) -> Span {
-        Span(self.0 - from.0)
+    fn __sub__(&self, py: Python<'_>, from: Stamp) -> PyResult<Span> {
+        Ok(Span(self.0 - comparable(py, self.0, from.0)?))
+    }
+    /// Another instant of the same clock.
+    #[pyo3(signature = (earliest_ns, latest_ns = None))]
+    fn on_same_clock(&self, earliest_ns: u64, latest_ns: Option<u64>) -> Stamp {
+        Stamp(Stamp::new(earliest_ns, latest_ns).0.by(clock_like(self.0)))
     }
     fn __getnewargs__(&self) -> (u64, u64) {
         (self.earliest_ns(), self.latest_ns())
@@ -80,6 +87,37 @@ pub(crate) fn instant(event: &Bound<'_, PyAny>) -> PyResult<time::Stamp> {
             Err(error(event.py(), Kind::Usage, message))
         }
     }
+}
+
+/// The span from an instant to that of a later event, for Python.
+///
+/// # Errors
+/// `UsageError` for what is no event, and for one of another clock.
+pub(crate) fn span_to(from: time::Stamp, later: &Bound<'_, PyAny>) -> PyResult<Span> {
+    Ok(Span(from.until(comparable(later.py(), from, instant(later)?)?)))
+}
+
+/// The clock of a stamp, for others.
+pub(crate) fn clock_like(stamp: time::Stamp) -> Source {
+    clock_of(stamp.source()).map_or(Source::NONE, Source::of_clock)
+}
+
+/// The second of two stamps, if they are of one clock, as far as that is known.
+///
+/// # Errors
+/// `UsageError` if they are not.
+pub(crate) fn comparable(py: Python<'_>, one: time::Stamp, other: time::Stamp) -> PyResult<time::Stamp> {
+    let (Some(its), Some(theirs)) = (clock_of(one.source()), clock_of(other.source())) else { return Ok(other) };
+    if its == theirs {
+        return Ok(other);
+    }
+    let named = |clock: u32| if clock == 0 { "on real time".to_owned() } else { format!("on virtual clock {clock}") };
+    let message = format!(
+        "one instant is {} and the other {}: these clocks have nothing to do with each other",
+        named(its),
+        named(theirs)
+    );
+    Err(hinted(py, Kind::Usage, message, Some("compare events of one rig, or of several that are all on real time")))
 }
 
 /// The time between two instants (seconds), as uncertain as they are.

@@ -1,9 +1,9 @@
 //! Timing verdicts and calibrations, for Python: `fieldrig/timing.py` and `fieldrig/cli/calibrate.py` make use of them.
 
 use crate::error::{Kind, Owner, engine_error, error};
-use crate::time::{Span, Stamp};
+use crate::time::{Span, Stamp, comparable};
 use fieldrig_engine::calibration::{self, Adapter};
-use fieldrig_engine::origin;
+use fieldrig_engine::{clock_of, origin};
 use fieldrig_proto::time::{self, Duration, Limit, Source, Time};
 use fieldrig_proto::timing::{self, Facts, Interval, Rule, TOO_FINE};
 use pyo3::prelude::*;
@@ -75,6 +75,10 @@ pub(crate) fn judge_timing<'py>(
     let rule = rule(py, name, min_ns, max_ns, drift_ns)?;
     let interval = |(from, to, caused): (Stamp, Stamp, bool)| Interval { from: from.0, to: to.0, caused };
     let intervals: Vec<Interval> = intervals.into_iter().map(interval).collect();
+    let stamps = || intervals.iter().flat_map(|one| [one.from, one.to]);
+    if let Some(first) = stamps().find(|stamp| clock_of(stamp.source()).is_some()) {
+        stamps().try_for_each(|stamp| comparable(py, first, stamp).map(drop))?;
+    }
     let figures = py.detach(|| {
         let stalls = stalls_of(&intervals);
         let port = |source: Source| origin(source).map(|found| (found.port.clone(), length(found.resolution)));

@@ -450,6 +450,7 @@ impl<E: Endpoint> Driver<E> {
                             Stamp::between(channel.since - channel.port.resolution(), now)
                         }
                     };
+                    let stamp = stamp.seen_through(channel.source);
                     self.endpoint.handle(now, Input::Line(conn, event, stamp));
                     self.pump(now)?;
                 }

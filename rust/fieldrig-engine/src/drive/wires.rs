@@ -295,10 +295,10 @@ impl Wires {
         Ok(conn)
     }
 
-    /// The origin of what is seen on a channel; none on virtual time.
+    /// The origin of what is seen on a channel; on virtual time the clock.
     pub(super) fn source(&mut self, channel: &Channel) -> Source {
         if self.clock.is_virtual() {
-            return Source::NONE;
+            return self.clock.source();
         }
         let (peer, resolution) = (&channel.peer, channel.port.resolution());
         let port = if peer.wire { peer.address.clone() } else { self.full_name(&peer.via) };

@@ -14,12 +14,12 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "fieldrig._core.bench")]
 pub(crate) struct LinkEnd {
     end: Alive<bench::LinkEnd>,
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl LinkEnd {
     pub(super) fn new(end: bench::LinkEnd, shared: &Arc<Shared>) -> LinkEnd {
-        LinkEnd { end: Alive::new(end), _shared: Arc::clone(shared) }
+        LinkEnd { end: Alive::new(end), shared: Arc::clone(shared) }
     }
 
     fn end(&self, py: Python<'_>) -> PyResult<&bench::LinkEnd> {
@@ -70,7 +70,8 @@ impl LinkEnd {
         };
         let controls = &self.end(py)?.controls;
         let done = crate::life::detached(py, || controls.gate(gate)).map_err(|problem| control_error(py, &problem))?;
-        Ok(Stamp(fieldrig_proto::time::Stamp::exact(done)))
+        let clock = self.shared.rig(py)?.clock().source();
+        Ok(Stamp(fieldrig_proto::time::Stamp::exact(done).by(clock)))
     }
     #[pyo3(signature = (name, *, p = None, count = None, after = None, direction = None, delay = None))]
     #[allow(clippy::too_many_arguments)] // what a fault may have

@@ -3,7 +3,7 @@
 use super::fields::fields;
 use super::remark::Attempt;
 use crate::error::{Kind, error, hinted};
-use crate::time::{Span, Stamp, instant};
+use crate::time::{Span, Stamp, span_to};
 use fieldrig_proto::modbus::pdu::Response;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
@@ -41,7 +41,7 @@ impl Answer {
     /// # Errors
     /// `UsageError` if the other is no event.
     pub(super) fn until_event(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at.until(instant(later)?)))
+        span_to(self.at, later)
     }
 }
 

@@ -9,7 +9,7 @@ use super::point::{self, Points, Reading};
 use super::remark::{ClientRemark, Remarks};
 use super::url;
 use crate::error::{Kind, Owner, error, is_over};
-use crate::handle::{Handle, issued};
+use crate::handle::Handle;
 use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
@@ -156,10 +156,11 @@ impl Client {
         };
         // What waited first, or was sent again, was issued when it was handed to the driver, or after the silence behind it.
         let sent = match event.exchange().and_then(|exchange| exchange.sent) {
-            Some(later) if later > begun.1 => time::Stamp::between(later, later + path.gap),
-            _ => issued(called.sent, begun.1),
+            Some(later) if later > begun.1 => time::Stamp::between(later, later + path.gap).by(path.handle.clock(py)),
+            _ => path.handle.issued(py, called.sent, begun.1),
         };
-        let at = before.map_or(sent, |before| time::Stamp::between(before.0.earliest(), sent.latest()));
+        let at =
+            before.map_or(sent, |before| time::Stamp::between(before.0.earliest(), sent.latest()).by(sent.source()));
         if let Some(timeline) = stimulus {
             timeline.call_method1(py, intern!(py, "stimulus"), (Stamp(at),))?;
         }
@@ -193,7 +194,8 @@ impl Client {
         let path_works = path.works_after(&event);
         let at = event
             .exchange()
-            .map_or(time::Stamp::exact(Time::ZERO), |exchange| exchange.sent.map_or(exchange.at, time::Stamp::exact));
+            .map_or(time::Stamp::exact(Time::ZERO), |exchange| exchange.sent.map_or(exchange.at, time::Stamp::exact))
+            .by(path.handle.clock(py));
         let (name, owner, wire) = (&self.name, path.handle.owner, path.wire);
         outcome(py, event, &Asked { name, owner, wire, path_works, doubt, stalled, at })
     }

@@ -17,7 +17,6 @@ use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::server::{ServerFace, Table};
 use fieldrig_proto::protocol::{Built, Role};
 use fieldrig_proto::record::Value;
-use fieldrig_proto::time;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -199,7 +198,7 @@ impl Device {
         let at = at.ok_or_else(|| no_unit(py, unit))?;
         let at = at.ok_or_else(|| missing(py, table, address, list.len()))?;
         let values = Value::List(list.into_iter().map(Value::from).collect());
-        Ok(Change::of(format!("{table}[{address}]"), values, time::Stamp::exact(at)))
+        Ok(Change::of(format!("{table}[{address}]"), values, self.emulated.handle.stamped(py, at).0))
     }
     /// The value of a point of its map.
     #[pyo3(signature = (point, /))]

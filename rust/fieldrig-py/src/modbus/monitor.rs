@@ -6,7 +6,7 @@ use crate::handle::Handle;
 use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
-use crate::time::{Span, Stamp, instant, limit_or};
+use crate::time::{Span, Stamp, limit_or, span_to};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::modbus::RTU;
 use fieldrig_proto::modbus::monitor::{self, Kind as Seen, Values};
@@ -150,7 +150,7 @@ impl Observation {
     /// The span from this to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.0.at.until(instant(later)?)))
+        span_to(self.0.at, later)
     }
     /// One line for a failure text.
     fn describe(&self) -> String {

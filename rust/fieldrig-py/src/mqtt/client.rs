@@ -3,7 +3,7 @@
 use super::message::Published;
 use super::watch::Watch;
 use crate::error::{Kind, Owner, build, error};
-use crate::handle::{Handle, issued, returned};
+use crate::handle::Handle;
 use crate::place;
 use crate::rig::Rig;
 use crate::time::{Stamp, instant, limit_or};
@@ -103,7 +103,7 @@ impl Session {
             },
         )?;
         let called = called.map_err(|problem| self.refused_command(py, &problem))?;
-        let (at, left) = (issued(called.sent, begun), returned(called.sent, begun));
+        let (at, left) = (self.handle.issued(py, called.sent, begun), self.handle.returned(py, called.sent, begun));
         match called.outcome {
             Some(Ended::Answered(codes, done)) => Ok((codes, at, done.unwrap_or(left))),
             Some(Ended::Failed(why)) => Err(self.lost(py, &format!("{what} was not answered: {why}"))),

@@ -1,6 +1,6 @@
 //! `Message` and `Published`: what came in and what went out.
 
-use crate::time::{Span, Stamp, instant};
+use crate::time::{Span, Stamp, span_to};
 use fieldrig_proto::mqtt::client;
 use fieldrig_proto::time;
 use pyo3::prelude::*;
@@ -130,7 +130,7 @@ impl Published {
     /// The span from the issue to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at.until(instant(later)?)))
+        span_to(self.at, later)
     }
     fn __getnewargs__(&self) -> (&str, Stamp, Stamp) {
         (&self.topic, Stamp(self.at), Stamp(self.done))

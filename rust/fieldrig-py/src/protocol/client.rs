@@ -4,7 +4,7 @@ use super::definition::Protocol;
 use super::frame::{Answer, Frame};
 use super::{Given, entries, patch, refused};
 use crate::error::{Kind, Owner, error, hinted};
-use crate::handle::{Handle, issued, returned};
+use crate::handle::Handle;
 use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
@@ -105,7 +105,7 @@ impl Client {
         if sent.is_some_and(|sent| sent.returned.is_none()) {
             return Err(error(py, Kind::Unanswered, format!("{}: the other side does not take the bytes", self.name)));
         }
-        Ok(Sent { at: issued(sent, now), done: returned(sent, now), data })
+        Ok(Sent { at: self.handle.issued(py, sent, now), done: self.handle.returned(py, sent, now), data })
     }
 }
 
@@ -203,7 +203,7 @@ impl Client {
         })?;
         match called.outcome {
             Some((Ok(Some(come)), sent, request)) => {
-                let at = called.sent.map_or(time::Stamp::exact(sent), |sent| issued(Some(sent), begun));
+                let at = self.handle.issued(py, called.sent, if called.sent.is_some() { begun } else { sent });
                 Ok(Answer { frame: self.frame(&come), request, at })
             }
             Some((Err(Failure::Ended(why)), ..)) => Err(self.over(py, &why)),

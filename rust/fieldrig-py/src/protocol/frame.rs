@@ -2,7 +2,7 @@
 
 use super::dict;
 use crate::error::{Kind, hinted};
-use crate::time::{Span, Stamp, instant};
+use crate::time::{Span, Stamp, span_to};
 use crate::value::to_python;
 use fieldrig_proto::dissect::{Sender, hex};
 use fieldrig_proto::line::defined::{Come, Message};
@@ -152,7 +152,7 @@ impl Answer {
     /// The span from the issue of the request to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at.until(instant(later)?)))
+        span_to(self.at, later)
     }
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         item(py, &self.frame.come.message, name)

@@ -11,7 +11,7 @@ pub(crate) use program::{Event, Played, Playing};
 pub(crate) use values::{Line, Match, Received, Sent};
 
 use crate::error::{Kind, Owner, error};
-use crate::handle::{Handle, issued, returned};
+use crate::handle::Handle;
 use crate::life::Call;
 use crate::place;
 use crate::rig::{Rig, shared_or_private};
@@ -124,8 +124,8 @@ impl Stream {
         }
         // The call itself is the issue: the port is looked at after it and before the write, so that nothing that came
         // before can pass for an answer, and no answer for something that came before.
-        let at = if extra.is_zero() { time::Stamp::exact(now) } else { issued(sent, now) };
-        Ok(Sent { at, done: returned(sent, now), data })
+        let at = if extra.is_zero() { self.handle.stamped(py, now).0 } else { self.handle.issued(py, sent, now) };
+        Ok(Sent { at, done: self.handle.returned(py, sent, now), data })
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<Received> {
@@ -138,11 +138,12 @@ impl Stream {
     /// The bytes from an offset up to another one, as far as they have come.
     fn received(&self, py: Python<'_>, from: u64, to: u64) -> PyResult<Received> {
         let length = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let clock = self.handle.clock(py);
         let (outcome, _) = self.handle.with(py, |stream, now| {
             let data = stream.read(from, length)?.into_owned();
             let end = from + data.len() as u64;
             let stamps: Vec<_> = stream.stamps(from..end).into_iter().map(|(at, stamp)| (at - from, stamp)).collect();
-            let at = stamps.last().map_or(time::Stamp::exact(now), |(_, stamp)| *stamp);
+            let at = stamps.last().map_or(time::Stamp::exact(now), |(_, stamp)| *stamp).by(clock);
             Ok(Received { data, at, stamps, closed: ending(stream) })
         })?;
         outcome.map_err(|problem: StreamError| self.failed(py, &problem))

@@ -3,7 +3,7 @@
 use super::Stream;
 use crate::error::{Kind, error, hinted};
 use crate::life::Call;
-use crate::time::{Span, Stamp, instant, limit};
+use crate::time::{Span, Stamp, clock_like, limit, span_to};
 use fieldrig_engine::TimingClass;
 use fieldrig_proto::endpoint::Why;
 use fieldrig_proto::line::LineCommand;
@@ -11,7 +11,7 @@ use fieldrig_proto::line::program::{
     self, Late, Outcome, Program, ProgramError, ProgramEvent, Repeat, Report, Step, Then, Until, Wait, What, When,
 };
 use fieldrig_proto::line::stream::{self, Patterns};
-use fieldrig_proto::time::{self, Duration, Time};
+use fieldrig_proto::time::{self, Duration, Source, Time};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::cell::RefCell;
@@ -233,7 +233,8 @@ impl Playing {
             return known().ok_or_else(lost);
         };
         let ended = report.ended.is_some();
-        let played = Played::new(report, now, self.timing_class(py)?, Arc::clone(&self.steps));
+        let clock = self.stream.get().handle.clock(py);
+        let played = Played::new(report, now, clock, self.timing_class(py)?, Arc::clone(&self.steps));
         if ended {
             *self.played.lock().unwrap_or_else(PoisonError::into_inner) = Some(played.clone());
         }
@@ -256,8 +257,8 @@ impl Playing {
 #[pymethods]
 impl Playing {
     #[getter]
-    fn at(&self) -> Stamp {
-        Stamp(time::Stamp::exact(self.started))
+    fn at(&self, py: Python<'_>) -> Stamp {
+        self.stream.get().handle.stamped(py, self.started)
     }
     #[getter]
     fn running(&self) -> bool {
@@ -303,15 +304,24 @@ impl Playing {
 pub(crate) struct Played {
     report: Arc<Report>,
     until: Time,
+    /// The clock of all that.
+    clock: Source,
     timing: String,
     /// All steps of the program, also those that were not reached.
     steps: Arc<[(u32, Option<String>)]>,
 }
 
 impl Played {
-    fn new(report: Report, now: Time, timing: String, steps: Arc<[(u32, Option<String>)]>) -> Played {
+    fn new(
+        mut report: Report,
+        now: Time,
+        clock: Source,
+        timing: String,
+        steps: Arc<[(u32, Option<String>)]>,
+    ) -> Played {
         let until = report.ended.as_ref().map_or(now, |(at, _)| *at);
-        Played { report: Arc::new(report), until, timing, steps }
+        report.events.iter_mut().for_each(|event| event.at = event.at.by(clock));
+        Played { report: Arc::new(report), until, clock, timing, steps }
     }
 
     /// What is asked about a step that is not there would hold for all of its events.
@@ -363,11 +373,11 @@ impl Played {
     }
     #[getter]
     fn at(&self) -> Stamp {
-        Stamp(time::Stamp::exact(self.report.started))
+        Stamp(time::Stamp::exact(self.report.started).by(self.clock))
     }
     #[getter]
     fn done(&self) -> Stamp {
-        Stamp(time::Stamp::exact(self.until))
+        Stamp(time::Stamp::exact(self.until).by(self.clock))
     }
     #[getter]
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -414,7 +424,7 @@ impl Played {
     /// The span from the start to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at().0.until(instant(later)?)))
+        span_to(self.at().0, later)
     }
     fn __repr__(&self) -> String {
         format!("<Played, {}, {} events, timing class {}>", self.outcome(), self.report.events.len(), self.timing)
@@ -426,8 +436,11 @@ impl Played {
 #[derive(Clone, PartialEq)]
 pub(crate) struct Event(ProgramEvent);
 
-fn exact(at: Option<Time>) -> Option<Stamp> {
-    at.map(|at| Stamp(time::Stamp::exact(at)))
+impl Event {
+    /// Another instant of its clock.
+    fn exact(&self, at: Option<Time>) -> Option<Stamp> {
+        at.map(|at| Stamp(time::Stamp::exact(at).by(clock_like(self.0.at))))
+    }
 }
 
 #[pymethods]
@@ -474,23 +487,23 @@ impl Event {
     }
     #[getter]
     fn done(&self) -> Stamp {
-        Stamp(self.0.returned.map_or(self.0.at, time::Stamp::exact))
+        self.returned().unwrap_or(Stamp(self.0.at))
     }
     #[getter]
     fn scheduled(&self) -> Option<Stamp> {
-        exact(self.0.scheduled)
+        self.exact(self.0.scheduled)
     }
     #[getter]
     fn issued(&self) -> Option<Stamp> {
-        exact(self.0.issued)
+        self.exact(self.0.issued)
     }
     #[getter]
     fn returned(&self) -> Option<Stamp> {
-        exact(self.0.returned)
+        self.exact(self.0.returned)
     }
     #[getter]
     fn left(&self) -> Option<Stamp> {
-        exact(self.0.left)
+        self.exact(self.0.left)
     }
     #[getter]
     fn first(&self) -> Option<Stamp> {
@@ -513,7 +526,7 @@ impl Event {
     /// The span from the event to a later one.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.0.at.until(instant(later)?)))
+        span_to(self.0.at, later)
     }
     /// One line for a failure text.
     fn describe(&self) -> String {

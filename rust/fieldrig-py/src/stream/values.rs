@@ -1,7 +1,7 @@
 //! What a stream gives: `Sent`, `Received`, `Match`, `Line`.
 
 use crate::mqtt::shortened;
-use crate::time::{Span, Stamp, instant};
+use crate::time::{Span, Stamp, span_to};
 use fieldrig_proto::line::stream::Found;
 use fieldrig_proto::time;
 use pyo3::exceptions::{PyIndexError, PyKeyError};
@@ -38,7 +38,7 @@ impl Sent {
     /// The span from the issue to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at.until(instant(later)?)))
+        span_to(self.at, later)
     }
     fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Stamp, Stamp, Bound<'py, PyBytes>) {
         (self.at(), self.done(), self.data(py))
@@ -196,7 +196,7 @@ impl Match {
     /// The span from the match to a later event.
     #[pyo3(signature = (later, /))]
     fn until(&self, later: &Bound<'_, PyAny>) -> PyResult<Span> {
-        Ok(Span(self.at.until(instant(later)?)))
+        span_to(self.at, later)
     }
     /// One line for a failure text.
     fn describe(&self) -> String {

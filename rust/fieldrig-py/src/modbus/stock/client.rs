@@ -8,7 +8,7 @@ use super::super::url;
 use super::framing;
 use super::outcome;
 use crate::error::{Kind, Owner, error, hinted};
-use crate::handle::{Handle, issued};
+use crate::handle::Handle;
 use crate::life::Call;
 use crate::place;
 use crate::rig::Rig;
@@ -84,8 +84,8 @@ impl StockClient {
             stock::Framing::Rtu { gap } => gap.unwrap_or_default(),
         };
         let at = match ended.exchange.handed {
-            Some(later) if later > begun.1 => time::Stamp::between(later, later + gap),
-            _ => issued(called.sent, begun.1),
+            Some(later) if later > begun.1 => time::Stamp::between(later, later + gap).by(self.handle.clock(py)),
+            _ => self.handle.issued(py, called.sent, begun.1),
         };
         self.outcome(py, request, ended, at)
     }
