@@ -6,6 +6,8 @@
 //! - Out of step, every place that may begin a frame is a candidate until its bytes show that it does not. The first
 //!   candidate that is whole and sound puts the decoder into step again.
 //! - A start marker in front of a wrong frame shows that it was meant as one: it is reported, out of step, too.
+//! - A frame that never came to its end is wrong as well: its length may be, and sound frames stand in what was waited for.
+//!   Only a checksum can tell them from its content: without one, it is not looked through.
 //! - Bytes that were reported in a wrong frame are not reported as garbage once more.
 
 use super::decoder::{Event, Frame, Garbage, opened};
@@ -38,7 +40,10 @@ pub(super) struct Candidates {
 
 impl Candidates {
     pub(super) fn push(&mut self, framing: &Framing, byte: u8, at: Stamp, events: &mut VecDeque<Event>) {
-        let mut waiting = VecDeque::from([(byte, at)]);
+        self.take(VecDeque::from([(byte, at)]), framing, events);
+    }
+
+    fn take(&mut self, mut waiting: VecDeque<(u8, Stamp)>, framing: &Framing, events: &mut VecDeque<Event>) {
         while let Some((byte, at)) = waiting.pop_front() {
             self.data.push(byte);
             self.stamps.push(at);
@@ -59,9 +64,9 @@ impl Candidates {
         self.stamps.last().copied().or(self.garbage.last())
     }
 
-    /// Whatever has begun ends here.
+    /// Whatever has begun ends here. What was taken for the rest of a frame may hold sound ones: its length may be wrong.
     pub(super) fn finish(&mut self, framing: &Framing, events: &mut VecDeque<Event>) {
-        if self.places.is_none() && !self.data.is_empty() {
+        while self.places.is_none() && !self.data.is_empty() {
             let expected = match look_for_length(framing, &self.data) {
                 Some(Ok(total)) => Some(total),
                 _ => None,
@@ -69,6 +74,12 @@ impl Candidates {
             let problem = Problem::Truncated { length: self.data.len(), expected };
             self.report(framing, self.data.len(), Some(problem), events);
             self.told = self.data.len();
+            if framing.sums.is_empty() {
+                break;
+            }
+            self.places = Some((1..self.data.len()).collect());
+            let behind = self.out_of_step(framing, events);
+            self.take(behind.into(), framing, events);
         }
         self.drop_front(self.data.len(), framing, events);
         self.garbage.flush(events);
