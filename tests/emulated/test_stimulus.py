@@ -183,6 +183,7 @@ def test_a_pty_has_no_modem_lines_and_says_so() -> None:
     with Stream("pty://?line=115200+8N1") as ours:
         played = ours.play(Program().send(b"x").rts(True).send(b"never"))
         assert (played.outcome, played.reason) == ("refused", "step 2: this kind of port has no RTS")
+        assert ours.play(Program().send(b"next")).outcome == "completed", "it waits for its own answer"
         assert len(played.sent) == 1
 
 
@@ -272,6 +273,15 @@ BAD: list[tuple[Callable[[], object], str]] = [
 def test_what_is_wrong_is_said_where_it_is_written_and_what_to_write(write: Callable[[], object], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         write()
+
+
+def test_a_step_for_nobody_is_refused_after_a_moment_and_not_waited_for_for_ever(sim: Rig) -> None:
+    with Stream("memory-listen://door", rig=sim) as door:
+        played = door.play(Program().send(b"hello"))
+        assert (played.outcome, played.reason) == ("refused", "step 1: nobody is connected")
+        with Stream("memory://door", rig=sim) as visitor:
+            assert door.play(Program().send(b"hello")).outcome == "completed"
+            assert visitor.receive(5, within="1s").data == b"hello"
 
 
 def test_what_only_the_core_can_read_is_refused_before_anything_is_done(pair: Pair) -> None:

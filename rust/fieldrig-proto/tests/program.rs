@@ -443,6 +443,40 @@ fn line_commands_are_steps_and_one_that_the_port_has_not_ends_it() {
     assert_eq!(driver.commands, [(at(0), LineCommand::Break(ms(20))), (at(21), LineCommand::Settings(settings))]);
     assert_eq!(outcome, Outcome::Refused { step: 3, reason: "no RTS here".to_owned() });
     assert_eq!((events.len(), driver.line.len()), (2, 0));
+    // What was refused is answered: the next program waits for its own answers, all of them.
+    let id = driver.start(vec![send(1, b"a", after(0)), send(2, b"b", after(1))], Duration::ZERO);
+    driver.run(driver.now + ms(5));
+    let report = driver.report(id);
+    assert_eq!((report.ended.map(|(_, outcome)| outcome), report.events.len()), (Some(Outcome::Completed), 2));
+}
+
+#[test]
+fn a_step_for_nobody_ends_the_program_and_a_wait_for_nobody_does_not() {
+    let mut stream = Stream::new();
+    for (steps, ended) in [
+        (vec![send(1, b"x", after(0))], Outcome::Refused { step: 1, reason: "nobody is connected".to_owned() }),
+        (
+            vec![wait(1, Until::Pattern(pattern("x")), Some(ms(1))), send(2, b"y", after(0))],
+            Outcome::TimedOut { step: 1 },
+        ),
+    ] {
+        let program = Program::new(steps);
+        let id = stream.start_program(at(0), &program, Default::default(), Arc::default()).expect("it starts");
+        while let Some(due) = stream.poll_timeout() {
+            stream.handle_timeout(due);
+        }
+        let report = stream.program_report(id).expect("a report");
+        assert_eq!(report.ended.map(|(_, outcome)| outcome), Some(ended));
+    }
+    // Who connects meanwhile gets it.
+    let program = Program::new(vec![send(1, b"x", after(0))]);
+    let id = stream.start_program(at(5), &program, Default::default(), Arc::default()).expect("it starts");
+    assert_eq!(stream.poll_timeout(), Some(at(1005)));
+    stream.handle(at(900), Input::Opened(CONN, &Peer::default()));
+    stream.handle_timeout(at(1005));
+    assert!(matches!(stream.poll_action(&mut Vec::new()), Some(Action::Timed { .. })));
+    assert!(stream.program_report(id).is_some_and(|report| report.ended.is_none()), "it runs");
+    assert_eq!(stream.poll_timeout(), None);
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl LineSettings {
         let mut settings = default;
         if let Some(baud) = value("baud") {
             let speed = baud.parse().ok().filter(|speed| *speed > 0);
-            settings.baud = speed.ok_or_else(|| format!("`baud={baud}` is no positive number, such as baud=19200"))?;
+            settings.baud = speed.ok_or_else(|| format!("`baud={baud}` is not 1 to 4294967295, such as baud=19200"))?;
         }
         if let Some(data) = value("data") {
             let bits = data.parse().ok().filter(|bits| (5..=8).contains(bits));
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn a_wrong_key_is_told_with_its_value() {
         for (keys, problem) in [
-            (&[("baud", "fast")][..], "`baud=fast` is no positive number, such as baud=19200"),
-            (&[("baud", "0")], "`baud=0` is no positive number, such as baud=19200"),
+            (&[("baud", "fast")][..], "`baud=fast` is not 1 to 4294967295, such as baud=19200"),
+            (&[("baud", "0")], "`baud=0` is not 1 to 4294967295, such as baud=19200"),
             (&[("data", "9")], "`data=9` is not 5, 6, 7 or 8"),
             (&[("parity", "high")], "`parity=high` is not none, even, odd, mark or space"),
             (&[("stop", "1.5")], "`stop=1.5` is not 1 or 2"),

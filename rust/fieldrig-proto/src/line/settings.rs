@@ -89,9 +89,12 @@ impl FromStr for LineSettings {
 
     fn from_str(text: &str) -> Result<LineSettings, SettingsError> {
         let error = |problem| SettingsError { text: text.to_owned(), problem };
+        if text.trim().is_empty() {
+            return Err(error("it is empty"));
+        }
         let (baud, format) =
             text.trim().split_once(char::is_whitespace).ok_or_else(|| error("the format is missing"))?;
-        let baud = baud.parse().ok().filter(|b| *b > 0).ok_or_else(|| error("the speed is not a positive number"))?;
+        let baud = baud.parse().ok().filter(|b| *b > 0).ok_or_else(|| error("the speed is not 1 to 4294967295"))?;
         let [data, parity, stop] = format.trim().as_bytes() else {
             return Err(error("the format is not three characters"));
         };
@@ -133,7 +136,10 @@ mod tests {
         }
         for (text, problem) in [
             ("9600", "the format is missing"),
-            ("fast 8E1", "the speed is not a positive number"),
+            (" ", "it is empty"),
+            ("fast 8E1", "the speed is not 1 to 4294967295"),
+            ("0 8E1", "the speed is not 1 to 4294967295"),
+            ("4294967296 8E1", "the speed is not 1 to 4294967295"),
             ("9600 9E1", "the data bits are not 5 to 8"),
             ("9600 8X1", "the parity is not N, E, O, M or S"),
             ("9600 8E3", "the stop bits are not 1 or 2"),

@@ -160,7 +160,7 @@ pub struct Keeping {
 /// A raw conversation; see the top of this file.
 pub struct Stream {
     pub(super) state: State,
-    conn: Option<Conn>,
+    pub(super) conn: Option<Conn>,
     can_write: bool,
     opened_at: Stamp,
     closed_at: Option<Stamp>,

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many events of one program are kept.
 const EVENTS: usize = 1_000_000;
+/// For so long what a program does waits for somebody to connect: who has just done so is seen a moment later.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How many reports wait for somebody to take them.
 const REPORTS: usize = 64;
 
@@ -45,12 +47,15 @@ struct Hosted {
     events: VecDeque<ProgramEvent>,
     dropped: u64,
     over: Arc<AtomicBool>,
+    /// There is nobody to do it to: until then somebody may connect.
+    patience: Option<Time>,
 }
 
 impl Programs {
     /// When the program wants to go on.
     pub(in crate::line) fn deadline(&self) -> Option<Time> {
-        self.running.as_ref()?.running.deadline()
+        let hosted = self.running.as_ref()?;
+        hosted.running.deadline().or(hosted.patience)
     }
 
     /// Takes back what programs that have ended handed out: before a close, which would wait for it.
@@ -94,7 +99,8 @@ impl Stream {
         let id = self.programs.started;
         self.programs.started += 1;
         let running = Running::new(program, started, lead, self.end());
-        self.programs.running = Some(Hosted { id, running, started, events: VecDeque::new(), dropped: 0, over });
+        let events = VecDeque::new();
+        self.programs.running = Some(Hosted { id, running, started, events, dropped: 0, over, patience: None });
         self.events.push_back(StreamEvent::ProgramStarted { at: Stamp::exact(started) });
         self.with_program(now, |running, view| running.go(now, view));
         Ok(id)
@@ -154,7 +160,16 @@ impl Stream {
     fn with_program(&mut self, now: Time, work: impl FnOnce(&mut Running, &View<'_>)) {
         let Some(mut hosted) = self.programs.running.take() else { return };
         let asked = matches!(hosted.running.doing, Doing::Asked(_));
-        work(&mut hosted.running, &View { buffer: &self.buffer, searches: &self.searches });
+        let view = View { buffer: &self.buffer, searches: &self.searches };
+        work(&mut hosted.running, &view);
+        match hosted.patience {
+            _ if self.conn.is_some() || !matches!(hosted.running.doing, Doing::Asked(_)) => hosted.patience = None,
+            None => hosted.patience = Some(now + PATIENCE),
+            Some(until) if until <= now => {
+                hosted.running.answered(now, Fate::Refused("nobody is connected".to_owned()), &view);
+            }
+            Some(_) => {}
+        }
         while let Some(event) = hosted.running.events.pop_front() {
             self.events.push_back(StreamEvent::Program(event.clone()));
             if hosted.events.len() == EVENTS {
@@ -171,7 +186,7 @@ impl Stream {
 
     fn program_over(&mut self, now: Time, hosted: Hosted, outcome: Outcome, asked: bool) {
         let at = Stamp::exact(now);
-        let Hosted { id, running, started, events, dropped, over } = hosted;
+        let Hosted { id, running, started, events, dropped, over, .. } = hosted;
         self.events.push_back(StreamEvent::ProgramEnded { outcome: outcome.clone(), at });
         let report = Report { started, ended: Some((now, outcome)), events: events.into(), dropped };
         if self.programs.reports.len() == REPORTS {

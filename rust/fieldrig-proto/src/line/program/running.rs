@@ -191,6 +191,8 @@ impl Running {
             Fate::Recalled => self.end_round(),
             Fate::Refused(reason) => {
                 let step = self.step().number;
+                // It is answered: nothing is on its way that could be taken back.
+                self.doing = Doing::Next;
                 self.finish(Outcome::Refused { step, reason });
             }
         }
