@@ -419,7 +419,7 @@ pub(crate) fn open_error(url: &str, error: &io::Error) -> EngineError {
             ("no such folder", Some("the folder must be there already; only what is in it is made"))
         }
         io::ErrorKind::NotFound => ("no such device or file", Some("is it plugged in, and is the name right?")),
-        io::ErrorKind::PermissionDenied => ("permission denied", Some("who may open it? see `ls -l` of the device")),
+        io::ErrorKind::PermissionDenied => ("permission denied", Some(permission_hint(url))),
         io::ErrorKind::AddrInUse => {
             ("the address is in use", Some("another program listens there; port 0 takes a free one"))
         }
@@ -430,4 +430,17 @@ pub(crate) fn open_error(url: &str, error: &io::Error) -> EngineError {
         _ => return EngineError::Port { url: url.to_owned(), what: error.to_string(), hint: None },
     };
     EngineError::Port { url: url.to_owned(), what: what.to_owned(), hint: hint.map(str::to_owned) }
+}
+
+/// What to do about a port that this user may not open.
+fn permission_hint(url: &str) -> &'static str {
+    if url.contains("link=") || url.starts_with("unix-listen://") {
+        "who may write in the folder? see `ls -ld` of it"
+    } else if url.starts_with("unix://") {
+        "who may use the socket and its folder? see `ls -l` of both"
+    } else if url.contains("-listen://") {
+        "ports below 1024 are for root; port 0 takes a free one"
+    } else {
+        "who may open it? see `ls -l` of the device"
+    }
 }

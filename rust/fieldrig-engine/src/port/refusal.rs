@@ -13,22 +13,37 @@ pub(super) fn missing(url: &str, path: &Path, error: &io::Error) -> EngineError 
         return open_error(url, error);
     }
     let what = "no such device or file".to_owned();
-    EngineError::Port {
+    let name = path.to_string_lossy();
+    let hint = if name.starts_with("tty") && !name.contains('/') {
+        format!("a device node has its whole path, and three slashes: serial:///dev/{name}")
+    } else {
+        usb::instead_of(Path::new("/"), &name)
+    };
+    EngineError::Port { url: url.to_owned(), what, hint: Some(hint) }
+}
+
+/// The error for something that is there and is no serial port: a file, a folder, or a device of another kind, which
+/// others may have open without being in the way.
+pub(super) fn no_port(url: &str, path: &Path) -> Option<EngineError> {
+    let found = std::fs::metadata(path).ok()?;
+    let is_port = found.file_type().is_char_device() && class(found.rdev()).is_none_or(|class| class == "tty");
+    (!is_port).then(|| EngineError::Port {
         url: url.to_owned(),
-        what,
-        hint: Some(usb::instead_of(Path::new("/"), &path.to_string_lossy())),
-    }
+        what: "this is no serial port".to_owned(),
+        hint: Some("give the device node, such as /dev/ttyUSB0".to_owned()),
+    })
+}
+
+/// What the kernel calls the kind of a character device; `None` where it does not say, as of a pty.
+fn class(device: u64) -> Option<String> {
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let class = std::fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem")).ok()?;
+    Some(class.file_name()?.to_string_lossy().into_owned())
 }
 
 /// The error for a device node that is there and could not be opened.
 pub(super) fn refused(url: &str, path: &Path, found: &Metadata, error: &serialport::Error) -> EngineError {
     let port = |what: String, hint: Option<String>| EngineError::Port { url: url.to_owned(), what, hint };
-    if !found.file_type().is_char_device() {
-        return port(
-            "this is no serial port".to_owned(),
-            Some("give the device node, such as /dev/ttyUSB0".to_owned()),
-        );
-    }
     match error.kind {
         // So the crate calls the flag of the kernel (EBUSY) and a lock (`flock`) of somebody else.
         serialport::ErrorKind::NoDevice => taken(url, path, &holders(path)),
@@ -115,6 +130,26 @@ mod tests {
         let error = missing("serial:///dev/ttyUSB97", Path::new("/dev/ttyUSB97"), &error);
         assert_eq!(error.to_string(), "serial:///dev/ttyUSB97: no such device or file");
         assert!(error.hint().is_some_and(|hint| hint.contains("plugged in")), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_no_serial_port_is_not_told_as_one_in_use() {
+        for path in ["/dev/null", "/dev/zero", "/", "/etc/passwd"] {
+            // Who has /dev/null open is not in the way. (Where nothing is known of the class of a device, it is opened.)
+            let Some(error) = no_port("serial://x", Path::new(path)) else {
+                assert!(path.starts_with("/dev") && !Path::new("/sys/dev/char").exists(), "{path}");
+                continue;
+            };
+            assert_eq!(error.to_string(), "serial://x: this is no serial port", "{path}");
+        }
+        assert!(no_port("serial://x", Path::new("/dev/ptmx")).is_none(), "a terminal");
+        assert!(no_port("serial://x", Path::new("/dev/ttyUSB97")).is_none(), "missing is another error");
+    }
+
+    #[test]
+    fn a_name_without_its_folder_is_told_how_to_write_it() {
+        let error = missing("serial://ttyUSB97", Path::new("ttyUSB97"), &io::Error::from_raw_os_error(libc::ENOENT));
+        assert!(error.hint().is_some_and(|hint| hint.ends_with("serial:///dev/ttyUSB97")), "{error:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::calibration::Known;
 use super::driver::{self, Edges, LineCounts, Rs485, Rs485Setting};
 use super::ledger::LineLedger;
 use super::marks::{Marks, Piece};
-use super::refusal::{holders, missing, refused, taken};
+use super::refusal::{holders, missing, no_port, refused, taken};
 use super::{Arrival, Look, Port, Read, open_error, termios, usb};
 use crate::drive::sys::{check, check_size};
 use crate::error::EngineError;
@@ -144,6 +144,9 @@ impl Serial {
         let found = usb::device_of(Path::new("/"), &name).transpose()?;
         let path = found.as_deref().unwrap_or(path);
         let url = format!("serial://{}", path.display());
+        if let Some(error) = no_port(&url, path) {
+            return Err(error);
+        }
         let machinery = Machinery::of(path);
         // Looked at before it is opened, since opening it raises its modem lines, also for who has it. (Ends of a pty are
         // often held open by who made it.)

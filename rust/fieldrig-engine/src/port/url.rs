@@ -118,6 +118,13 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
         }
         _ => {
             let parts = parts.known(&["line", "baud", "data", "parity", "stop", "link", "mismatch"])?;
+            if !parts.body.is_empty() {
+                let hint = format!(
+                    "to open one that is there write serial://{}; to name a new one pty://?link=PATH",
+                    parts.body
+                );
+                return Err(error(url, "a pty is a new one, which has no name yet".to_owned(), hint));
+            }
             let (symlink, settings) = (parts.value("link").map(PathBuf::from), parts.line()?);
             Ok(PortSpec::Pty { symlink, settings, mismatch: parts.mismatch()? })
         }
@@ -401,6 +408,7 @@ mod tests {
             ("seriall:///dev/ttyUSB0", "did you mean `serial`?"),
             ("meter", all_schemes().as_str()),
             ("sctp://10.0.0.5:1", "did you mean `tcp`?"),
+            ("pty://meter", "to open one that is there write serial://meter; to name a new one pty://?link=PATH"),
             ("modbus://10.0.0.5:1", all_schemes().as_str()),
         ] {
             assert_eq!(parse(url).map(|_| ()).map_err(|e| e.hint), Err(hint.to_owned()), "{url}");
@@ -431,6 +439,7 @@ mod tests {
                 "serial:///dev/ttyS0?rs485=on&rs485_after=1500us",
                 "`rs485_after=1500us` is not 0 to 1000 whole milliseconds",
             ),
+            ("pty:///dev/pts/3", "a pty is a new one, which has no name yet"),
             ("pty://?mismatch=loud", "`mismatch=loud` is not unseen, told or garbled"),
             ("rfc2217-listen://h:0?modem=on", "`modem=on` is not ready, loop or off"),
             ("wire://bus?echo=loud", "`echo=loud` is not on, off or keep"),
