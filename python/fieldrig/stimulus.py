@@ -21,22 +21,19 @@ What a step counts from, and what becomes of what is late, stands in docs/stimul
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-from fieldrig._core import Span, Stamp, duration_ns
+from fieldrig._core import Span, Stamp
 from fieldrig._core.stream import Event, Played, Playing
 from fieldrig.errors import UsageError
+from fieldrig.stimulus_step import OTHERWISE, Place, When, close_to
 
 __all__ = ["Event", "Performance", "Played", "Playing", "Program"]
 
 Late = Literal["catch_up", "skip", "abort"]
 Lowered = list[dict[str, Any]]
-
-LATE = ("catch_up", "skip", "abort")
-OTHERWISE = ("abort", "go_on")
 
 
 class Program:
@@ -51,6 +48,8 @@ class Program:
     - ``quiet``: once nothing was on the line for so long, either way.
     - ``after_received``: so long after the last byte that had come when the step was reached.
     - ``after_sent``: so long after the last bit of ours had left.
+
+    In the signatures below they are ``**when``.
     """
 
     __slots__ = ("_steps",)
@@ -62,13 +61,8 @@ class Program:
         self,
         data: bytes,
         *,
-        at: str | Span | None = None,
-        after: str | Span | None = None,
-        of: str | None = None,
-        quiet: str | Span | None = None,
-        after_received: str | Span | None = None,
-        after_sent: str | Span | None = None,
         name: str | None = None,
+        **when: Unpack[When],
     ) -> Program:
         """Sends bytes.
 
@@ -76,21 +70,16 @@ class Program:
             UsageError: nothing to send, a duration without unit, two answers to the question when.
         """
         place = self._place("send", name)
-        when = place.when(at, after, of, quiet, after_received, after_sent)
-        return self._with(place, what="send", pieces=[(0, place.octets(data))], when=when)
+        due = place.when(**when)
+        return self._with(place, what="send", pieces=[(0, place.octets(data))], when=due)
 
     def burst(
         self,
         pieces: bytes | Sequence[bytes],
         *,
         gap: str | Span | Sequence[str | Span],
-        at: str | Span | None = None,
-        after: str | Span | None = None,
-        of: str | None = None,
-        quiet: str | Span | None = None,
-        after_received: str | Span | None = None,
-        after_sent: str | Span | None = None,
         name: str | None = None,
+        **when: Unpack[When],
     ) -> Program:
         """Sends pieces with silence between them. A gap counts from the last bit before it, and is never shorter.
 
@@ -102,7 +91,7 @@ class Program:
             UsageError: as `send`; fewer or more gaps than places.
         """
         place = self._place("burst", name)
-        when = place.when(at, after, of, quiet, after_received, after_sent)
+        due = place.when(**when)
         if isinstance(pieces, bytes | bytearray):
             pieces = [bytes(pieces[index : index + 1]) for index in range(len(pieces))]
         parts = [place.octets(piece) for piece in pieces]
@@ -115,80 +104,60 @@ class Program:
                 'write one gap for all, such as gap="2ms", or one for each place',
             )
         lengths = [0, *(place.nanos(one, "gap") for one in gaps)]
-        return self._with(place, what="send", pieces=list(zip(lengths, parts, strict=True)), when=when)
+        return self._with(place, what="send", pieces=list(zip(lengths, parts, strict=True)), when=due)
 
     def rts(
         self,
         on: bool,
         *,
-        at: str | Span | None = None,
-        after: str | Span | None = None,
-        of: str | None = None,
-        quiet: str | Span | None = None,
-        after_received: str | Span | None = None,
-        after_sent: str | Span | None = None,
         name: str | None = None,
+        **when: Unpack[When],
     ) -> Program:
         """Drives request-to-send. On a port that has none, the program ends there as `refused`."""
         place = self._place("rts", name)
-        when = place.when(at, after, of, quiet, after_received, after_sent)
-        return self._with(place, what="line", command=("rts", place.switch(on)), when=when)
+        due = place.when(**when)
+        return self._with(place, what="line", command=("rts", place.switch(on)), when=due)
 
     def dtr(
         self,
         on: bool,
         *,
-        at: str | Span | None = None,
-        after: str | Span | None = None,
-        of: str | None = None,
-        quiet: str | Span | None = None,
-        after_received: str | Span | None = None,
-        after_sent: str | Span | None = None,
         name: str | None = None,
+        **when: Unpack[When],
     ) -> Program:
         """Drives data-terminal-ready. On a port that has none, the program ends there as `refused`."""
         place = self._place("dtr", name)
-        when = place.when(at, after, of, quiet, after_received, after_sent)
-        return self._with(place, what="line", command=("dtr", place.switch(on)), when=when)
+        due = place.when(**when)
+        return self._with(place, what="line", command=("dtr", place.switch(on)), when=due)
 
     def send_break(
         self,
         length: str | Span,
         *,
-        at: str | Span | None = None,
-        after: str | Span | None = None,
-        of: str | None = None,
-        quiet: str | Span | None = None,
-        after_received: str | Span | None = None,
-        after_sent: str | Span | None = None,
         name: str | None = None,
+        **when: Unpack[When],
     ) -> Program:
         """Holds the line low for so long; what follows counts from its end."""
         place = self._place("send_break", name)
-        when = place.when(at, after, of, quiet, after_received, after_sent)
+        due = place.when(**when)
         held = place.nanos(length, "length")
         if not held:
             raise place.wrong("a break of no length is none", 'write for example send_break("20ms")')
-        return self._with(place, what="line", command=("break", held), when=when)
+        return self._with(place, what="line", command=("break", held), when=due)
 
     def settings(
         self,
         line: str,
         *,
-        at: str | Span | None = None,
-        after: str | Span | None = None,
-        of: str | None = None,
-        quiet: str | Span | None = None,
-        after_received: str | Span | None = None,
-        after_sent: str | Span | None = None,
         name: str | None = None,
+        **when: Unpack[When],
     ) -> Program:
         """Sets speed and format of the line: ``"19200 8N1"``. With ``quiet="0ms"``, once what was sent has left."""
         place = self._place("settings", name)
-        when = place.when(at, after, of, quiet, after_received, after_sent)
+        due = place.when(**when)
         if not isinstance(line, str):
             raise place.wrong(f"{line!r} is no speed and format", 'write for example settings("19200 8N1")')
-        return self._with(place, what="line", command=("settings", line), when=when)
+        return self._with(place, what="line", command=("settings", line), when=due)
 
     def pause(
         self,
@@ -200,7 +169,7 @@ class Program:
     ) -> Program:
         """Does nothing until it is due; what follows counts from there."""
         place = self._place("pause", name)
-        return self._with(place, what="pause", when=place.when(at, after, of, None, None, None))
+        return self._with(place, what="pause", when=place.when(at=at, after=after, of=of))
 
     def wait(
         self,
@@ -228,8 +197,8 @@ class Program:
             what="wait",
             until=place.awaited(until),
             within=place.limit(within),
-            seen=place.inner(then if then is not None else "go_on", "then"),
-            missed=place.inner(otherwise, "otherwise"),
+            seen=_inner(place, then if then is not None else "go_on", "then"),
+            missed=_inner(place, otherwise, "otherwise"),
         )
 
     def wait_silence(
@@ -248,8 +217,8 @@ class Program:
             what="wait",
             until=("silence", place.nanos(length, "length")),
             within=place.limit(within),
-            seen=place.inner(then if then is not None else "go_on", "then"),
-            missed=place.inner(otherwise, "otherwise"),
+            seen=_inner(place, then if then is not None else "go_on", "then"),
+            missed=_inner(place, otherwise, "otherwise"),
         )
 
     def wait_none(
@@ -273,7 +242,7 @@ class Program:
             what="wait",
             until=place.awaited(until),
             within=place.nanos(for_, "for_"),
-            seen=place.inner(otherwise, "otherwise"),
+            seen=_inner(place, otherwise, "otherwise"),
             missed=[],
         )
 
@@ -317,7 +286,7 @@ class Program:
             count=count,
             until=None if until is None else place.awaited(until)[1],
             within=None if within is None else place.nanos(within, "within"),
-            missed=place.inner(otherwise, "otherwise"),
+            missed=_inner(place, otherwise, "otherwise"),
             late=late,
             tolerance=None if tolerance is None else place.nanos(tolerance, "tolerance"),
         )
@@ -362,13 +331,13 @@ class Program:
         lowering.steps(self)
         return lowering.awaits
 
-    def _place(self, method: str, name: str | None) -> _Place:
-        place = _Place(method, len(self._steps) + 1, name)
+    def _place(self, method: str, name: str | None) -> Place:
+        place = Place(method, len(self._steps) + 1, name)
         if name is not None and not (isinstance(name, str) and name):
             raise place.wrong(f"name={name!r} is no name", 'write for example name="login"')
         return place
 
-    def _with(self, place: _Place, **step: Any) -> Program:
+    def _with(self, place: Place, **step: Any) -> Program:
         longer = Program()
         longer._steps = (*self._steps, {"word": place.method, "name": place.name, **step})
         return longer
@@ -408,7 +377,7 @@ class _Lowering:
         if when is not None and when[2] is not None and when[2] not in self.names:
             raise UsageError(
                 f"Program, step {number}, {word}(): no step before it has the name {when[2]!r}",
-                hint=_close(when[2], self.names) or "give the step that it counts from a name=",
+                hint=close_to(when[2], self.names) or "give the step that it counts from a name=",
             )
         if step["what"] == "wait" and (step["seen"] is None or step["missed"] is None):
             self.awaits[number] = Awaited(word, *step["until"])
@@ -420,120 +389,6 @@ class _Lowering:
         if step["name"] is not None:
             self.names.add(step["name"])
         return lowered
-
-
-class _Place:
-    """Where in a program something is written: for what is said about it."""
-
-    def __init__(self, method: str, number: int, name: str | None) -> None:
-        self.method = method
-        self.number = number
-        self.name = name
-
-    def wrong(self, message: str, hint: str | None = None) -> UsageError:
-        return UsageError(f"Program, step {self.number}, {self.method}(): {message}", hint=hint)
-
-    def nanos(self, value: object, name: str) -> int:
-        if isinstance(value, bool | int | float):
-            raise self.wrong(f"{name}={value!r} has no unit", f'write a duration such as {name}="10ms"')
-        try:
-            return duration_ns(value)  # type: ignore[arg-type]  # what is none of these it says itself
-        except UsageError as error:
-            raise self.wrong(f"{name}={value!r}: {error.message}", error.hint) from None
-
-    def octets(self, data: object) -> bytes:
-        if isinstance(data, str):
-            raise self.wrong(f"{data!r} is text, not bytes", f"write {data.encode()!r}")
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise self.wrong(f"{data!r} is not bytes", 'write for example b"hello"')
-        if not len(data):
-            raise self.wrong("there is nothing to send", "to let time pass, use pause()")
-        return bytes(data)
-
-    def switch(self, on: object) -> bool:
-        if not isinstance(on, bool):
-            raise self.wrong(f"{on!r} is neither True nor False", f"write {self.method}(True)")
-        return on
-
-    def when(
-        self,
-        at: str | Span | None,
-        after: str | Span | None,
-        of: str | None,
-        quiet: str | Span | None,
-        received: str | Span | None,
-        left: str | Span | None,
-    ) -> tuple[str, int, str | None]:
-        """When a step is due: what it counts from, how long, and the name of a step."""
-        given = {"at": at, "after": after, "quiet": quiet, "after_received": received, "after_sent": left}
-        said = {key: value for key, value in given.items() if value is not None}
-        if len(said) > 1:
-            raise self.wrong(f"{' and '.join(f'{key}=' for key in said)} both say when", "keep one of them")
-        if of is not None and not isinstance(of, str):
-            raise self.wrong(f"of={of!r} is no name", 'write for example of="login"')
-        if of is not None and said and "after" not in said:
-            raise self.wrong(f"of= goes with after=, not with {next(iter(said))}=", f'write after="10ms", of={of!r}')
-        if not said:
-            return ("after", 0, None) if of is None else ("at", 0, of)
-        key, value = next(iter(said.items()))
-        length = self.nanos(value, key)
-        if of is not None:
-            return ("at", length, of)
-        return ({"after_received": "received", "after_sent": "left"}.get(key, key), length, None)
-
-    def awaited(self, until: object) -> tuple[str, str | int]:
-        """A pattern, or a number of bytes."""
-        if isinstance(until, bool) or not isinstance(until, str | bytes | int):
-            raise self.wrong(f"{until!r} is neither a pattern nor a number of bytes", 'write for example wait(rb"ok")')
-        if isinstance(until, int):
-            if until < 1:
-                raise self.wrong(f"{until} bytes are there at once", "wait for one or more")
-            return ("count", until)
-        if isinstance(until, str):
-            return ("pattern", until)
-        if not until.isascii():
-            raise self.wrong(f"{until!r} has bytes beyond ASCII", "write such a byte as rb'(?-u)\\xff'")
-        return ("pattern", until.decode("ascii"))
-
-    def inner(self, what: object, name: str) -> Program | list[object] | None:
-        """What follows a condition: None is the end of the program."""
-        if isinstance(what, Program):
-            return what
-        if what == "abort":
-            return None
-        if what == "go_on":
-            return []
-        hint = _close(what, OTHERWISE) if isinstance(what, str) else None
-        raise self.wrong(f'{name}={what!r} is not "abort", "go_on" or a Program', hint)
-
-    def limit(self, within: object) -> int:
-        """A time limit, which must be there: nothing waits for ever."""
-        if within is None:
-            raise self.wrong("within= is missing: how long may it take?", 'write for example within="1s"')
-        return self.nanos(within, "within")
-
-    def check_end(self, count: object, until: object, within: object) -> None:
-        """What is wrong with how a repeat ends."""
-        if within is not None and until is None:
-            raise self.wrong("within= is the time limit of until=, which is missing", "add until=, or count= instead")
-        if until is not None and within is None and count is None:
-            raise self.wrong("until= may never come: how long may it take?", 'add within="10s", or count=')
-        if isinstance(until, bool | int):
-            raise self.wrong(f"until={until!r} is no pattern", 'write for example until=rb"done"')
-
-    def check_repeat(self, body: Program, period: int, count: object, late: object, tolerance: object) -> None:
-        """What is wrong with a repeat."""
-        if not body._steps:
-            raise self.wrong("there is nothing to repeat", "write the steps before it: Program().send(..).repeat(..)")
-        if not period:
-            raise self.wrong("every= is no time at all", 'write for example every="10ms"')
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise self.wrong(f"count={count!r} is not a number of slots", "write count=1 or more; without it, no end")
-        if late not in LATE:
-            hint = _close(late, LATE) if isinstance(late, str) else None
-            raise self.wrong(f'late={late!r} is not "catch_up", "skip" or "abort"', hint)
-        if tolerance is not None and late == "catch_up":
-            raise self.wrong('tolerance= has no use with late="catch_up"', 'write late="skip" or late="abort"')
 
 
 class Performance:
@@ -581,6 +436,13 @@ class Performance:
         return f"<Performance, {'running' if self.running else 'ended'}>"
 
 
-def _close(word: str, known: Sequence[str] | set[str]) -> str | None:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else None
+def _inner(place: Place, what: object, name: str) -> Program | list[object] | None:
+    """What follows a condition: None is the end of the program."""
+    if isinstance(what, Program):
+        return what
+    if what == "abort":
+        return None
+    if what == "go_on":
+        return []
+    hint = close_to(what, OTHERWISE) if isinstance(what, str) else None
+    raise place.wrong(f'{name}={what!r} is not "abort", "go_on" or a Program', hint)

@@ -254,6 +254,8 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: Program().send(b"x").repeat(every="1ms", until=b"ok"), "until= may never come"),
     (lambda: Program().send(b"x").repeat(every="1ms", within="1s"), "within= is the time limit of until="),
     (lambda: Program().wait("ok"), "within= is missing: how long may it take"),
+    (lambda: Program().send(b"x", aftre="1ms"), r"send\(\): there is no aftre=\n.*did you mean 'after'\?"),  # type: ignore[call-arg]
+    (lambda: Program().send(b"x", gap="1ms"), r"there is no gap=\n.*said by at, after, of, quiet, "),  # type: ignore[call-arg]
     (lambda: Program().wait("ok", within="1s", otherwise="goon"), r"did you mean 'go_on'\?"),  # type: ignore[arg-type]
     (lambda: Program().wait(0, within="1s"), "0 bytes are there at once"),
     (lambda: Program().wait(b"\xff", within="1s"), "bytes beyond ASCII"),
