@@ -62,7 +62,7 @@ __all__ = [
     "Endpoint",
     "Event",
     "Input",
-    "LineEvent",
+    "LineSignal",
     "Opened",
     "Report",
     "Send",
@@ -99,8 +99,8 @@ class Bytes:
 
 
 @dataclass(frozen=True)
-class LineEvent:
-    """Something happened on a line besides bytes."""
+class LineSignal:
+    """Something happened on a line besides bytes; what a stream tells of it is `fieldrig.stream.LineEvent`."""
 
     conn: int
     what: str
@@ -125,7 +125,7 @@ class Writable:
     conn: int
 
 
-Input: TypeAlias = Opened | Bytes | LineEvent | Closed | Writable
+Input: TypeAlias = Opened | Bytes | LineSignal | Closed | Writable
 """What `handle` is called with."""
 
 
@@ -433,7 +433,7 @@ class _Guide(Handler):
         return self._run("handle", now, Bytes(conn, data, at))
 
     def line(self, now: int, conn: int, what: str, at: Stamp) -> Drained | str:
-        return self._run("handle", now, LineEvent(conn, what, at))
+        return self._run("handle", now, LineSignal(conn, what, at))
 
     def closed(self, now: int, conn: int, why: Any, reason: str) -> Drained | str:
         return self._run("handle", now, Closed(conn, why, reason))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fieldrig import Rig, handling
-from fieldrig.endpoint import Bytes, Close, Closed, Driver, Event, Input, Opened, Send
+from fieldrig.endpoint import Bytes, Close, Closed, Driver, Event, Input, LineSignal, Opened, Send
 from fieldrig.errors import (
     BenchError,
     EndpointStuck,
@@ -91,6 +91,22 @@ class Asker(Base):
 def rig() -> Iterator[Rig]:
     with Rig(clock="virtual", trace="counts") as rig:
         yield rig
+
+
+class Watcher(Base):
+    """Tells what happens on its line besides bytes."""
+
+    def handle(self, now: int, input: Input) -> None:
+        if isinstance(input, LineSignal):
+            self.events.append(Event("signal", {"what": input.what}))
+
+
+def test_what_happens_on_a_line_besides_bytes_reaches_the_endpoint(rig: Rig) -> None:
+    rig.add_wire("line", "9600 8E1")
+    with Stream("wire://line", rig=rig) as other, Driver("wire://line", Watcher(), rig=rig) as driver:
+        rig.fault_wire("line", "break", count=1)
+        sent = other.send(b"x")
+        assert driver.expect("signal", what="break", after=sent, within="1s").at.earliest_ns > sent.at.latest_ns
 
 
 def test_device_and_client_are_exact_on_virtual_time(rig: Rig) -> None:
