@@ -87,6 +87,10 @@ class FrameSource(Protocol):
     def missed(self) -> str | None:
         """What is known to have been lost before anybody looked, or None."""
 
+    @property
+    def resolution_ns(self) -> int:
+        """So long may what came have waited in an adapter before anybody could hear it."""
+
     def look(self) -> None:
         """Takes what has arrived, without waiting."""
 
@@ -146,6 +150,11 @@ class Ears:
         elif deadline_ns == 0:
             self._take(0)
         return self._heard[index:]
+
+    @property
+    def resolution_ns(self) -> int:
+        """So long may what came have waited in an adapter before anybody could hear it."""
+        return self._source.resolution_ns
 
     def alive(self, since: Stamp) -> str | None:
         """Why a silence from an instant on cannot be believed, or None."""

@@ -41,6 +41,10 @@ class MessageSource(Protocol[M_co]):
         are dropped, the messages say their number themselves (``place``); `missed` says that some were.
         """
 
+    @property
+    def resolution_ns(self) -> int:
+        """So long may what came have waited in an adapter before anybody could see it."""
+
     def alive(self, since: Stamp) -> str | None:
         """Proves that whatever came from an instant on was seen; gives the reason if that cannot be proven."""
 
@@ -113,7 +117,10 @@ class MessageInbox(Generic[M]):
         raise give_up(f"{self._name}: {pattern} did not arrive", frame, self._timeline, unsure, nearest, late)
 
     def _arrivals(self, frame: Window) -> Iterator[tuple[int, M, int]]:
-        """What is and comes until the end of the window: place, message, for how long the host stood still so far."""
+        """What is and comes until the end of the window: place, message, for how long the host stood still so far.
+
+        What came in the window may be seen so much behind its end as the host stood still and an adapter holds it.
+        """
         index, deadline_ns, owed = self._floor, frame.deadline_ns, 0
         while True:
             messages = self._source.wait(index, deadline_ns)
@@ -123,11 +130,12 @@ class MessageInbox(Generic[M]):
                 index = place + 1
                 yield place, message, owed
             # Under a flood there is always one more message; those behind the end are of no concern.
-            if messages and messages[-1].at.earliest_ns <= frame.deadline_ns + owed:
+            until_ns = frame.deadline_ns + owed + self._source.resolution_ns
+            if messages and messages[-1].at.earliest_ns <= until_ns:
                 continue
-            if deadline_ns >= frame.deadline_ns + owed:
+            if deadline_ns >= until_ns:
                 return
-            deadline_ns = frame.deadline_ns + owed
+            deadline_ns = until_ns
 
     def expect_none(self, pattern: Pattern[M], after: HasInstant | Stamp | None, for_: str | Span | None) -> None:
         """Nothing that fits arrives in the window, and the inbox is proven alive at its end.

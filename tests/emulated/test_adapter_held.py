@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from fieldrig import modbus, protocol
 from fieldrig._core.timing import store_calibration
-from fieldrig.errors import ExpectationFailed, InconclusiveError
+from fieldrig.errors import ExpectationFailed, InconclusiveError, NoAnswer, Unanswered
 from fieldrig.serial import Console
 from fieldrig.stimulus import Program
 
@@ -24,8 +25,8 @@ HELD = 2_000_000_000
 
 
 @pytest.fixture
-def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Console, int]]:
-    """A console on it, and the end at which it hands over."""
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """Its URL, and the end at which it hands over."""
     file = tmp_path / "calibration.toml"
     monkeypatch.setenv("FIELDRIG_CALIBRATION", str(file))
     ours, theirs = os.openpty()
@@ -33,11 +34,18 @@ def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[C
     name = os.ttyname(theirs)
     store_calibration(file, name, resolution_ns=HELD, delay_ns=1, line="9600 8N1", rounds=200)
     try:
-        with Console(f"serial://{name}?line=9600+8N1") as console:
-            yield console, ours
+        yield f"serial://{name}?line=9600+8N1", ours
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.fixture
+def adapter(held: tuple[str, int]) -> Iterator[tuple[Console, int]]:
+    """A console on it, and the end at which it hands over."""
+    url, end = held
+    with Console(url) as console:
+        yield console, end
 
 
 @contextlib.contextmanager
@@ -87,3 +95,45 @@ def test_what_has_not_come_when_the_adapter_must_have_handed_it_over_did_not_com
     console, end = adapter
     with handing_over(end, b"no\n", 0.1), pytest.raises(ExpectationFailed, match="did not come in time"):
         console.play(Program().send(b"?").wait("ok\n", within="10ms"))
+
+
+ALARMS = protocol.Protocol(
+    {
+        "name": "alarms",
+        "frame": {"by": "delimiter", "end": "0a", "header": {"kind": "dec[1] tag"}},
+        "message": {
+            "status": {"tag": 1, "answer": "report"},
+            "report": {"tag": 2, "fields": {"volts": "dec[2]"}},
+            "alarm": {"tag": 5, "fields": {"code": "dec[2]"}, "unasked": True, "from": "device"},
+        },
+        "client": {"timeout": "100ms"},
+    }
+)
+
+
+def test_a_frame_that_the_adapter_may_have_had_at_the_deadline_decides_nothing(held: tuple[str, int]) -> None:
+    url, end = held
+    with protocol.Client(url, ALARMS) as client:
+        with handing_over(end, b"507\n", 0.3), pytest.raises(InconclusiveError, match="may have come"):
+            client.expect("alarm", within="100ms")
+        with handing_over(end, b"508\n", 0.3), pytest.raises(InconclusiveError, match="may be"):
+            client.expect_none("alarm", code=8, for_="100ms")
+
+
+def test_an_answer_that_the_adapter_may_have_had_in_time_accuses_nobody(held: tuple[str, int]) -> None:
+    url, end = held
+    with protocol.Client(url, ALARMS) as client:
+        with handing_over(end, b"507\n", 0.0):
+            client.expect("alarm", within="20s")
+        with handing_over(end, b"212\n", 0.3), pytest.raises(Unanswered, match="hands over late"):
+            client.ask("status")
+        with pytest.raises(NoAnswer):
+            client.ask("status")
+
+
+def test_an_answer_of_modbus_that_the_adapter_may_have_had_in_time_accuses_nobody(held: tuple[str, int]) -> None:
+    url, end = held
+    answer = modbus.adu_rtu(1, bytes.fromhex("03020007"))
+    with modbus.Client(url.replace("serial:", "rtu:"), unit=1, timeout="100ms") as client:
+        with handing_over(end, answer, 0.3), pytest.raises(Unanswered, match="hands over late"):
+            client.read_holding(0)

@@ -44,6 +44,8 @@ class Messages:
     def wait(self, index: int, deadline_ns: int) -> Sequence[Message]:
         return self.messages[index:]
 
+    resolution_ns = 0
+
     def alive(self, since: Stamp) -> str | None:
         return self.witness
 

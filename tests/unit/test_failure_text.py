@@ -78,6 +78,8 @@ class Source:
     def wait(self, index: int, deadline_ns: int) -> Sequence[Message]:
         return self.pieces[index:]
 
+    resolution_ns = 0
+
     def alive(self, since: Stamp) -> str | None:
         return self.broken
 
@@ -93,6 +95,8 @@ class Monitor:
 
     def wait(self, index: int, deadline_ns: int, /) -> Sequence[Seen]:
         return self.frames[index:]
+
+    resolution_ns = 0
 
     def alive(self) -> str | None:
         return None

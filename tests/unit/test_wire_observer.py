@@ -67,6 +67,8 @@ class Monitor:
         self.time_ns = max(self.time_ns, deadline_ns)
         return [frame for frame in self.frames if frame.at.latest_ns <= self.time_ns][index:]
 
+    resolution_ns = 0
+
     def alive(self) -> str | None:
         return self.dead
 

@@ -60,6 +60,9 @@ class Driver:
         """Why a silence from an instant on cannot be believed, or None."""
     def missed(self, since: Stamp, /) -> str | None:
         """What is known to have been lost of what came from an instant on, or None."""
+    @property
+    def resolution_ns(self) -> int:
+        """So long may bytes have waited in the adapter before a look could find them; 0 if nothing holds them back."""
     def look(self) -> None:
         """Takes what has arrived, without waiting."""
     def now(self) -> Stamp: ...

@@ -798,6 +798,9 @@ class Monitor:
         """
     def observations(self) -> tuple[Observation, ...]:
         """All observations so far."""
+    @property
+    def resolution_ns(self) -> int:
+        """So long may bytes have waited in the adapter before a look could find them; 0 if nothing holds them back."""
     def look(self) -> None:
         """Takes what has arrived, without waiting, so that what comes later is known to be later."""
     def now(self) -> Stamp: ...

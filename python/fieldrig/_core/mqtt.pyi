@@ -89,6 +89,9 @@ class Watch:
     def filter(self) -> str: ...
     @property
     def granted(self) -> int: ...
+    @property
+    def resolution_ns(self) -> int:
+        """So long may bytes have waited in the adapter before a look could find them; 0 if nothing holds them back."""
     def wait(self, index: int, deadline_ns: int, /) -> tuple[Message, ...]:
         """The messages from number `index` on; waits for the first of them until the deadline of the run clock.
 

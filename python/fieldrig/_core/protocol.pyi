@@ -188,6 +188,9 @@ class Client:
         """Why nobody knows whether all that came from an instant on was seen, or None."""
     def missed(self, since: Stamp, /) -> str | None:
         """What is known to have been lost of what came from an instant on, or None."""
+    @property
+    def resolution_ns(self) -> int:
+        """So long may bytes have waited in the adapter before a look could find them; 0 if nothing holds them back."""
     def look(self) -> None:
         """Takes what has arrived, without waiting."""
     def now(self) -> Stamp: ...

@@ -404,6 +404,10 @@ impl Driver {
         let lost = dropped > 0 && oldest.is_none_or(counts);
         Ok(lost.then(|| format!("{dropped} events were dropped: more came than is kept")))
     }
+    #[getter]
+    fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        self.handle.resolution_ns(py)
+    }
     fn look(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.look(py)
     }

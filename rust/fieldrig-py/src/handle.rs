@@ -124,6 +124,14 @@ where
         blocking(py, self.owner, |_| node.resolution())
     }
 
+    /// The same in nanoseconds, for Python.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(u64::try_from(self.resolution(py)?.as_nanos()).unwrap_or(u64::MAX))
+    }
+
     /// Runs a command.
     ///
     /// # Errors

@@ -65,6 +65,23 @@ impl Path {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// After a time-out, waits for a late answer as long as the adapter may hold one: why it may have been there in time.
+    fn held_back(&self, py: Python<'_>, event: &ClientEvent, asked: time::Stamp) -> PyResult<Option<String>> {
+        let over = self.handle.now(py)?;
+        let held = self.handle.resolution(py)?;
+        if held.is_zero() || !matches!(event, ClientEvent::TimedOut(..)) {
+            return Ok(None);
+        }
+        let late = || self.remarks.after(Some(asked), true).into_iter().find(|remark| remark.is_late());
+        let came = self.handle.wait(py, over + held, |_, events, _| {
+            self.remarks.drop_taken(events);
+            self.remarks.take(events);
+            late()
+        })?;
+        let in_time = came.filter(|remark| remark.came().earliest() <= over);
+        Ok(in_time.map(|_| "the adapter hands over late: what came late may have been there in time".to_owned()))
+    }
+
     /// Whether the path was known to work before this event; afterwards it may be.
     fn works_after(&self, event: &ClientEvent) -> bool {
         let works = self.answered.load(Ordering::Relaxed);
@@ -164,7 +181,10 @@ impl Client {
         if let Some(timeline) = stimulus {
             timeline.call_method1(py, intern!(py, "stimulus"), (Stamp(at),))?;
         }
-        let doubt = path.doubt();
+        let doubt = match path.doubt() {
+            None => path.held_back(py, &event, at)?,
+            known => known,
+        };
         let path_works = path.works_after(&event);
         let stalled = match event {
             ClientEvent::TimedOut(..) => !path.handle.stalls(py, at)?.is_empty(),

@@ -273,6 +273,10 @@ impl Monitor {
         let all = self.handle.with(py, |monitor, _| self.take(monitor, 0))?.0;
         PyTuple::new(py, all.unwrap_or_default())
     }
+    #[getter]
+    fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        self.handle.resolution_ns(py)
+    }
     fn look(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.look(py)
     }

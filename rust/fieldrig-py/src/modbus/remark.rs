@@ -101,6 +101,14 @@ impl ClientRemark {
         ClientRemark { kind, reason, bytes: Vec::new(), at: time::Stamp::exact(at) }
     }
 
+    pub(super) fn came(&self) -> time::Stamp {
+        self.at
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.kind == "late"
+    }
+
     fn is_stray(&self) -> bool {
         matches!(self.kind, "late" | "duplicate" | "unsolicited")
     }

@@ -160,6 +160,10 @@ impl Watch {
     fn granted(&self) -> u8 {
         self.granted
     }
+    #[getter]
+    fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        self.session.handle.resolution_ns(py)
+    }
     #[pyo3(signature = (index, deadline_ns, /))]
     fn wait<'py>(&self, py: Python<'py>, index: usize, deadline_ns: u64) -> PyResult<Bound<'py, PyTuple>> {
         let deadline = Time::from_nanos(deadline_ns);

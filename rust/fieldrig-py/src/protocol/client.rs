@@ -52,6 +52,10 @@ impl Client {
 
     /// Nothing answered a request: what came instead decides whose fault that is.
     fn unanswered(&self, py: Python<'_>, ask: &Ask, since: u64, begun: Time) -> PyErr {
+        let over = match self.await_held(py, since) {
+            Ok(over) => over,
+            Err(problem) => return problem,
+        };
         let seen = self.handle.with(py, |client, _| {
             let instead = kept_since(client, since);
             let sound = |(_, come): (u64, &Come)| come.problems.is_empty() && come.kind != "garbage";
@@ -69,7 +73,11 @@ impl Client {
         for come in instead.iter().take(8) {
             text.push_str(&format!("\n  instead came {}", self.frame(come).describe()));
         }
+        let held = |(_, come): &(u64, Come)| come.kind == "late" && come.last.earliest() <= over;
         let (kind, hint) = match (works, stalled) {
+            _ if instead.iter().any(held) => {
+                (Kind::Unanswered, Some("the adapter hands over late: what came late may have been there in time"))
+            }
             _ if lost => (Kind::Unanswered, Some("the port was overrun meanwhile: bytes were lost")),
             (true, false) => (Kind::NoAnswer, None),
             (_, true) => (Kind::Unanswered, Some("the host stood still meanwhile: run again on a quieter one")),
@@ -78,6 +86,19 @@ impl Client {
             }
         };
         hinted(py, kind, text, hint)
+    }
+
+    /// After a time-out, waits for a late answer as long as the adapter may hold one; gives when the time-out was, at most.
+    fn await_held(&self, py: Python<'_>, since: u64) -> PyResult<Time> {
+        let over = self.handle.now(py)?;
+        let held = self.handle.resolution(py)?;
+        if !held.is_zero() {
+            self.handle.wait(py, over + held, |client, _, _| {
+                let late = |(_, come): (u64, &Come)| come.kind == "late";
+                (client.come_since(since).any(late) || *client.state() != State::Open).then_some(())
+            })?;
+        }
+        Ok(over)
     }
 
     /// Sends, and waits until the port took it.
@@ -272,6 +293,10 @@ impl Client {
             (true, _) => Some("the port was overrun: bytes were lost".to_owned()),
             (false, dropped) => dropped.map(|count| format!("{count} frames were dropped: more came than is kept")),
         })
+    }
+    #[getter]
+    fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        self.handle.resolution_ns(py)
     }
     /// Takes what has arrived, without waiting.
     fn look(&self, py: Python<'_>) -> PyResult<()> {

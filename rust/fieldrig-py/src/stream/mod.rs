@@ -410,7 +410,7 @@ impl Stream {
     }
     #[getter]
     fn resolution_ns(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(u64::try_from(self.handle.resolution(py)?.as_nanos()).unwrap_or(u64::MAX))
+        self.handle.resolution_ns(py)
     }
     /// Takes what has arrived, without waiting.
     fn look(&self, py: Python<'_>) -> PyResult<()> {
