@@ -12,7 +12,7 @@ use regex_automata::nfa::thompson;
 use regex_automata::{MatchKind, meta};
 use regex_syntax::hir::{Capture, Hir, HirKind, Look, Repetition};
 use regex_syntax::{ParserBuilder, hir::Literal};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Memory that the program of one pattern may take.
 const PROGRAM: usize = 10 * 1024 * 1024;
@@ -37,6 +37,8 @@ struct Inner {
     texts: Vec<String>,
     expressions: Vec<meta::Regex>,
     automaton: DFA,
+    /// For each pattern, once it is wanted: [`Patterns::preferring`].
+    preferring: Vec<OnceLock<Option<DFA>>>,
 }
 
 impl std::fmt::Debug for Patterns {
@@ -64,9 +66,7 @@ impl Patterns {
         let mut expressions = Vec::new();
         let mut parsed = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            let mut parser = ParserBuilder::new().utf8(false).crlf(true).build();
-            let hir = parser.parse(text.as_ref()).map_err(|problem| error(index, problem.to_string()))?;
-            let hir = with_ascii_words(hir);
+            let hir = self::parsed(text.as_ref()).map_err(|problem| error(index, problem))?;
             let config = meta::Config::new().utf8_empty(false).nfa_size_limit(Some(PROGRAM));
             let expression = meta::Regex::builder().configure(config).build_from_hir(&hir);
             expressions.push(expression.map_err(|problem| error(index, reason(&problem)))?);
@@ -80,7 +80,8 @@ impl Patterns {
         let automaton = DFA::builder().configure(config).build_from_nfa(program);
         let automaton = automaton.map_err(|problem| error(0, reason(&problem)))?;
         let texts = texts.iter().map(|text| text.as_ref().to_owned()).collect();
-        Ok(Patterns(Arc::new(Inner { texts, expressions, automaton })))
+        let preferring = parsed.iter().map(|_| OnceLock::new()).collect();
+        Ok(Patterns(Arc::new(Inner { texts, expressions, automaton, preferring })))
     }
 
     /// Whether one of them matches where there is nothing.
@@ -107,9 +108,27 @@ impl Patterns {
         &self.0.expressions
     }
 
+    /// An automaton of one pattern alone that prefers what its expression prefers; `None`: it cannot be made.
+    pub(super) fn preferring(&self, pattern: usize) -> Option<&DFA> {
+        let make = || {
+            let hir = parsed(&self.0.texts[pattern]).ok()?;
+            let program = thompson::Config::new().utf8(false).nfa_size_limit(Some(PROGRAM));
+            let program = thompson::Compiler::new().configure(program).build_from_hir(&hir).ok()?;
+            let config = DFA::config().cache_capacity(STATES).skip_cache_capacity_check(true);
+            DFA::builder().configure(config).build_from_nfa(program).ok()
+        };
+        self.0.preferring[pattern].get_or_init(make).as_ref()
+    }
+
     pub(super) fn automaton(&self) -> &DFA {
         &self.0.automaton
     }
+}
+
+/// What a pattern means here; else what is wrong with it.
+fn parsed(text: &str) -> Result<Hir, String> {
+    let mut parser = ParserBuilder::new().utf8(false).crlf(true).build();
+    parser.parse(text).map(with_ascii_words).map_err(|problem| problem.to_string())
 }
 
 /// The innermost reason of an error.

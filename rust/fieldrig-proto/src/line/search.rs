@@ -6,7 +6,8 @@
 //! - Of several patterns the first is the one whose match is complete first; if one byte completes several, the one that
 //!   stands first in the list.
 //! - A match goes on as long as its expression wants within what has come (`\d+` takes all digits that are there). One that
-//!   ends where the bytes end may be only half of one: [`Found::open`] says so, and asking again takes what came since.
+//!   ends where the bytes end may be only half of one, or none (`v\d$` before another digit): [`Found::open`] says so, and
+//!   asking again takes what came since.
 //! - Where control functions of terminals are left out, patterns see the text; offsets are those of the bytes.
 
 use super::ansi::Stripper;
@@ -17,7 +18,7 @@ use crate::time::Stamp;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::Cache;
 use regex_automata::util::start;
-use regex_automata::{Anchored, Input, PatternID};
+use regex_automata::{Anchored, Input};
 use std::collections::VecDeque;
 
 /// The longest match that is surely found.
@@ -44,7 +45,7 @@ pub struct Found {
     pub groups: Vec<Option<Group>>,
     /// The names of the groups, of those that took no part, too.
     pub names: Vec<Option<String>>,
-    /// It ends where the bytes end, and more of them could make it longer.
+    /// What comes next could make it longer, or show that it is none.
     pub open: bool,
 }
 
@@ -82,6 +83,8 @@ pub(super) struct Search {
     /// Place in the text of the next byte for the automaton.
     led: u64,
     hits: Vec<Option<Hit>>,
+    /// The states of [`Patterns::preferring`], by pattern.
+    preferring: Vec<Option<Cache>>,
     /// Bytes that the automaton or an expression has looked at.
     looked_at: u64,
 }
@@ -162,18 +165,19 @@ impl Search {
             state,
             led: 0,
             hits: patterns.texts().iter().map(|_| None).collect(),
+            preferring: patterns.texts().iter().map(|_| None).collect(),
             looked_at: 0,
         }
     }
 
     /// The same search from elsewhere; what the automaton has learnt is kept.
     pub(super) fn again(self, from: u64, stripper: Option<Stripper>) -> Search {
-        let Search { patterns, goal, mut cache, mut hits, looked_at, mut text, .. } = self;
+        let Search { patterns, goal, mut cache, mut hits, preferring, looked_at, mut text, .. } = self;
         let state = start_state(&patterns, &mut cache, None);
         hits.fill_with(|| None);
         text.bytes.clear();
         text = Text { bytes: text.bytes, at: 0, offsets: VecDeque::from([(0, from)]) };
-        Search { patterns, from, goal, stripper, text, fed: from, cache, state, led: 0, hits, looked_at }
+        Search { patterns, from, goal, stripper, text, fed: from, cache, state, led: 0, hits, preferring, looked_at }
     }
 
     pub(super) fn is_for(&self, patterns: &Patterns, goal: Goal) -> bool {
@@ -192,7 +196,8 @@ impl Search {
     /// Bytes of memory in use, without the patterns.
     pub(super) fn memory(&self) -> usize {
         let offsets = self.text.offsets.capacity() * size_of::<(u64, u64)>();
-        self.text.bytes.capacity() + offsets + self.cache.memory_usage()
+        let preferring: usize = self.preferring.iter().flatten().map(Cache::memory_usage).sum();
+        self.text.bytes.capacity() + offsets + self.cache.memory_usage() + preferring
     }
 
     pub(super) fn looked_at(&self) -> u64 {
@@ -344,14 +349,44 @@ impl Search {
                 return Ok(None);
             };
             self.looked_at += (whole.end() - from) as u64;
-            let at_the_end = whole.end() == self.text.bytes.len();
-            if at_the_end && self.fed < buffer.end() && self.text.end() < longest {
+            let open = self.text.end() < longest && self.may_grow(pattern, whole.start());
+            if open && self.fed < buffer.end() {
                 self.feed(buffer)?;
                 continue;
             }
-            let open = at_the_end && self.text.end() < longest && may_grow(expression, &self.text.bytes, whole.start());
             return Ok(Some(self.text.found(pattern, patterns.names(pattern), &captures, open)));
         }
+    }
+
+    /// Whether a match that begins at an index of the text could still become another one: `\d+` at the end of what has
+    /// come could, `\d+\s` could not. The automaton of the pattern, led over the match and what stands behind it, says
+    /// whether anything is left that the expression prefers to what was found.
+    fn may_grow(&mut self, pattern: usize, begin: usize) -> bool {
+        let Some(automaton) = self.patterns.preferring(pattern) else { return true };
+        let cache = self.preferring[pattern].get_or_insert_with(|| automaton.create_cache());
+        let before = begin.checked_sub(1).and_then(|before| self.text.bytes.get(before)).copied();
+        let config = start::Config::new().look_behind(before).anchored(Anchored::Yes);
+        let Ok(mut state) = automaton.start_state(cache, &config) else { return true };
+        for byte in &self.text.bytes[begin..] {
+            let Ok(next) = automaton.next_state(cache, state, *byte) else { return true };
+            if next.is_dead() {
+                return false;
+            }
+            state = next;
+        }
+        // It tells of a match one byte late: what is left behind any next byte is what was preferred.
+        let any: Vec<u8> = automaton.byte_classes().representatives(0..=255).filter_map(|unit| unit.as_u8()).collect();
+        let mut seen = Vec::new();
+        any.iter().any(|byte| {
+            let Ok(behind) = automaton.next_state(cache, state, *byte) else { return true };
+            if seen.contains(&behind) {
+                return false;
+            }
+            seen.push(behind);
+            let is_left = |next: Result<LazyStateID, _>| next.map_or(true, |state| !state.is_dead());
+            let at_the_end = is_left(automaton.next_eoi_state(cache, behind));
+            at_the_end || any.iter().any(|byte| is_left(automaton.next_state(cache, behind, *byte)))
+        })
     }
 
     /// Matches that ended where the bytes ended take what belongs to them of what came since.
@@ -365,9 +400,8 @@ impl Search {
                 continue;
             }
             let window = *window;
-            if let Some(found) = self.ask(buffer, pattern, window)? {
-                self.hits[pattern] = Some(Hit { window, found });
-            }
+            // What came behind it may also show that it was none: `v\d$` in front of another digit.
+            self.hits[pattern] = self.ask(buffer, pattern, window)?.map(|found| Hit { window, found });
         }
         Ok(())
     }
@@ -404,22 +438,6 @@ fn start_state(patterns: &Patterns, cache: &mut Cache, before: Option<u8>) -> La
         // It fails only behind a byte at which it was told to give up; there is none.
         cache.reset(automaton);
         automaton.start_state(cache, &start::Config::new()).unwrap_or_default()
-    })
-}
-
-/// What may follow a match: if one of these makes it longer, its end is open.
-const FOLLOWERS: &[u8] = b"09afzAFZ .,:;/_-+%#=)\t";
-
-/// Whether a match at the end of what has come could still grow: `\d+` could, `\d+\s` could not.
-fn may_grow(expression: &regex_automata::meta::Regex, bytes: &[u8], match_start: usize) -> bool {
-    let from = match_start.saturating_sub(index(CONTEXT));
-    let mut longer = bytes.get(from..).unwrap_or_default().to_vec();
-    let end = longer.len();
-    longer.push(0);
-    FOLLOWERS.iter().any(|follower| {
-        longer[end] = *follower;
-        let found = expression.search(&Input::new(&longer).range(match_start - from..));
-        found.is_some_and(|found| found.pattern() == PatternID::ZERO && found.end() > end)
     })
 }
 

@@ -117,10 +117,27 @@ fn only_an_open_end_may_grow() {
         assert_eq!(found.end, bytes.len() as u64, "it ends with the bytes");
         found.open
     };
-    for (pattern, bytes) in [(r"v\d+\.\d+", "fw v1.4"), (r"\S+", "abc"), ("ok.*", "boot ok"), ("a+", "aa")] {
+    for (pattern, bytes) in [
+        (r"v\d+\.\d+", "fw v1.4"),
+        (r"\S+", "abc"),
+        ("ok.*", "boot ok"),
+        ("a+", "aa"),
+        (r"v(\d)(\.\d)?", "v1"),
+        ("ok( done)?", "ok"),
+        (r"(one|on)\b", "on"),
+        ("\u{e4}*", "\u{e4}"),
+    ] {
         assert!(open(pattern, bytes), "{pattern}");
     }
-    for (pattern, bytes) in [("ok", "boot ok"), (r"\d+\s", "12 "), ("login: $", "login: "), (r"\d{2}", "12")] {
+    for (pattern, bytes) in [
+        ("ok", "boot ok"),
+        (r"\d+\s", "12 "),
+        ("login: $", "login: "),
+        (r"\d{2}", "12"),
+        (r"\d+?", "1"),
+        ("on|one", "on"),
+        ("(?m)^ok$", "ok"),
+    ] {
         assert!(!open(pattern, bytes), "{pattern}");
     }
 }
@@ -135,6 +152,36 @@ fn an_open_match_takes_the_rest_when_it_is_asked_for_again() {
         let found = search.found().flatten().next().expect("it is there");
         assert_eq!((found.start, found.end, found.open), (4, end, open));
     }
+}
+
+#[test]
+fn a_match_whose_longer_form_has_begun_is_open_until_that_is_whole() {
+    for (parts, end, opens) in [
+        (&["v1", ".", "5 "][..], 4, &[true, true, false][..]),
+        (&["v1", ".", "x"], 2, &[true, true, false]),
+        (&["v1.5"], 4, &[false]),
+    ] {
+        let mut buffer = Buffer::new(1000, None);
+        let mut search = Search::new(&patterns(&[r"v1(\.\d)?"]), 0, Goal::Any, None);
+        for (part, open) in parts.iter().zip(opens) {
+            buffer.append(part.as_bytes());
+            assert_eq!(search.go_on(&buffer, usize::MAX), Ok(Progress::Done));
+            assert_eq!(search.found().flatten().next().map(|found| found.open), Some(*open), "{parts:?}: {part}");
+        }
+        assert_eq!(search.found().flatten().next().map(|found| found.end), Some(end));
+    }
+}
+
+#[test]
+fn an_open_match_that_what_comes_behind_it_refutes_was_none() {
+    let mut buffer = Buffer::new(1000, None);
+    let mut search = Search::new(&patterns(&[r"v\d+$"]), 0, Goal::Any, None);
+    for (bytes, progress) in [("v1", Progress::Done), ("2\r\n", Progress::NeedsMore), ("v34", Progress::Done)] {
+        buffer.append(bytes.as_bytes());
+        assert_eq!(search.go_on(&buffer, usize::MAX), Ok(progress), "{bytes}");
+    }
+    let found = search.found().flatten().next().expect("it is there");
+    assert_eq!((found.start, found.end), (5, 8));
 }
 
 #[test]

@@ -119,8 +119,9 @@ impl Stream {
             match part {
                 Some(Part::NotYet) => {}
                 Some(Part::Found(from, found, seen)) => {
-                    let found = self.whole(py, patterns, goal, from, (found, seen), look.deadline)?;
-                    return Ok(matches(patterns, goal, &found));
+                    if let Some(found) = self.whole(py, patterns, goal, from, (found, seen), look.deadline)? {
+                        return Ok(matches(patterns, goal, &found));
+                    }
                 }
                 Some(Part::Failed(problem)) => return Err(self.failed(py, &problem)),
                 Some(Part::Over) => return Err(self.is_over(py)?),
@@ -158,7 +159,8 @@ impl Stream {
         Ok(self.over(py, &state))
     }
 
-    /// A match that may be half of one is waited for until the rest has come, nothing comes for a while, or the deadline.
+    /// A match that may be half of one is waited for until the rest has come, nothing comes for a while, or the deadline;
+    /// `None`: the rest shows that it is none.
     fn whole(
         &self,
         py: Python<'_>,
@@ -167,7 +169,7 @@ impl Stream {
         from: u64,
         (found, seen): (Vec<Found>, u64),
         deadline: Time,
-    ) -> PyResult<Vec<Found>> {
+    ) -> PyResult<Option<Vec<Found>>> {
         let (mut found, mut seen) = (found, seen);
         while found.iter().any(|found| found.open) {
             let until = deadline.min(self.handle.now(py)? + HALF_A_MATCH);
@@ -176,8 +178,10 @@ impl Stream {
                 (stream.look_for(patterns, goal, from, usize::MAX), stream.end())
             };
             let (again, end) = self.handle.with(py, look)?.0;
-            if let Ok(Searched::Found(again)) = again {
-                found = again;
+            match again {
+                Ok(Searched::Found(again)) => found = again,
+                Ok(Searched::Pending(_) | Searched::NotYet) => return Ok(None),
+                Err(_) => {}
             }
             // The end of the conversation wakes the wait, too.
             if more.is_none() || end == seen {
@@ -185,7 +189,7 @@ impl Stream {
             }
             seen = end;
         }
-        Ok(found)
+        Ok(Some(found))
     }
 }
 
