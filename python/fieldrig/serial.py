@@ -19,6 +19,7 @@ calls. docs/consoles.md has examples of everything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Self
@@ -95,6 +96,7 @@ class Console:
         self._belongs_to = belongs_to
         self._ansi: Ansi = ansi
         self._commands = 0
+        self._key = os.urandom(3).hex()
         self.prompt = prompt
         """A pattern for what asks for a command, or None."""
         self._end = ENDINGS[ending]
@@ -427,10 +429,10 @@ class Console:
             return None
         return "nothing ever came through this port: is it connected, are speed and format right?"
 
-    def _next_command(self) -> int:
-        """A number that no command of this console had before."""
+    def _next_command(self) -> str:
+        """What no command of any console had before."""
         self._commands += 1
-        return self._commands
+        return f"{self._key}.{self._commands}"
 
     def _arrivals(self, since: Stamp) -> list[tuple[str, Observation]]:
         return [(self._name, line) for line in self._stream.lines(since)]

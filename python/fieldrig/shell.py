@@ -2,15 +2,17 @@
 
 How `run` finds output and status in a POSIX shell: the command stands between two ``printf`` that print marks::
 
-    printf '%s-%s\\n' fieldrig 7-begin; eval 'the command'; printf '%s-%s-%s\\n' fieldrig 7-end "$?"
+    printf '%s-%s\\n' fieldrig c0ffee.7-begin; eval 'the command'; printf '%s-%s-%s\\n' fieldrig c0ffee.7-end "$?"
 
 The echo of this line, and what ``set -x`` shows of it, never have a mark in one piece, because only ``printf`` joins
-its halves. Everything between the marks is output, be its last line finished or not; ``eval`` takes comments, ``&`` and
-unfinished quotes of the command for itself.
+its halves. No other console has the same marks: what an earlier one began, and a log of it, end nothing. Everything
+between the marks is output, be its last line finished or not; ``eval`` takes comments, ``&`` and unfinished quotes of
+the command for itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
 
 USER_PROMPT = r"(?i)(?:login|username):[ \t]*\z"
 PASSWORD_PROMPT = r"(?i)(?:password|passphrase)[^\r\n]*:[ \t]*\z"
-REFUSED = r"(?i)incorrect|denied|authentication failure|invalid (?:login|password|user)"
+REFUSED = (
+    r"(?im)^[^\w\r\n]*(?:[\w.-]+: *)?(?:"
+    r"(?:login|password|passphrase|user ?name|user|access|permission|authentication)"
+    r"(?: is| was)? (?:incorrect|denied|invalid|failed|failure)"
+    r"|(?:incorrect|invalid|bad|wrong) (?:login|user ?name|user|passwords?|passphrase|credentials)"
+    r")(?: *[.,!:;][^\r\n]*)? *$"
+)
+"""A line that says so; not one of a greeting such as "unauthorized access is denied and will be reported"."""
 SHELL_PROMPT = r"(?m)^[^\r\n]*[$#>] ?\z"
 LONGEST = 4000
 """Bytes in a command line with its marks: a terminal in canonical mode drops what is beyond 4095."""
@@ -91,9 +100,11 @@ def in_posix_shell(console: Console, command: str, within: str | Span, check: bo
             hint="a terminal that collects lines takes no more; write a script to a file and run that",
         )
     sent = console.send(line)
-    began = console.expect(rf"fieldrig-{begin}\r*\n", after=sent, within=within, called=f"the begin of `{command}`")
+    began = console.expect(
+        rf"fieldrig-{re.escape(begin)}\r*\n", after=sent, within=within, called=f"the begin of `{command}`"
+    )
     ended = console.expect(
-        rf"fieldrig-{end}-(\d+)[ \t]*[\r\n]", after=sent, within=within, called=f"the end of `{command}`"
+        rf"fieldrig-{re.escape(end)}-(\d+)[ \t]*[\r\n]", after=sent, within=within, called=f"the end of `{command}`"
     )
     if prompt is not None:
         # A shell that is about to ask may throw away what was typed before.

@@ -281,8 +281,88 @@ def test_a_refused_login_is_the_devices_doing(pair: Pair) -> None:
         (b"root\n", b"root\r\nPassword: "),
         (b"wrong one\n", b"\r\nLogin incorrect\r\nbox login: "),
     )
-    with pytest.raises(Refused, match="DUT: .*the login of root was refused: incorrect"):
+    with pytest.raises(Refused, match="DUT: .*the login of root was refused: Login incorrect"):
         console.login("root", "wrong one", within="20s")
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"Unauthorized access is denied and will be reported.",
+        b"Access denied to whom it does not concern!",
+        b"There were 3 invalid login attempts since the last login.",
+    ],
+)
+def test_a_greeting_that_speaks_of_refusals_refuses_nobody(pair: Pair, greeting: bytes) -> None:
+    console, device = pair
+    console.prompt = None
+    talk(
+        device,
+        (b"\n", b"\r\n" + greeting + b"\r\nbox login: "),
+        (b"root\n", b"root\r\nPassword: "),
+        (b"right one\n", b"\r\n" + greeting + b"\r\nroot@box:~# "),
+    )
+    assert console.login("root", "right one", within="20s").text.endswith("# ")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b"Permission denied, please try again.\r\nPassword: ",
+        b"% Access denied\r\nRouter>",
+        b"% Login invalid\r\n\r\nUsername: ",
+        b"% Bad passwords\r\n",
+        b"sulogin: Authentication failure\r\n",
+        b"Incorrect password.\r\nlogin: ",
+        b"Login failed: wrong password\r\n",
+    ],
+)
+def test_a_refusal_is_known_by_its_line(pair: Pair, refusal: bytes) -> None:
+    console, device = pair
+    console.prompt = None
+    talk(
+        device,
+        (b"\n", b"\r\nbox login: "),
+        (b"root\n", b"root\r\nPassword: "),
+        (b"wrong one\n", b"\r\n" + refusal),
+    )
+    with pytest.raises(Refused, match="the login of root was refused: "):
+        console.login("root", "wrong one", within="20s")
+
+
+def test_what_an_earlier_console_began_ends_no_command_of_a_later_one(sim: Rig) -> None:
+    sim.add_wire("console")
+    with Stream("wire://console", rig=sim) as device:
+        with Console("wire://console", rig=sim) as console, pytest.raises(ExpectationFailed):
+            console.run("busy", within="1s")
+        said = device.receive(lambda line: line.endswith(b"\n"), within="1s").data
+        first = re.search(rb"fieldrig (\S+)-begin", said)
+        assert first is not None
+        with Console("wire://console", rig=sim) as console:
+            mark = b"fieldrig-" + first[1]
+            device.send_parts([("10ms", mark + b"-begin\r\nboom\r\n" + mark + b"-end-0\r\n")])
+            with pytest.raises(ExpectationFailed, match="the begin of `check` did not come"):
+                console.run("check", within="1s")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parts", "text"),
+    [
+        (r"version (\d)(\.\d)?", (b"version 1", b".5 "), "version 1.5"),
+        (r"v1(\.\d)?", (b"v1", b".", b"5 "), "v1.5"),
+        (r"ok( done)?", (b"ok", b" ", b"done\n"), "ok done"),
+        (r"state (on|one)\b", (b"state on", b"e\n"), "state one"),
+        (r"(?m)level \d+$", (b"level 1", b"2%\nlevel ", b"34", b"\n"), "level 34"),
+        (r"(?m)level \d+$", (b"level 1", b"2"), "level 12"),
+    ],
+)
+def test_where_what_came_is_cut_no_match_is_half_of_one(
+    pair: Pair, pattern: str, parts: tuple[bytes, ...], text: str
+) -> None:
+    console, device = pair
+    mark = console.mark()
+    device.send_parts([("20ms", part) for part in parts])
+    assert console.expect(pattern, after=mark, within="1s").text == text
 
 
 def test_who_is_logged_in_already_is_not_asked(pair: Pair) -> None:
