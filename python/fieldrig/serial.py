@@ -249,7 +249,7 @@ class Console:
         """
         at = self._stream.now()
         self._stream.look()
-        return Mark(at, self._stream.length)
+        return Mark(at, self._stream.length, self._stream)
 
     def lines(self, after: HasInstant | Stamp | None = None) -> tuple[Line, ...]:
         """The lines that have come by now behind a mark or an instant (the last stimulus, if none is given).
@@ -257,7 +257,7 @@ class Console:
         The last one may still grow. Nothing is consumed.
         """
         self._stream.look()
-        if isinstance(after, Mark):
+        if isinstance(after, Mark) and after.stream in (None, self._stream):
             return self._stream.lines(None, after.offset)
         return self._stream.lines(self._timeline.last_stimulus if after is None else instant(after))
 

@@ -13,7 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from ._core import Span, Stamp
@@ -39,6 +39,8 @@ class Mark:
     """When it was made."""
     offset: int
     """Offset of the next byte then."""
+    stream: object = field(default=None, repr=False, compare=False)
+    """The stream that it is a place in; for any other, the mark is an instant. None: it is one for each."""
 
     def describe(self) -> str:
         """What failure texts call it."""
@@ -248,10 +250,15 @@ class StreamInbox(Generic[S]):
             raise self._gave_up(called or _called([pattern]), pattern, frame, match, verdict)
         return match
 
+    def _mark(self, frame: Window) -> Mark | None:
+        """The place in this stream that a window begins at. A place in another one is an instant like any other."""
+        mark = frame.after
+        return mark if isinstance(mark, Mark) and mark.stream in (None, self._source) else None
+
     def _begin(self, frame: Window) -> tuple[int, bool]:
         """Where reading begins, and whether bytes right before it may belong to it."""
-        if isinstance(frame.after, Mark):
-            return frame.after.offset, False
+        if (mark := self._mark(frame)) is not None:
+            return mark.offset, False
         perhaps, surely = self._source.offset_after(frame.cursor)
         return max(self._consumed, surely), max(self._consumed, perhaps) < surely
 
@@ -302,8 +309,8 @@ class StreamInbox(Generic[S]):
 
     def _place(self, frame: Window, behind: int) -> tuple[int, Stamp | None]:
         """From which offset on something is looked for, and behind which instant."""
-        if isinstance(frame.after, Mark):
-            return max(frame.after.offset, behind), None
+        if (mark := self._mark(frame)) is not None:
+            return max(mark.offset, behind), None
         return max(self._consumed, behind), frame.cursor
 
     def _judge(self, match: S | None, frame: Window) -> str:
@@ -311,7 +318,7 @@ class StreamInbox(Generic[S]):
 
     def _at_the_cursor(self, pattern: str | Sequence[str], frame: Window) -> str | None:
         """A match that begins among the bytes that may have come before or after the cursor."""
-        if isinstance(frame.after, Mark):
+        if self._mark(frame) is not None:
             return None
         perhaps, surely = self._source.offset_after(frame.cursor)
         start = max(self._consumed, perhaps)
@@ -355,7 +362,7 @@ def check_patterns(patterns: str | Sequence[str]) -> list[str]:
     """The patterns as a list; whoever searches refuses what is no regular expression.
 
     Raises:
-        UsageError: one of them is no text, or there is none.
+        UsageError: one of them is no text, or empty, or there is none.
     """
     several = [patterns] if isinstance(patterns, str) else patterns
     if not isinstance(several, list | tuple):
@@ -363,6 +370,8 @@ def check_patterns(patterns: str | Sequence[str]) -> list[str]:
     for pattern in several:
         if not isinstance(pattern, str):
             raise UsageError(f"a pattern is a text, not {pattern!r}")
+        if not pattern:
+            raise UsageError("an empty pattern is there at once", hint='for whatever comes first write r"(?s)."')
     if not several:
         raise UsageError("there is no pattern to look for")
     return list(several)

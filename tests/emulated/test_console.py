@@ -96,6 +96,22 @@ def test_a_mark_is_a_cursor_that_stays(pair: Pair) -> None:
     assert [line.text for line in console.lines()] == ["boot 1", "boot 2", "ready"]
 
 
+def test_the_mark_of_another_console_is_an_instant_and_no_place(pair: Pair, sim: Rig) -> None:
+    console, device = pair
+    sim.add_wire("other")
+    with Console("wire://other", rig=sim) as other:
+        device.send(b"stale\n")
+        console.expect("stale", within="1s")
+        mark = other.mark()
+        with pytest.raises(ExpectationFailed, match="/stale/ did not come"):
+            console.expect("stale", after=mark, within="1s")
+        assert console.lines(mark) == ()
+        device.send(b"fresh\n")
+        assert console.expect("fresh", after=mark, within="2s").start == 6
+        with pytest.raises(UsageError, match="an empty pattern is there at once"):
+            console.expect("", within="1s")
+
+
 def test_what_comes_is_read_line_by_line_and_byte_by_byte(pair: Pair) -> None:
     console, device = pair
     device.send(b"temp 23.5\r\n\r\nmode a")
