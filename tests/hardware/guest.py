@@ -4,8 +4,9 @@
 
 The machine is QEMU with a Debian kernel. Its root is the root of this host, read-only, so the tests run with the same
 Python and the same extension. It has a 16550A (`/dev/ttyS1`) and an FTDI adapter on USB (`/dev/ttyUSB0`), both driven
-by the drivers of the kernel; `Lab` is at their far ends and at the plug of the adapter. The tests in the machine tell
-it what to do over `/dev/ttyS2`, one line each, and it answers with one line:
+by the drivers of the kernel; `Lab` is at their far ends and at the plug of the adapter. Two more 16550A (`/dev/ttyS4`,
+`/dev/ttyS5`) are joined by a wire. The tests in the machine tell the lab what to do over `/dev/ttyS2`, one line each,
+and it answers with one line:
 
     echo uart|usb           the far end sends back whatever it gets
     send uart|usb HEX       the far end sends these bytes
@@ -203,8 +204,10 @@ def machine(kernel: Path, folder: Path, arguments: list[str]) -> list[str]:
         tool("qemu-system-x86_64", "qemu-system-x86"),
         *("-accel", "kvm" if kvm else "tcg", "-cpu", "host" if kvm else "max", "-m", "1024", "-no-reboot"),
         *("-display", "none", "-nodefaults", "-kernel", str(next(kernel.glob("boot/vmlinuz-*")))),
-        *("-initrd", str(folder / "initramfs"), "-append", "console=ttyS0 quiet panic=-1 mitigations=off"),
+        *("-initrd", str(folder / "initramfs"), "-append", "console=ttyS0 quiet panic=-1 mitigations=off 8250.nr_uarts=6"),
         *("-serial", "stdio", *ends, "-serial", "chardev:uart", "-serial", "chardev:orders"),
+        *("-chardev", socket_at("west", folder / "wire"), "-chardev", f"socket,id=east,path={folder / 'wire'}"),
+        *("-device", "pci-serial-2x,chardev1=west,chardev2=east"),
         *("-device", "qemu-xhci,id=xhci", "-device", usb),
         *("-qmp", f"unix:{folder / 'machine'},server=on,wait=off"),
         *("-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"),
