@@ -35,6 +35,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "xhci-pci", "ftdi_sio")
 FTDI = {"driver": "usb-serial", "id": "ftdi", "chardev": "usb", "serial": "FT4XK2", "bus": "xhci.0"}
+KERNEL = "console=ttyS0 quiet panic=-1 mitigations=off"
 LIMIT = 600
 """Seconds for everything: without KVM a machine boots in half a minute, on a busy host in two."""
 
@@ -204,7 +205,7 @@ def machine(kernel: Path, folder: Path, arguments: list[str]) -> list[str]:
         tool("qemu-system-x86_64", "qemu-system-x86"),
         *("-accel", "kvm" if kvm else "tcg", "-cpu", "host" if kvm else "max", "-m", "1024", "-no-reboot"),
         *("-display", "none", "-nodefaults", "-kernel", str(next(kernel.glob("boot/vmlinuz-*")))),
-        *("-initrd", str(folder / "initramfs"), "-append", "console=ttyS0 quiet panic=-1 mitigations=off 8250.nr_uarts=6"),
+        *("-initrd", str(folder / "initramfs"), "-append", f"{KERNEL} 8250.nr_uarts=6"),
         *("-serial", "stdio", *ends, "-serial", "chardev:uart", "-serial", "chardev:orders"),
         *("-chardev", socket_at("west", folder / "wire"), "-chardev", f"socket,id=east,path={folder / 'wire'}"),
         *("-device", "pci-serial-2x,chardev1=west,chardev2=east"),

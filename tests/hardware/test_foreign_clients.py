@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import termios
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,11 @@ DEVICE, CLIENT = "/dev/ttyS4", "/dev/ttyS5"
 TIMES = 10
 ANSWER = 1 + 1 + 1 + 2 * 3 + 2
 """Unit, function, byte count, three registers, CRC (MODBUS over serial line V1.02, 2.3; application protocol 6.3)."""
+
+
+def waits(port: Any, length: int) -> bool:
+    """Whether so many bytes are there that nobody has read."""
+    return bool(port.in_waiting == length)
 
 
 def test_pymodbus_opens_and_closes_a_line_at_8e1_again_and_again_and_reads_no_stale_byte() -> None:
@@ -39,6 +46,6 @@ def test_pymodbus_opens_and_closes_a_line_at_8e1_again_and_again_and_reads_no_st
                 assert not written.isError(), written
                 assert device.get("holding", 1) == (time,)
                 os.write(port.fd, bytes.fromhex("010300000003 05cb"))
-                assert eventually(lambda port=port: port.in_waiting == ANSWER), "the answer that nobody reads"
+                assert eventually(partial(waits, port, ANSWER)), "the answer that nobody reads"
             finally:
                 client.close()
