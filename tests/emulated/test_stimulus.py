@@ -281,6 +281,7 @@ def test_a_step_for_nobody_is_refused_after_a_moment_and_not_waited_for_for_ever
     with Stream("memory-listen://door", rig=sim) as door:
         played = door.play(Program().send(b"hello"))
         assert (played.outcome, played.reason) == ("refused", "step 1: nobody is connected")
+        assert door.begin(Program().send(b"hello")).stop().outcome == "stopped"
         with Stream("memory://door", rig=sim) as visitor:
             assert door.play(Program().send(b"hello")).outcome == "completed"
             assert visitor.receive(5, within="1s").data == b"hello"

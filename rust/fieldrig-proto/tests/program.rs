@@ -468,6 +468,10 @@ fn a_step_for_nobody_ends_the_program_and_a_wait_for_nobody_does_not() {
         let report = stream.program_report(id).expect("a report");
         assert_eq!(report.ended.map(|(_, outcome)| outcome), Some(ended));
     }
+    // One that is stopped while it waits leaves nothing behind that would be answered.
+    let program = Program::new(vec![send(1, b"x", after(0))]);
+    let id = stream.start_program(at(3), &program, Default::default(), Arc::default()).expect("it starts");
+    stream.stop_program(at(4), id);
     // Who connects meanwhile gets it.
     let program = Program::new(vec![send(1, b"x", after(0))]);
     let id = stream.start_program(at(5), &program, Default::default(), Arc::default()).expect("it starts");
@@ -477,6 +481,12 @@ fn a_step_for_nobody_ends_the_program_and_a_wait_for_nobody_does_not() {
     assert!(matches!(stream.poll_action(&mut Vec::new()), Some(Action::Timed { .. })));
     assert!(stream.program_report(id).is_some_and(|report| report.ended.is_none()), "it runs");
     assert_eq!(stream.poll_timeout(), None);
+    let sent = Departure { scheduled: at(5), issued: at(1005), returned: at(1005), left: at(1005), run_delay: None };
+    stream.handle(at(1005), Input::Timed(CONN, Fate::Done(sent)));
+    assert_eq!(
+        stream.program_report(id).and_then(|report| report.ended).map(|(_, outcome)| outcome),
+        Some(Outcome::Completed)
+    );
 }
 
 #[test]

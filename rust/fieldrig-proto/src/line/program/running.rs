@@ -202,8 +202,10 @@ impl Running {
     /// It ends here.
     pub(super) fn finish(&mut self, outcome: Outcome) {
         if self.outcome.is_none() {
+            // What nobody took, since nobody is connected, is not on its way.
+            let taken = !self.actions.iter().any(|out| matches!(out, Out::Timed { .. }));
             self.actions.clear();
-            self.owed = matches!(self.doing, Doing::Asked(_));
+            self.owed = taken && matches!(self.doing, Doing::Asked(_));
             if self.owed {
                 self.actions.push_back(Out::Recall);
             }
