@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 PROGRAM = Path(__file__).parent / "programs" / "stopped.py"
+IN_TIME = PROGRAM.with_name("stopped_in_time.py")
 WANTED, AT_MOST = 5, 100
 
 
@@ -36,3 +37,12 @@ def test_20_ms_without_us_prove_nothing_and_accuse_nobody(who: str) -> None:
     for one in told:
         assert one["verdict"] == "inconclusive", one
         assert "stood still" in one["why"], one
+
+
+@pytest.mark.parametrize("kind", ["console", "modbus", "protocol"])
+def test_who_answered_in_time_while_we_were_stopped_until_the_time_was_over_is_not_accused(kind: str) -> None:
+    done = subprocess.run([sys.executable, str(IN_TIME), kind], stdout=subprocess.PIPE, check=True, timeout=60)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == 12
+    accused = [one for one in told if one["in_time"] and one["verdict"] == "fail"]
+    assert not accused

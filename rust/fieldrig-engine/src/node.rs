@@ -510,6 +510,8 @@ where
     ) -> Result<Option<R>, EngineError> {
         let begun = held.wires_now();
         let mut asked = self.sim.is_none().then_some(begun);
+        // Whoever comes with a deadline that is over has looked already.
+        let mut looked_at_the_end = self.sim.is_some() || begun >= until.deadline;
         loop {
             let found = held.check(check);
             // When something came of it, it is known when it left.
@@ -521,6 +523,12 @@ where
             }
             let now = held.wires_now();
             let left = until.sent && sent.is_none_or(|sent| sent.returned.is_some());
+            // A stop ends a wait with nothing found, and may be longer than what is left: what came in it is there.
+            if found.is_none() && !left && now >= until.deadline && !looked_at_the_end {
+                looked_at_the_end = true;
+                self.look(&mut held);
+                continue;
+            }
             if found.is_some() || left || now >= until.deadline {
                 held.log_events(&self.log, &self.name);
                 self.leave(held);

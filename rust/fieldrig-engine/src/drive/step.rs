@@ -61,6 +61,8 @@ pub(crate) struct Driver<E: Endpoint> {
     in_a_row: u32,
     /// How many inputs with bytes there were.
     inputs: u64,
+    /// When the last look at all ports began.
+    looked: Time,
 }
 
 /// What an endpoint that is code of the user unwinds with (`std::panic::resume_unwind`) to say itself why it is stuck.
@@ -84,6 +86,7 @@ impl<E: Endpoint> Driver<E> {
             favourite: None,
             in_a_row: 0,
             inputs: 0,
+            looked: Time::ZERO,
         }
     }
 
@@ -97,6 +100,7 @@ impl<E: Endpoint> Driver<E> {
         }
         let mut ready = std::mem::take(&mut self.ready);
         let before = self.wires.clock.now();
+        self.looked = before;
         self.wires.epoll.wait(&mut ready, Some(limit));
         self.wires.saw_empty(before, &ready);
         self.favourite = match ready[..] {
@@ -499,8 +503,28 @@ impl<E: Endpoint> Driver<E> {
         Ok(())
     }
 
+    /// What was there when a time-out became due is read before it, however late we are: who stopped us since the last
+    /// look (which SIGCONT ends, with nothing found) must not make it look as if nothing had come.
+    fn look_before_a_time_out(&mut self) -> Result<(), Stuck> {
+        if self.wires.is_virtual() {
+            return Ok(());
+        }
+        let now = self.wires.clock.now();
+        if self.endpoint.poll_timeout().is_none_or(|due| due > now || self.looked >= due) {
+            return Ok(());
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        self.looked = now;
+        self.wires.epoll.wait(&mut ready, Some(std::time::Duration::ZERO));
+        self.wires.saw_empty(now, &ready);
+        let taken = ready.iter().try_for_each(|ready| self.take_ready(*ready));
+        self.ready = ready;
+        taken
+    }
+
     /// Time-outs that are due. True if there were any.
     fn time_out(&mut self) -> Result<bool, Stuck> {
+        self.look_before_a_time_out()?;
         let mut standing = 0;
         for round in 0..CATCH_UP {
             let Some(due) = self.endpoint.poll_timeout() else { return Ok(round > 0) };
