@@ -123,9 +123,12 @@ class Rules(Generic[R]):
             LimitExceeded: it surely took longer, or came before.
             InconclusiveError: the stamps, the resolution of the port, a host that stood still or a late stimulus of our
                 own leave it open.
-            UsageError: no event, or no duration.
+            UsageError: no event, or no duration above 0.
         """
-        case = _Case("within", f"within {_shown(limit)}", max_ns=_length(limit, "limit"))
+        length_ns = _length(limit, "limit")
+        if length_ns == 0:
+            raise UsageError("within(): nothing takes no time, so the limit 0 judges nothing")
+        case = _Case("within", f"within {_shown(limit)}", max_ns=length_ns)
         return self._settle(case.judge([(_at(after), _at(event), _is_action(after))], [after, event], stimulus))
 
     def not_before(

@@ -163,3 +163,8 @@ def test_an_event_that_is_given_twice_judges_nothing() -> None:
     ):
         with pytest.raises(UsageError, match="the same event is given twice"):
             judge()
+
+
+def test_a_limit_of_nothing_is_no_limit() -> None:
+    with pytest.raises(UsageError, match="judges nothing"):
+        timing.within(Stamp(5), "0ms", after=Stamp(5))
