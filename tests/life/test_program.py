@@ -88,7 +88,7 @@ def test_a_program_is_there_for_the_bench_and_gone_with_it(tmp_path: Path) -> No
     ("command", "timeout", "problem"),
     [
         ("no-such-program", "30s", "cannot be started: .*No such file"),
-        ("sh -c 'echo no firmware; exit 3'", "30s", "has ended: no firmware"),
+        ("sh -c 'echo no firmware; exit 3'", "30s", "has ended with exit status 3: no firmware"),
         ("sh -c 'echo waits; exec sleep 60'", "200ms", "has no socket .*console after 200 ms: waits"),
     ],
     ids=["missing", "ends", "no socket"],

@@ -5,6 +5,7 @@ The monitor here is a script that speaks QMP as QEMU 7.2 was seen to; `tests/int
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -43,7 +44,8 @@ class Monitor:
                 return
             with line, line.makefile("rb") as orders:
                 if self.greeting is not None:
-                    line.sendall(self.greeting)
+                    with contextlib.suppress(BrokenPipeError):  # who was told too much has gone
+                        line.sendall(self.greeting)
                 for order in orders:
                     for said in self._done(json.loads(order)):
                         line.sendall(json.dumps(said).encode() + b"\r\n")

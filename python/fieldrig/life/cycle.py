@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BenchError
+from ..errors import BenchError, PortLost
 from .command import run_command
 from .identity import Identity
 from .lost import Losses
@@ -70,6 +70,22 @@ class LifeCycle:
                 program = Program(native.name, tables["run"], sockets, self._folder, log, self._bench.rig)
                 self.programs[native.name] = program
                 program.start()
+
+    def ended_program(self, devices: Iterable[str], wait: float = 0) -> BenchError | None:
+        """What is wrong if a program that is one of these devices has ended by itself, or does within a time (s).
+
+        It is the loss of a link, if the device has one: that is recovered, and the program started again. A device
+        without power may have ended.
+        """
+        for name in devices:
+            program = self.programs.get(name)
+            why = program.why_ended(wait) if program is not None else None
+            dut = self._bench.device(name)
+            if why is None or dut.power.left_off():
+                continue
+            link = next((link for link in dut.protocols() if link not in dut.down_links), None)
+            return BenchError(f"{name}: {why}") if link is None else PortLost(f"{name}.{link}: {why}")
+        return None
 
     def arm(self) -> None:
         """Starts the guardian if a real device has a safe state.

@@ -37,6 +37,8 @@ from ..units import human, nanoseconds
 ACTIONS = ("on", "off", "reset", "hang", "resume")
 RUNS = {"on": True, "off": False, "reset": True, "hang": False, "resume": True}
 """Whether the machine runs after an action."""
+LONGEST = 1 << 20
+"""No message of a monitor is longer, in bytes."""
 PIECE = 1024
 """So many bytes of memory are asked for at once."""
 
@@ -86,7 +88,9 @@ class Qmp:
             if "return" in message:
                 return message["return"]
             if "error" in message:
-                raise self._error(f"it refuses `{command}`: {message['error'].get('desc', message['error'])}")
+                problem = message["error"]
+                said = problem.get("desc", problem) if isinstance(problem, dict) else problem
+                raise self._error(f"it refuses `{command}`: {said}")
             self._note(message)
 
     def wait_for(self, event: str) -> None:
@@ -135,10 +139,12 @@ class Qmp:
             if not piece:
                 raise self._error("it ended the conversation")
             self._rest += piece
+            if len(self._rest) > LONGEST:
+                raise self._error(f"it says {self._rest[:60]!r} and goes on without an end of line")
         line, _, self._rest = self._rest.partition(b"\n")
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets without end
             raise self._error(f"it says {line[:60]!r}, which is no JSON") from None
         return found if isinstance(found, dict) else {}
 
@@ -186,7 +192,11 @@ class QmpSwitch:
     def status(self) -> str | None:
         """``on`` if the machine runs, ``off`` if it is paused."""
         with self._monitor() as monitor:
-            return "on" if monitor.execute("query-status")["running"] else "off"
+            said = monitor.execute("query-status")
+            running = said.get("running") if isinstance(said, dict) else None
+            if not isinstance(running, bool):
+                raise BenchError(f"QEMU does not say whether the machine runs: {json.dumps(said)[:60]}")
+            return "on" if running else "off"
 
     def leaves(self, action: str) -> str:
         """The state in which an action leaves the device: one that hangs has to be switched on again."""

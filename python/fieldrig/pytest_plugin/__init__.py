@@ -155,6 +155,7 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    broken.begin(item)
     return (yield from broken.phase(item, phases.setup(item)))
 
 

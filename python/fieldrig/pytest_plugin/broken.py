@@ -8,6 +8,8 @@ Rules of this file:
 - A measurement that failed before any model broke is proven: it stays the verdict, and the bench's error is its note.
   A measurement that fails afterwards is inconclusive when it is taken (``Measure``).
 - A fail of an earlier phase stays what it is.
+- A device that is a program, and has ended by itself, proves nothing: neither a fail nor a pass of a test that uses it
+  stands. Of an error of the bench the end of the program is a note.
 - An accusation of the device whose line had errors meanwhile is inconclusive in the same way (``lines.py``).
 """
 
@@ -22,7 +24,10 @@ import pytest
 from fieldrig.errors import BenchError, LimitExceeded
 
 from . import devices, lines
-from .state import MEASURE, bench_of
+from .state import ENDED, MEASURE, bench_of
+
+ENDING = 0.5
+"""A program that has closed its sockets has so many seconds to be gone."""
 
 
 def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None, Any, Any]:
@@ -38,17 +43,22 @@ def phase(item: pytest.Item, inner: Generator[None, Any, Any]) -> Generator[None
         raise
     except BaseException as raised:
         problem = _problem(item)
+        ended = _ended(item, ENDING) if problem is None else None
+        if ended is not None and isinstance(raised, BenchError):
+            raised.add_note(f"  because: {ended.message}")
+            raise
+        problem = problem or ended
         doubted = _doubt(item, raised) if problem is None else None
         problem = problem or doubted
         if problem is None or problem is raised:
             raise
-        if isinstance(raised, LimitExceeded) and _is_proven(item) and doubted is None:
+        if isinstance(raised, LimitExceeded) and _is_proven(item) and doubted is None and ended is None:
             raised.add_note(f"  then: {problem}")
             raise
         text = str(raised).partition("\n")[0]
         problem.add_note(f"  then: {text or type(raised).__name__}")
         raise problem from raised
-    problem = _problem(item)
+    problem = _problem(item) or _ended(item)
     if problem is not None:
         raise problem
     return result
@@ -68,6 +78,24 @@ def _doubt(item: pytest.Item, raised: BaseException) -> Exception | None:
     from .verdicts import accuses
 
     return lines.doubt(item) if accuses(raised, bool(devices.judged(item))) else None
+
+
+def begin(item: pytest.Item) -> None:
+    """A test begins, or is run again."""
+    item.stash[ENDED] = False
+
+
+def _ended(item: pytest.Item, wait: float = 0) -> BenchError | None:
+    """Which program that is a device of the test has ended by itself, or does within a time (s); told once in a test.
+
+    A test may see its sockets closed before the process is gone.
+    """
+    opened = bench_of(item.config)
+    if opened is None or not opened.life.programs or item.stash.get(ENDED, False):
+        return None
+    problem = opened.life.ended_program(devices.judged(item), wait)
+    item.stash[ENDED] = problem is not None
+    return problem
 
 
 def _is_proven(item: pytest.Item) -> bool:

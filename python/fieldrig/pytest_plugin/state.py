@@ -26,6 +26,7 @@ MEASURE: pytest.StashKey[Measure | None] = pytest.StashKey()
 PROPERTIES: pytest.StashKey[int] = pytest.StashKey()
 NODEID: pytest.StashKey[str] = pytest.StashKey()
 LINES: pytest.StashKey[dict[str, LineCounts]] = pytest.StashKey()
+ENDED: pytest.StashKey[bool] = pytest.StashKey()
 AGAIN: pytest.StashKey[Attempts] = pytest.StashKey()
 
 
