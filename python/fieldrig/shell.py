@@ -127,7 +127,7 @@ def at_prompt(console: Console, command: str, within: str | Span, check: bool, p
     sent = console.send(command)
     found = last(console, [at_end(prompt)], sent, within, f"the prompt behind `{command}`")
     output = console._inbox.text(mark.offset, found.start)
-    return Ran(command, without_echo(output, command), None, sent.at, found.at)
+    return Ran(command, without_echo(console, output, command, prompt, mark.offset), None, sent.at, found.at)
 
 
 def at_end(prompt: str) -> str:
@@ -139,15 +139,24 @@ def last(console: Console, patterns: list[str], after: HasInstant, within: str |
     """The first match; of a prompt, the first behind which nothing comes: output may look like one, but it goes on."""
     while True:
         found = console.expect_any(patterns, after=after, within=within, called=called)
-        settled = console.stream.now().latest_ns + SETTLE_NS
+        settled = found.at.latest_ns + SETTLE_NS
         if not found.pattern.endswith(r"\z") or not console._inbox.more_than(found, settled):
             return found
 
 
-def without_echo(output: str, command: str) -> str:
-    """What came behind the echo of the command, if it came back."""
+def without_echo(console: Console, output: str, command: str, prompt: str, start: int) -> str:
+    """What came behind the echo of the command, if it came back: alone, behind the prompt, or behind what colours it.
+
+    Where nothing is echoed, the first line of the output is none because it ends as the command does.
+    """
     first, feed, rest = output.partition("\n")
-    return rest if feed and first.rstrip().endswith(command.rstrip()) else output
+    if not feed or not first.rstrip().endswith(command.rstrip()):
+        return output
+    before = first.rstrip().removesuffix(command.rstrip())
+    if not before.strip() or "\x1b" in before:
+        return rest
+    echo = console.stream.search(rf"\A[^\r\n]*(?:{prompt}){re.escape(command.rstrip())}[ \t]*\r*\n", start, None, 0)
+    return output if echo is None else rest
 
 
 def failed(console: Console, ran: Ran) -> CommandFailed:

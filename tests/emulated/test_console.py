@@ -370,6 +370,10 @@ def test_what_an_earlier_console_began_ends_no_command_of_a_later_one(sim: Rig) 
         (r"state (on|one)\b", (b"state on", b"e\n"), "state one"),
         (r"(?m)level \d+$", (b"level 1", b"2%\nlevel ", b"34", b"\n"), "level 34"),
         (r"(?m)level \d+$", (b"level 1", b"2"), "level 12"),
+        (r"(?m)level \d$", (b"level 1", b"2%\nlevel ", b"3", b"\n"), "level 3"),
+        (r"(?m)^ok.*$|^ok$", (b"ok", b", no: failed\n"), "ok, no: failed"),
+        (r"state (\d )?on\b", (b"state on", b"e, state 2 on", b"\n"), "state 2 on"),
+        (r"(^|, )done\z", (b"done", b" so far, done"), ", done"),
     ],
 )
 def test_where_what_came_is_cut_no_match_is_half_of_one(
@@ -379,6 +383,40 @@ def test_where_what_came_is_cut_no_match_is_half_of_one(
     mark = console.mark()
     device.send_parts([("20ms", part) for part in parts])
     assert console.expect(pattern, after=mark, within="1s").text == text
+
+
+def test_what_ends_with_the_text_is_taken_when_time_is_up(pair: Pair) -> None:
+    console, device = pair
+    mark = console.mark()
+    device.send_parts([("980ms", b"\n"), ("1ms", b"level 1")])
+    assert console.expect(r"level \d$", after=mark, within="1s").at == console.stream.read(1, 8).at
+
+
+@pytest.mark.parametrize("pattern", ["x*", "(ok)?", "(?m)^", r"\b", "$"])
+def test_what_is_found_where_nothing_came_is_not_looked_for(pair: Pair, pattern: str) -> None:
+    console, _ = pair
+    at_once = "matches nothing at all, so it is there at once"
+    for look in (console.expect, console.read_until):
+        with pytest.raises(UsageError, match=at_once):
+            look(pattern, within="1s")
+    with pytest.raises(UsageError, match=at_once):
+        console.expect_none(["fine", pattern], for_="1s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "output"),
+    [
+        (b"get 7\r\nvalue get 7\r\n=> ", "value get 7\n"),
+        (b"=> get 7\r\non\r\n=> ", "on\n"),
+        (b"\x1b[1mget 7\r\non\r\n=> ", "on\n"),
+        (b"value get 7\r\n=> ", "value get 7\n"),
+        (b"on\r\n=> ", "on\n"),
+    ],
+)
+def test_without_an_echo_all_of_the_output_is_output(pair: Pair, answer: bytes, output: str) -> None:
+    console, device = pair
+    talk(device, (b"get 7\n", answer))
+    assert console.run("get 7", shell="prompt", within="1s").output == output
 
 
 def test_who_is_logged_in_already_is_not_asked(pair: Pair) -> None:

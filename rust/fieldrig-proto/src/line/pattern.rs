@@ -37,6 +37,8 @@ struct Inner {
     texts: Vec<String>,
     expressions: Vec<meta::Regex>,
     automaton: DFA,
+    /// The first pattern that may match without a byte.
+    empty: Option<usize>,
     /// For each pattern, once it is wanted: [`Patterns::preferring`].
     preferring: Vec<OnceLock<Option<DFA>>>,
 }
@@ -80,14 +82,15 @@ impl Patterns {
         let automaton = DFA::builder().configure(config).build_from_nfa(program);
         let automaton = automaton.map_err(|problem| error(0, reason(&problem)))?;
         let texts = texts.iter().map(|text| text.as_ref().to_owned()).collect();
+        let empty = parsed.iter().position(|hir| hir.properties().minimum_len() == Some(0));
         let preferring = parsed.iter().map(|_| OnceLock::new()).collect();
-        Ok(Patterns(Arc::new(Inner { texts, expressions, automaton, preferring })))
+        Ok(Patterns(Arc::new(Inner { texts, expressions, automaton, empty, preferring })))
     }
 
-    /// Whether one of them matches where there is nothing.
+    /// The first of them of which a match may have no bytes: `x*`, `(?m)^`, `\b`.
     #[must_use]
-    pub fn match_nothing(&self) -> bool {
-        self.0.expressions.iter().any(|expression| expression.is_match(b""))
+    pub fn matches_nothing(&self) -> Option<&str> {
+        self.0.empty.map(|empty| self.0.texts[empty].as_str())
     }
 
     /// The patterns as they were written.
@@ -173,6 +176,17 @@ mod tests {
         assert!(error.to_string().contains("unclosed group"), "{error}");
         let error = Patterns::new(&[r"(?:\w{1000}){1000}"]).expect_err("too big");
         assert!(error.problem.contains("exceeded limit"), "{error}");
+    }
+
+    #[test]
+    fn a_pattern_whose_match_may_have_no_bytes_is_told() {
+        for text in ["x*", "(ok)?", "(?m)^", r"\b", "$", "ok|", ""] {
+            let patterns = Patterns::new(&["fine", text]).expect("patterns");
+            assert_eq!(patterns.matches_nothing(), Some(text));
+        }
+        for text in ["x+", r"ok\z", "(?m)^ok$", "(?s).", "\u{e4}"] {
+            assert_eq!(Patterns::new(&[text]).expect("patterns").matches_nothing(), None, "{text}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! - Of several patterns the first is the one whose match is complete first; if one byte completes several, the one that
 //!   stands first in the list.
 //! - A match goes on as long as its expression wants within what has come (`\d+` takes all digits that are there). One that
-//!   ends where the bytes end may be only half of one, or none (`v\d$` before another digit): [`Found::open`] says so, and
-//!   asking again takes what came since.
+//!   ends where the bytes end may be only half of one, or none (`ok$` before more, `on\b` before a letter): [`Found::open`]
+//!   says so, and asking again takes what came since.
 //! - Where control functions of terminals are left out, patterns see the text; offsets are those of the bytes.
 
 use super::ansi::Stripper;
@@ -20,6 +20,7 @@ use regex_automata::hybrid::dfa::Cache;
 use regex_automata::util::start;
 use regex_automata::{Anchored, Input};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// The longest match that is surely found.
 const LOOK_BACK: u64 = 64 * 1024;
@@ -349,7 +350,7 @@ impl Search {
                 return Ok(None);
             };
             self.looked_at += (whole.end() - from) as u64;
-            let open = self.text.end() < longest && self.may_grow(pattern, whole.start());
+            let open = self.text.end() < longest && self.may_change(pattern, whole.range());
             if open && self.fed < buffer.end() {
                 self.feed(buffer)?;
                 continue;
@@ -358,16 +359,16 @@ impl Search {
         }
     }
 
-    /// Whether a match that begins at an index of the text could still become another one: `\d+` at the end of what has
-    /// come could, `\d+\s` could not. The automaton of the pattern, led over the match and what stands behind it, says
-    /// whether anything is left that the expression prefers to what was found.
-    fn may_grow(&mut self, pattern: usize, begin: usize) -> bool {
+    /// Whether a match in a range of the text could still become another one (`\d+` at the end of what has come could,
+    /// `\d+\s` could not), or none (`ok$` there could). The automaton of the pattern, led over the match and what stands
+    /// behind it, says whether anything is left that the expression prefers to what was found, and what bytes end it.
+    fn may_change(&mut self, pattern: usize, found: Range<usize>) -> bool {
         let Some(automaton) = self.patterns.preferring(pattern) else { return true };
         let cache = self.preferring[pattern].get_or_insert_with(|| automaton.create_cache());
-        let before = begin.checked_sub(1).and_then(|before| self.text.bytes.get(before)).copied();
+        let before = found.start.checked_sub(1).and_then(|before| self.text.bytes.get(before)).copied();
         let config = start::Config::new().look_behind(before).anchored(Anchored::Yes);
         let Ok(mut state) = automaton.start_state(cache, &config) else { return true };
-        for byte in &self.text.bytes[begin..] {
+        for byte in &self.text.bytes[found.start..] {
             let Ok(next) = automaton.next_state(cache, state, *byte) else { return true };
             if next.is_dead() {
                 return false;
@@ -375,6 +376,7 @@ impl Search {
             state = next;
         }
         // It tells of a match one byte late: what is left behind any next byte is what was preferred.
+        let ends_the_text = found.end == self.text.bytes.len();
         let any: Vec<u8> = automaton.byte_classes().representatives(0..=255).filter_map(|unit| unit.as_u8()).collect();
         let mut seen = Vec::new();
         any.iter().any(|byte| {
@@ -383,6 +385,9 @@ impl Search {
                 return false;
             }
             seen.push(behind);
+            if ends_the_text && !behind.is_match() {
+                return true;
+            }
             let is_left = |next: Result<LazyStateID, _>| next.map_or(true, |state| !state.is_dead());
             let at_the_end = is_left(automaton.next_eoi_state(cache, behind));
             at_the_end || any.iter().any(|byte| is_left(automaton.next_state(cache, behind, *byte)))
@@ -399,9 +404,11 @@ impl Search {
             if !found.open || *window < self.text.at {
                 continue;
             }
-            let window = *window;
-            // What came behind it may also show that it was none: `v\d$` in front of another digit.
-            self.hits[pattern] = self.ask(buffer, pattern, window)?.map(|found| Hit { window, found });
+            let (window, start) = (*window, found.start);
+            // What came behind it may also show that it was none: `ok$` in front of more. One that begins elsewhere is
+            // found where it ends: a match of another pattern may be complete before.
+            let again = self.ask(buffer, pattern, window)?.filter(|found| found.start == start);
+            self.hits[pattern] = again.map(|found| Hit { window, found });
         }
         Ok(())
     }

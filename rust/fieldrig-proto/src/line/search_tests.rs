@@ -126,18 +126,16 @@ fn only_an_open_end_may_grow() {
         ("ok( done)?", "ok"),
         (r"(one|on)\b", "on"),
         ("\u{e4}*", "\u{e4}"),
+        ("login: $", "login: "),
+        (r"ok\z", "ok"),
+        ("(?m)^ok$", "ok"),
+        (r"\bok\b", "ok"),
     ] {
         assert!(open(pattern, bytes), "{pattern}");
     }
-    for (pattern, bytes) in [
-        ("ok", "boot ok"),
-        (r"\d+\s", "12 "),
-        ("login: $", "login: "),
-        (r"\d{2}", "12"),
-        (r"\d+?", "1"),
-        ("on|one", "on"),
-        ("(?m)^ok$", "ok"),
-    ] {
+    for (pattern, bytes) in
+        [("ok", "boot ok"), (r"\d+\s", "12 "), (r"\d{2}", "12"), (r"\d+?", "1"), ("on|one", "on"), ("(?m)ok$|ok", "ok")]
+    {
         assert!(!open(pattern, bytes), "{pattern}");
     }
 }
@@ -182,6 +180,39 @@ fn an_open_match_that_what_comes_behind_it_refutes_was_none() {
     }
     let found = search.found().flatten().next().expect("it is there");
     assert_eq!((found.start, found.end), (5, 8));
+}
+
+#[test]
+fn a_look_at_what_comes_next_is_settled_by_what_comes() {
+    for (pattern, refuted, kept) in [
+        ("(?m)ok$", &b"ay"[..], &b"\r\n"[..]),
+        (r"ok\b", b"ay", b" "),
+        (r"ok\B", b" ", b"a"),
+        ("(?m)^ok$", b"ay", b"\n"),
+    ] {
+        for (next, found) in [(refuted, false), (kept, true)] {
+            let (mut buffer, mut search) =
+                (Buffer::new(1000, None), Search::new(&patterns(&[pattern]), 0, Goal::Any, None));
+            for bytes in [b"ok", next] {
+                buffer.append(bytes);
+                assert!(search.go_on(&buffer, usize::MAX).is_ok());
+            }
+            let hit = search.found().flatten().next().map(|found| (found.start, found.end, found.open));
+            assert_eq!(hit, found.then_some((0, 2, false)), "{pattern} {}", next.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn where_a_match_was_none_the_next_one_is_that_which_is_complete_first() {
+    let mut buffer = Buffer::new(1000, None);
+    let mut search = Search::new(&patterns(&["(?m)ok$", "b"]), 0, Goal::Any, None);
+    for bytes in [&b"ok"[..], b"ay b ok\n"] {
+        buffer.append(bytes);
+        assert_eq!(search.go_on(&buffer, usize::MAX), Ok(Progress::Done));
+    }
+    let found = search.found().flatten().next().expect("it is there");
+    assert_eq!((found.pattern, found.start), (1, 5));
 }
 
 #[test]

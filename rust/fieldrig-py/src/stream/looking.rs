@@ -102,6 +102,11 @@ impl Stream {
         goal: Goal,
         look: Look,
     ) -> PyResult<Vec<Option<Match>>> {
+        if let Some(empty) = patterns.matches_nothing() {
+            let message = format!("the pattern /{empty}/ matches nothing at all, so it is there at once");
+            let hint = "write + for one or more, where it says * for any number";
+            return Err(hinted(py, Kind::Usage, message, Some(hint)));
+        }
         let mut so_far = Vec::new();
         loop {
             let mut swept = Swept::default();

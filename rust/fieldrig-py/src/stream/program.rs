@@ -123,7 +123,7 @@ impl Reader<'_> {
     /// A pattern that is not there before anything has come.
     fn pattern(&self, step: &Bound<'_, PyDict>, text: &str) -> PyResult<Patterns> {
         let pattern = self.stream.known.patterns(step.py(), &[text.to_owned()])?;
-        if !pattern.match_nothing() {
+        if pattern.matches_nothing().is_none() {
             return Ok(pattern);
         }
         let number: u32 = item(step, "number")?.extract()?;
