@@ -275,7 +275,10 @@ class Client:
         if message is not None and message not in self.protocol.messages:
             hint = did_you_mean(message, self.protocol.messages)
             raise UsageError(f"{self._name}: {self.protocol.name} has no message `{message}`", hint=hint)
-        return _Pattern(kind, message, values, self.protocol.sequence is not None)
+        if kind == "garbage" and (message is not None or values):
+            raise UsageError(f"{self._name}: garbage is no message and has no fields")
+        self.protocol.expects(message, values)
+        return _Pattern(kind, message, values, self.protocol)
 
     def _stimulus(self, act: Callable[[], Sent]) -> Sent:
         at = self._timeline.approach()
@@ -292,9 +295,10 @@ class Client:
 class _Pattern:
     """What a frame must be."""
 
-    def __init__(self, kind: str, message: str | None, values: Mapping[str, Value], numbered: bool) -> None:
-        """``numbered``: answers have the number of their request, so that a late one is known for one."""
-        self._kind, self._message, self._values = kind, message, values
+    def __init__(self, kind: str, message: str | None, values: Mapping[str, Value], protocol: Protocol) -> None:
+        self._kind, self._message, self._values, self._protocol = kind, message, values, protocol
+        # Answers have the number of their request, so that a late one is known for one.
+        numbered = protocol.sequence is not None
         # While an answer is awaited, such a message by itself may be taken for a wrong or a late answer.
         perhaps = ("stray",) if numbered else ("stray", "late")
         self._perhaps = perhaps if kind == "unsolicited" and message is not None else ()
@@ -305,12 +309,10 @@ class _Pattern:
         if self._message not in (None, frame.message):
             return False
         found = frame.fields
-        missing = next((name for name in self._values if name not in found), None)
-        if missing is not None and self._message is not None and frame.kind not in ("wrong", "garbage"):
-            # It could never fit: what is not to come would be held for absent, and what is to come for silent.
-            hint = did_you_mean(missing, tuple(found))
-            raise UsageError(f"`{self._message}` has no field `{missing}`: it has {', '.join(found)}", hint=hint)
-        return all(name in found and found[name] == value for name, value in self._values.items())
+        holds = self._protocol.holds
+        return all(
+            name in found and holds(frame.message, name, value, found[name]) for name, value in self._values.items()
+        )
 
     def doubt(self, frame: Frame, /) -> str | None:
         if frame.kind == self._kind:

@@ -195,8 +195,51 @@ def test_what_no_message_is_called_is_not_waited_for(rig: Rig) -> None:
         client.expect_none(kind="lost", for_="1s")
 
 
-def test_a_misspelt_field_is_refused_where_it_would_make_silence_of_a_frame(rig: Rig, device: Stream) -> None:
+def test_what_a_field_could_never_hold_is_not_waited_for(rig: Rig) -> None:
     client = protocol.Client("wire://line", NUMBERED, rig=rig)
-    device.begin(Program().send(frame("alarm", 9, code=7), after="10ms"))
-    with pytest.raises(UsageError, match="`alarm` has no field `cod`"):
-        client.expect_none("alarm", for_="1s", cod=7)
+    with pytest.raises(UsageError, match="`alarm` has no field `cod`") as refused:
+        client.expect_none("alarm", cod=7, for_="1s")
+    assert refused.value.hint == "did you mean `code`?"
+    with pytest.raises(UsageError, match="`code` takes 0 to 255, not 700"):
+        client.expect("alarm", code=700, within="1s")
+    with pytest.raises(UsageError, match="no message of numbered has a field `amps`"):
+        client.expect_none(amps=1, for_="1s")
+    with pytest.raises(UsageError, match="garbage is no message and has no fields"):
+        client.expect_none(kind="garbage", code=7, for_="1s")
+
+
+def test_a_field_holds_what_is_expected_if_its_bytes_say_so(rig: Rig, device: Stream) -> None:
+    fields = {
+        "volts": {"type": "i16", "scale": 0.1},
+        "ratio": "f32",
+        "mode": {"type": "u8", "enum": {"off": 0, "on": 1}},
+    }
+    message = {"tag": 1, "from": "device", "fields": fields}
+    frame = {"by": "delimiter", "end": "0a", "header": {"kind": "u8 tag"}}
+    measured = protocol.Protocol({"name": "measured", "frame": frame, "message": {"report": message}})
+    client = protocol.Client("wire://line", measured, rig=rig)
+    said = measured.encode("report", {"volts": 23.4, "ratio": 23.4, "mode": "on"})
+    for values in ({"volts": 23.4}, {"ratio": 23.4}, {"mode": "on"}, {"mode": 1}):
+        sent = client.raw(b"x")
+        device.send(said)
+        came = client.expect("report", after=sent, within="1s", **values)
+        assert came["volts"] == 23.4
+        sent = client.raw(b"x")
+        device.send(said)
+        with pytest.raises(UnexpectedEvent):
+            client.expect_none("report", after=sent, for_="1s", **values)
+    for values in ({"volts": 23.5}, {"ratio": 23.5}, {"mode": "off"}):
+        sent = client.raw(b"x")
+        device.send(said)
+        client.expect_none("report", after=sent, for_="1s", **values)
+
+
+def test_a_message_with_another_constant_is_wrong_and_answers_nothing(rig: Rig, device: Stream) -> None:
+    frame = {"by": "delimiter", "end": "0a", "header": {"kind": "u8 tag"}}
+    message = {"report": {"tag": 1, "fields": {"version": "u8 = 7", "n": "u8"}}, "ask": {"tag": 2, "answer": "report"}}
+    versioned = protocol.Protocol({"name": "versioned", "frame": frame, "message": message})
+    client = protocol.Client("wire://line", versioned, rig=rig)
+    device.begin(Program().wait(2, within="1h").send(b"\x01\x08\x00\n").send(b"\x01\x07\x01\n", after="10ms"))
+    assert client.ask("ask")["n"] == 1
+    wrong = client.frames()[0]
+    assert (wrong.kind, wrong.problems) == ("wrong", ("version at offset 1 is 08, it is always 07",))

@@ -67,6 +67,14 @@ class Protocol:
         Raises:
             UsageError: an unknown message or field, a value that does not fit.
         """
+    def expects(self, message: str | None, fields: Mapping[str, Any], /) -> None:
+        """Refuses what fields of a message (of any, if it is None) could never hold.
+
+        Raises:
+            UsageError: there is no such field, or it cannot hold that.
+        """
+    def holds(self, message: str | None, name: str, expected: Any, found: Any, /) -> bool:
+        """Whether what came in a field is what was expected: the same in its bytes."""
     def dissect(self, data: bytes, /, sender: Literal["client", "device"] = "client") -> Dissection:
         """What the bytes of a frame mean, field by field, and what is wrong with them."""
 

@@ -371,3 +371,164 @@ fn a_rule_that_nothing_fills_is_refused_when_the_device_is_made() {
         ("answer.0.with", "nothing says what `state` of `report` holds")
     );
 }
+
+/// A protocol with these fields in its one message.
+fn message(fields: Value) -> Result<Definition, String> {
+    let frame =
+        table([("by", "delimiter".into()), ("end", "0a".into()), ("header", table([("kind", "u8 tag".into())]))]);
+    let message = table([("tag", Value::Int(1)), ("fields", fields)]);
+    let described = table([("name", "one".into()), ("frame", frame), ("message", table([("report", message)]))]);
+    Definition::read(&described).map_err(|error| format!("{}: {}", error.key, error.problem))
+}
+
+#[test]
+fn a_scaled_number_is_the_decimal_that_people_expect() {
+    let scaled = |scale: f64, offset: f64, raw: [u8; 2]| {
+        let field = [("type", "i16".into()), ("scale", Value::Float(scale)), ("offset", Value::Float(offset))];
+        let definition = message(table([("t", table(field))])).expect("sound");
+        definition.decode(&[1, raw[0], raw[1]], None).value("t").and_then(Value::as_f64)
+    };
+    assert_eq!(scaled(0.1, 0.0, [0, 234]), Some(23.4));
+    assert_eq!(scaled(0.1, -40.0, [1, 145]), Some(0.1));
+    assert_eq!(scaled(0.01, 0.0, [0xff, 0xf9]), Some(-0.07));
+    assert_eq!(scaled(0.001, 0.3, [0, 3]), Some(0.303));
+    assert_eq!(scaled(-0.1, 0.0, [0, 3]), Some(-0.3));
+    assert_eq!(scaled(5.0, 2.0, [0, 3]), Some(17.0));
+    assert_eq!(scaled(0.3, 0.0, [0, 1]), Some(0.3));
+}
+
+#[test]
+fn what_is_expected_of_a_field_is_what_its_bytes_say_and_what_never_comes_is_refused() {
+    let tenth = table([("type", "i16".into()), ("scale", Value::Float(0.3))]);
+    let state = table([("type", "u8".into()), ("enum", table([("idle", Value::Int(0)), ("run", Value::Int(1))]))]);
+    let alarms = table([("type", "u8".into()), ("flags", list(["hot".into(), "low".into()]))]);
+    let fields =
+        table([("t", tenth), ("ratio", "f32".into()), ("state", state), ("alarms", alarms), ("n", "dec[2]".into())]);
+    let definition = message(fields).expect("sound");
+    let body = [&[1, 0, 3][..], &23.4f32.to_be_bytes(), &[1, 3], b"x1"].concat();
+    let came = definition.decode(&body, None);
+    let holds = |name: &str, value: Value| {
+        definition.expects(Some("report"), name, &value).expect("it may come");
+        definition.holds(Some("report"), name, &value, came.value(name).expect("a field"))
+    };
+    for (name, value) in [
+        ("t", Value::Float(0.9)),
+        ("ratio", Value::Float(23.4)),
+        ("state", "run".into()),
+        ("state", Value::Int(1)),
+        ("alarms", list(["low".into(), "hot".into()])),
+        ("kind", Value::Int(1)),
+        ("kind", Value::Float(1.0)),
+        ("n", Value::from(&b"x1"[..])),
+    ] {
+        assert!(holds(name, value.clone()), "{name} {value}");
+    }
+    for (name, value) in [
+        ("t", Value::Float(1.2)),
+        ("ratio", Value::Float(23.5)),
+        ("state", "idle".into()),
+        ("alarms", list(["low".into()])),
+        ("n", Value::Int(1)),
+    ] {
+        assert!(!holds(name, value.clone()), "{name} {value}");
+    }
+    for (name, value, problem) in [
+        ("stat", "run".into(), "`report` has no field `stat`"),
+        ("state", "rum".into(), "`state` takes `idle`, `run` or a number, not \"rum\""),
+        ("state", Value::Int(256), "`state` takes 0 to 255, not 256"),
+        ("t", Value::Float(1.0), "`t` has steps of 0.3 and never holds 1; 0.9 is the nearest"),
+        ("alarms", list(["cold".into()]), "`alarms` has no flag \"cold\"; it has hot, low"),
+        ("ratio", Value::Float(1e300), "`ratio` takes a number of 4 bytes, not 1"),
+    ] {
+        let refused = definition.expects(Some("report"), name, &value).expect_err("it never comes");
+        assert!(refused.problem.starts_with(problem), "{}", refused.problem);
+        assert!(definition.expects(None, name, &value).is_err());
+    }
+}
+
+#[test]
+fn a_field_of_a_message_that_is_always_the_same_is_looked_at() {
+    let definition = message(table([("version", "u8 = 7".into()), ("n", "u8".into())])).expect("sound");
+    assert!(definition.decode(&[1, 7, 0], None).problems.is_empty());
+    let problems = definition.decode(&[1, 8, 0], None).problems;
+    assert_eq!(problems[0].to_string(), "version at offset 1 is 08, it is always 07");
+}
+
+#[test]
+fn a_description_that_would_check_nothing_is_refused() {
+    let named = |names: Value| table([("m", table([("type", "u8".into()), ("enum", names)]))]);
+    let flags = table([("m", table([("type", "u8".into()), ("flags", list(["a".into(), "a".into()]))]))]);
+    let both = table([("m", table([("type", "u8".into()), ("is", "sequence".into()), ("value", Value::Int(1))]))]);
+    for (fields, problem) in [
+        (named(table([("x", Value::Int(300))])), "message.report.fields.m.enum.x: the field takes 0 to 255, not 300"),
+        (
+            named(table([("x", Value::Int(3)), ("y", Value::Int(3))])),
+            "message.report.fields.m.enum.y: 3 is `x` already",
+        ),
+        (flags, "message.report.fields.m.flags: `a` is the name of two bits"),
+        (table([("m", "u8 tag".into())]), "message.report.fields.m: tags and sequence numbers stand in the header"),
+        (both, "message.report.fields.m.value: `is` and `value` exclude each other"),
+    ] {
+        assert_eq!(message(fields).expect_err("refused"), problem);
+    }
+    let refused = |frame: Value| {
+        let messages = table([("report", table([("tag", Value::Int(1))]))]);
+        let described = table([("name", "one".into()), ("frame", frame), ("message", messages)]);
+        Definition::read(&described).map(|_| ()).map_err(|error| format!("{}: {}", error.key, error.problem))
+    };
+    let frame = |header: Value, checksum: Value, limit: i64| {
+        let end = ("end", "0a".into());
+        table([
+            ("by", "delimiter".into()),
+            end,
+            ("header", header),
+            ("checksum", checksum),
+            ("limit", Value::Int(limit)),
+        ])
+    };
+    let header = || table([("kind", "u8 tag".into()), ("a", "u8".into())]);
+    let sum = |from: &str, to: &str| table([("name", "sum8".into()), ("from", from.into()), ("to", to.into())]);
+    assert_eq!(refused(frame(header(), sum("kind", "payload"), 9)), Ok(()));
+    for (frame, problem) in [
+        (
+            frame(header(), sum("payload", "kind"), 9),
+            "frame: the checksum `checksum` covers nothing: look at `from` and `to`",
+        ),
+        (
+            frame(header(), sum("kind", "checksum"), 9),
+            "frame: the checksum `checksum` covers `checksum`, which is worked out no earlier",
+        ),
+        (frame(header(), "sum8".into(), 2), "frame.limit: no frame fits: the shortest has 3 bytes"),
+        (
+            frame(
+                table([("kind", "u8 tag".into()), ("a", "u8 sequence".into()), ("b", "u8 sequence".into())]),
+                "sum8".into(),
+                9,
+            ),
+            "frame.header.b: a frame has one sequence number",
+        ),
+    ] {
+        assert_eq!(refused(frame).expect_err("refused"), problem);
+    }
+    let asks = |from: &'static str| table([("tag", Value::Int(1)), ("from", from.into()), ("answer", "b".into())]);
+    let answers = table([("tag", Value::Int(2)), ("from", "client".into())]);
+    let frame =
+        || table([("by", "delimiter".into()), ("end", "0a".into()), ("header", table([("kind", "u8 tag".into())]))]);
+    let described = |from| {
+        let messages = table([("a", asks(from)), ("b", answers.clone())]);
+        Definition::read(&table([("name", "one".into()), ("frame", frame()), ("message", messages)]))
+    };
+    assert!(described("device").is_ok());
+    let error = described("client").expect_err("refused");
+    assert_eq!(error.problem, "`b` comes from the same side as `a`: it cannot answer it");
+}
+
+#[test]
+fn what_should_count_and_is_no_count_is_told() {
+    for (count, raw, sound) in [("i8", 0xff, 0x00), ("bcd[1]", 0xfa, 0x00), ("i8", 0x80, 0x00)] {
+        let definition = message(table([("n", count.into()), ("x", "u8[n]".into())])).expect("sound");
+        assert!(definition.decode(&[1, sound], None).problems.is_empty());
+        let problems = definition.decode(&[1, raw], None).problems;
+        assert!(problems[0].to_string().contains("what should count `x` is no count"), "{problems:?}");
+    }
+}

@@ -83,6 +83,25 @@ impl Protocol {
         let encoded = self.definition.encode(message, &fields, sequence, &patch);
         encoded.map(|encoded| PyBytes::new(py, &encoded.bytes)).map_err(|problem| refused(py, &problem))
     }
+    /// Refuses what a field could never hold.
+    #[pyo3(signature = (message, fields, /))]
+    fn expects(&self, py: Python<'_>, message: Option<&str>, fields: Given<'_, '_>) -> PyResult<()> {
+        for (name, value) in entries(fields, "fields")? {
+            self.definition.expects(message, &name, &value).map_err(|problem| refused(py, &problem))?;
+        }
+        Ok(())
+    }
+    /// Whether what came in a field is what was expected there.
+    #[pyo3(signature = (message, name, expected, found, /))]
+    fn holds(
+        &self,
+        message: Option<&str>,
+        name: &str,
+        expected: &Bound<'_, PyAny>,
+        found: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        Ok(self.definition.holds(message, name, &from_python(expected)?, &from_python(found)?))
+    }
     /// What the bytes of a frame mean, field by field.
     #[pyo3(signature = (data, /, sender = "client"))]
     fn dissect(&self, py: Python<'_>, data: Vec<u8>, sender: &str) -> PyResult<Dissection> {

@@ -158,6 +158,7 @@ impl Definition {
         match shape {
             Some(shape) => {
                 let (read, problem) = shape.fields.decode(body, payload);
+                message.problems.extend(shape.fields.wrong_constants(body, &read));
                 message.name = Some(shape.name.clone());
                 message.problems.extend(problem);
                 self.found(&mut message, Part::Payload, &shape.fields, read);

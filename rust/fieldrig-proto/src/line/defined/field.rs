@@ -5,6 +5,8 @@
 //!   no UTF-8, digits that are none (as bytes, with a note).
 //! - What cannot stand in a field is an error that says what can.
 //! - A scaled number is `number * scale + offset`; it is rounded to the nearest step when written.
+//! - What a field holds is what is expected of it if both are the same bytes: 23.4 is what a binary number of 4 bytes makes
+//!   of it, and a name is its number. What could never come cannot be expected (`expected.rs`).
 
 use crate::line::framing::Notation;
 use crate::record::Value;
@@ -167,6 +169,12 @@ impl Field {
         }
     }
 
+    /// It can say how many items another field has.
+    pub(super) fn counts(&self) -> bool {
+        let plain = self.scale.is_none() && self.names.is_empty() && self.flags.is_empty() && self.bits.is_empty();
+        plain && self.is_number()
+    }
+
     fn is_number(&self) -> bool {
         matches!(self.kind, Kind::Integer { .. } | Kind::Bcd(_) | Kind::Hex(_) | Kind::Decimal(_))
     }
@@ -212,7 +220,7 @@ impl Field {
     /// What a number means in this field.
     fn meaning(&self, number: i128) -> (Value, Option<String>) {
         if let Some(scale) = self.scale {
-            return (Value::Float(number as f64 * scale + self.offset), None);
+            return (Value::Float(decimal(number, scale, self.offset)), None);
         }
         if !self.names.is_empty() {
             return match self.names.iter().find(|(_, known)| *known == number) {
@@ -253,6 +261,9 @@ impl Field {
             }
             Kind::Float(width) => {
                 let number = value.as_f64().ok_or_else(|| not("a number"))?;
+                if *width == 4 && number.is_finite() && (number as f32).is_infinite() {
+                    return Err(not("a number of 4 bytes"));
+                }
                 let bits = if *width == 4 { u64::from((number as f32).to_bits()) } else { number.to_bits() };
                 Ok(kind.notation(self.little).write(bits, *width))
             }
@@ -335,6 +346,19 @@ impl Field {
             from += width;
         }
         Ok(number)
+    }
+}
+
+/// A number, scaled: three tenths are 0.3, where the product of the binary fractions is 0.30000000000000004.
+fn decimal(number: i128, scale: f64, offset: f64) -> f64 {
+    let plain = number as f64 * scale + offset;
+    let places = |part: f64| part.to_string().split_once('.').map_or(0, |(_, digits)| digits.len());
+    // It has no more decimal places than scale and offset; beyond 14 digits binary fractions are no longer sure.
+    let places = places(scale).max(places(offset));
+    let sure = |part: f64| places <= 12 && part.abs() * 10f64.powi(places as i32) < 1e14;
+    match sure(plain) && sure(plain - offset) {
+        true => format!("{plain:.places$}").parse().unwrap_or(plain),
+        false => plain,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Fields one after the other.
 
-use super::field::{Field, Kind, Size};
+use super::field::{Field, Kind, Role, Size};
 use crate::line::framing::Problem;
 use crate::record::Value;
 use std::ops::Range;
@@ -54,8 +54,10 @@ impl Layout {
             let size = match self.bytes_of(field, &read, left) {
                 Ok(size) if size <= left => size,
                 other => {
-                    let needs = other.unwrap_or_else(|counted| counted);
-                    let what = format!("`{}` needs {needs} bytes, {left} follow", field.name);
+                    let what = match other.map_or_else(|needs| needs, Some) {
+                        Some(needs) => format!("`{}` needs {needs} bytes, {left} follow", field.name),
+                        None => format!("what should count `{}` is no count", field.name),
+                    };
                     return (read, Some(Problem::Content { offset: at, what }));
                 }
             };
@@ -70,16 +72,29 @@ impl Layout {
         (read, beyond)
     }
 
-    /// How many bytes a field has; `Err` if that is more than there can be.
-    fn bytes_of(&self, field: &Field, before: &[Read], left: usize) -> Result<usize, usize> {
+    /// The fields that are always the same and are not, of those that were read.
+    pub(super) fn wrong_constants(&self, body: &[u8], read: &[Read]) -> Vec<Problem> {
+        let wrong = |read: &Read| {
+            let field = &self.fields[read.index];
+            let Role::Constant(value) = &field.role else { return None };
+            let (found, expected) = (body[read.range.clone()].to_vec(), field.encode(value).ok()?);
+            let (name, offset) = (field.name.clone(), read.range.start);
+            (found != expected).then_some(Problem::Constant { name, offset, found, expected })
+        };
+        read.iter().filter_map(wrong).collect()
+    }
+
+    /// How many bytes a field has; `Err` if that is more than there can be, or nothing says it.
+    fn bytes_of(&self, field: &Field, before: &[Read], left: usize) -> Result<usize, Option<usize>> {
         if let Some(size) = field.kind.size() {
             return Ok(size);
         }
         match field.kind.varies() {
             Some(Size::Counted(by)) => {
                 let count = before.iter().find(|read| self.fields[read.index].name == *by).map(|read| &read.value);
-                let count = count.and_then(Value::as_i64).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-                count.checked_mul(field.kind.item()).ok_or(usize::MAX)
+                // Minus one, or digits that are none, count nothing: no items are not what they say.
+                let count = count.and_then(Value::as_i128).and_then(|count| usize::try_from(count).ok()).ok_or(None)?;
+                count.checked_mul(field.kind.item()).ok_or(Some(usize::MAX))
             }
             // Whole items only: what is left of half an item is told as bytes too many.
             _ => Ok(left - left % field.kind.item().max(1)),

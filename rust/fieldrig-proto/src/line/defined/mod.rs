@@ -10,7 +10,8 @@
 //!
 //! - `field.rs`, `layout.rs`: typed fields and their order. - `read.rs`, `read_fields.rs`: the frame from
 //!   its description.
-//! - `definition.rs`: messages by tag. - `encode.rs`: messages to bytes, right or wrong on purpose.
+//! - `sound.rs`: what a description must not say. - `definition.rs`: messages by tag. - `encode.rs`: messages to bytes, right or wrong on purpose.
+//! - `expected.rs`: what a test may expect of a field, and whether that came.
 //! - `client.rs`: requests and their answers. - `face.rs`, `answer.rs`: the emulated device and its rules.
 //! - `descriptor.rs`: how the engine sees it.
 //!
@@ -21,11 +22,13 @@ mod client;
 mod definition;
 mod descriptor;
 mod encode;
+mod expected;
 mod face;
 mod field;
 mod layout;
 mod read;
 mod read_fields;
+mod sound;
 
 pub use answer::{AnswerRule, Handler, Question, Reply};
 pub use client::{Ask, Client, ClientEvent, Come, Failure, State};

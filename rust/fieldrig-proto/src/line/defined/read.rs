@@ -11,6 +11,7 @@ use super::definition::{Definition, MessageShape, Need};
 use super::field::{Field, Role};
 use super::layout::Layout;
 use super::read_fields::{Wishes, checksum, layout};
+use super::sound;
 use crate::dissect::Sender;
 use crate::line::framing::{Constant, Cut, Escape, Framing, LengthField, Position, SumField};
 use crate::protocol::{BenchKey, SettingError};
@@ -107,6 +108,7 @@ impl Definition {
         if let Some(client) = client {
             definition.read_client(&client)?;
         }
+        sound::check(&definition, &table)?;
         if let Some(given) = table.field("answer") {
             definition.answers = answer::read(&definition, &given)?;
         }
@@ -274,6 +276,11 @@ fn place(framing: &mut Framing, header: &Layout, trailer: &Layout, wishes: Wishe
             "body" => 0,
             _ => -(markers as i64),
         };
+        let unequal = |markers: &[Vec<u8>]| markers.iter().any(|marker| marker.len() != markers[0].len());
+        if counts == "frame" && (unequal(&framing.start) || unequal(&framing.end)) {
+            let problem = "a length of the whole frame needs markers that are equally long".into();
+            return Err(SettingError { key, problem, hint: None });
+        }
         let notation = field.kind.notation(field.little);
         framing.length =
             Some(LengthField { name: field.name.clone(), offset, width, notation, extra: uncounted - adjust });

@@ -75,9 +75,12 @@ pub(super) fn layout(given: Option<Given<'_>>, little: bool, wishes: &mut Wishes
         let given = Given { key: format!("{}.{name}", given.key), value };
         let field = field(&given, name, little, wishes)?;
         if let Some(Size::Counted(by)) = field.kind.varies()
-            && !layout.fields.iter().any(|earlier| earlier.name == *by && earlier.scale.is_none())
+            && !layout.fields.iter().any(|earlier| earlier.name == *by && earlier.counts())
         {
-            return Err(given.error(format!("no field `{by}` stands before `{name}`")));
+            return Err(given.error(match layout.fields.iter().any(|earlier| earlier.name == *by) {
+                true => format!("`{by}` is no count: that is an integer without scale, names, flags or bits"),
+                false => format!("no field `{by}` stands before `{name}`"),
+            }));
         }
         if layout.fields.last().is_some_and(|last| last.kind.varies() == Some(&Size::Rest)) {
             return Err(given.error("it stands behind a field that takes all that is left"));
@@ -102,6 +105,7 @@ fn field(given: &Given<'_>, name: &str, little: bool, wishes: &mut Wishes) -> Ou
     let table = Table::read(given.clone(), FIELD)?;
     let little = table.get("order", |given| given.word(&ORDERS))?.unwrap_or(little);
     let mut field = written(&needed(&table, "type")?, name, little)?;
+    one_role(&table, &field)?;
     if let Some(role) = table.get("is", |given| given.word(&[("tag", 0), ("sequence", 1), ("length", 2)]))? {
         field.role = [Role::Tag, Role::Sequence, Role::Length][role].clone();
     }
@@ -131,6 +135,24 @@ fn field(given: &Given<'_>, name: &str, little: bool, wishes: &mut Wishes) -> Ou
     Ok(field)
 }
 
+/// A field is for one thing, and says nothing that goes with another.
+fn one_role(table: &Table<'_>, field: &Field) -> Outcome<()> {
+    let role = table.one_of(&["is", "checksum", "value"])?;
+    if let (Some(name), false) = (role, field.role == Role::Plain) {
+        return Err(table.error(name, "its type says already what the field is for"));
+    }
+    let sum = role == Some("checksum");
+    let length = field.role == Role::Length || table.field("is").is_some_and(|is| is.value.as_str() == Some("length"));
+    let belongs = |(names, is, with): (&'static [&'static str], bool, &'static str)| {
+        names.iter().filter(move |_| !is).map(move |name| (*name, with))
+    };
+    let keys = [(&["from", "to", "start"][..], sum, "checksum"), (&["counts", "adjust"][..], length, "length")];
+    match keys.into_iter().flat_map(belongs).find(|(name, _)| table.field(name).is_some()) {
+        Some((name, with)) => Err(table.error(name, format!("`{name}` goes with a {with}"))),
+        None => Ok(()),
+    }
+}
+
 fn wish_length(wishes: &mut Wishes, counts: &str, adjust: i64, given: &Given<'_>) -> Outcome<()> {
     if wishes.length.is_some() {
         return Err(given.error("a frame has one length field"));
@@ -142,7 +164,8 @@ fn wish_length(wishes: &mut Wishes, counts: &str, adjust: i64, given: &Given<'_>
 /// Scale, names, flags and bits of a number.
 fn meanings(table: &Table<'_>, field: &mut Field) -> Outcome<()> {
     let number = matches!(field.kind, Kind::Integer { .. } | Kind::Bcd(_) | Kind::Hex(_) | Kind::Decimal(_));
-    if let Some(name) = ["scale", "enum", "flags", "bits"].into_iter().find(|name| table.field(name).is_some())
+    if let Some(name) =
+        ["scale", "offset", "enum", "flags", "bits"].into_iter().find(|name| table.field(name).is_some())
         && !number
     {
         return Err(table.error(name, "only integers have it"));
@@ -162,11 +185,20 @@ fn meanings(table: &Table<'_>, field: &mut Field) -> Outcome<()> {
         let Value::Table(entries) = given.value else { return Err(given.must_be("a table of names and numbers")) };
         for (name, value) in entries {
             let given = Given { key: format!("{}.{name}", given.key), value };
-            field.names.push((name.clone(), i128::from(given.integer(i64::MIN..=i64::MAX)?)));
+            let number = i128::from(given.integer(i64::MIN..=i64::MAX)?);
+            if let Some((other, _)) = field.names.iter().find(|(_, known)| *known == number) {
+                return Err(given.error(format!("{number} is `{other}` already")));
+            }
+            field.encode(&Value::from_integer(number)).map_err(|what| given.error(format!("the field {what}")))?;
+            field.names.push((name.clone(), number));
         }
     }
     if let Some(given) = table.field("flags") {
         field.flags = given.list()?.iter().map(|item| item.text().map(str::to_owned)).collect::<Outcome<_>>()?;
+        let named = |index: usize| !field.flags[index].is_empty() && field.flags[..index].contains(&field.flags[index]);
+        if let Some(index) = (0..field.flags.len()).find(|index| named(*index)) {
+            return Err(given.error(format!("`{}` is the name of two bits", field.flags[index])));
+        }
         if field.flags.len() as i64 > width {
             return Err(given.error(format!("the field has {width} bits")));
         }
@@ -208,6 +240,9 @@ fn written(given: &Given<'_>, name: &str, little: bool) -> Outcome<Field> {
         };
     }
     if let Some(value) = value {
+        if field.role != Role::Plain {
+            return Err(given.error("what is always the same can be no tag, number or length"));
+        }
         let number =
             value.strip_prefix("0x").map_or_else(|| value.parse().ok(), |hex| i64::from_str_radix(hex, 16).ok());
         let value = number.ok_or_else(|| given.error(format!("`{value}` is no integer")))?;
