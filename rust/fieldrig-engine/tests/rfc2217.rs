@@ -168,3 +168,75 @@ fn what_a_server_refuses_is_named() {
     }
     rig.stop();
 }
+
+/// What our client reads of a line after it was set, and why it ended: a server that confirms 9600 8N1, and says `then`
+/// once the client spoke; it ends at once behind it, or with the client.
+fn read_to_the_end(then: &'static [u8], ends: bool) -> (Vec<u8>, String) {
+    let confirm = |command, value: &[u8]| [&[255, 250, 44, command], value, &[255, 240]].concat();
+    let settings = [confirm(101, &[0, 0, 0x25, 0x80]), confirm(102, &[8]), confirm(103, &[1]), confirm(104, &[1])];
+    let answer = [&[255, 253, 44][..], &settings.concat()].concat();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address").to_string();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.write_all(&answer).expect("sent");
+        let (mut heard, mut byte) = (Vec::new(), [0]);
+        while stream.read(&mut byte).is_ok_and(|count| count > 0) {
+            heard.extend(byte);
+            if heard.ends_with(b"go") {
+                stream.write_all(then).expect("sent");
+                if ends {
+                    return;
+                }
+            }
+        }
+    });
+    let rig = rig();
+    let target = url(&format!("rfc2217://{address}?line=9600+8N1"));
+    let client = rig.open("client", Probe::default(), vec![bind("", target)]).expect("the line is set");
+    client.with(|probe, _| probe.send(Conn(0), b"go, and some more that nobody reads")).expect("the node works");
+    let mut bytes = Vec::new();
+    while let Some(part) = wait(&client, |event| match event {
+        Event::Bytes(_, part, _) => Some(Some(part.clone())),
+        Event::Closed(..) => Some(None),
+        _ => None,
+    }) {
+        bytes.extend(part);
+    }
+    let lost =
+        client.faults().expect("the node works").lost.first().map(|lost| lost.reason.clone()).unwrap_or_default();
+    rig.stop();
+    thread.join().expect("it ended");
+    (bytes, lost)
+}
+
+#[test]
+fn a_server_that_sets_another_speed_later_is_left_and_what_came_before_is_read() {
+    let (bytes, reason) = read_to_the_end(b"before\xff\xfa\x2c\x65\0\0\x4b\0\xff\xf0", false);
+    assert_eq!(bytes, b"before");
+    assert_eq!(reason, "the serial server changed baud=9600: it says 19200 now");
+}
+
+#[test]
+fn what_came_before_a_connection_broke_is_read_though_answers_to_it_cannot_be_sent() {
+    // It asks for an option (ECHO), which has to be answered, and breaks the connection off: it leaves bytes unread.
+    let (bytes, _) = read_to_the_end(b"before\xff\xfd\x01behind", true);
+    assert_eq!(bytes, b"beforebehind");
+}
+
+#[test]
+fn settings_that_follow_each_other_at_once_are_confirmed_one_by_one() {
+    let rig = rig();
+    let listen = url("rfc2217-listen://127.0.0.1:0?line=9600+8N1&mismatch=told");
+    let server = rig.open("server", Probe::default(), vec![bind("", listen)]).expect("listens");
+    let target = url(&format!("rfc2217://{}?line=9600+8N1", server.address("").expect("an address")));
+    let client = rig.open("client", Probe::default(), vec![bind("", target)]).expect("the line is set");
+    let conn = opened(&server);
+    let set = |text: &str| Action::SetLine(Conn(0), LineCommand::Settings(text.parse().expect("valid settings")));
+    let both = |probe: &mut Probe| ["19200 8N1", "300 8N1"].into_iter().for_each(|text| probe.act(set(text)));
+    client.with(|probe, _| both(probe)).expect("the node works");
+    line_event(&server, &LineEvent::Settings("300 8N1".parse().expect("valid settings")));
+    server.with(|probe, _| probe.send(conn, b"still here")).expect("the node works");
+    assert_eq!(receive(&client, 10), b"still here");
+    rig.stop();
+}

@@ -17,6 +17,8 @@ const RAW: usize = 16 * 1024;
 const HELD_BACK: Duration = Duration::from_millis(20);
 /// So much output waits here before nothing more is taken.
 const MOST_OUTPUT: usize = 64 * 1024;
+/// So much of it, with answers that Telnet and RFC 2217 demand, and who does not read them is left.
+const MOST_ANSWERS: usize = 1024 * 1024;
 
 /// Which side of the line we are.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -47,6 +49,8 @@ pub(crate) struct Rfc2217Port {
     /// COM-PORT-OPTION was agreed on, and the settings were sent.
     agreed: bool,
     refused: Option<String>,
+    /// Nothing can be written any more, and why; what came in before is still read.
+    broken: Option<String>,
     /// The other side wants no data for now.
     suspended: bool,
     /// Data that wait for the other side to want them again.
@@ -78,6 +82,7 @@ impl Rfc2217Port {
             opening: matches!(side, Side::Client { .. }),
             agreed: false,
             refused: None,
+            broken: None,
             suspended: false,
             held: Vec::new(),
             outgoing: Vec::new(),
@@ -104,7 +109,6 @@ impl Rfc2217Port {
     fn set(&mut self, settings: &LineSettings) {
         for setting in option::settings_of(settings) {
             self.say(setting.command, &setting.value);
-            self.unconfirmed.retain(|other| other.command != setting.command);
             self.unconfirmed.push(setting);
         }
         self.sides.ours = *settings;
@@ -179,16 +183,11 @@ impl Rfc2217Port {
 
     fn hear_server(&mut self, code: u8, value: &[u8]) {
         let command = code.wrapping_sub(BY_SERVER);
-        if let Some(index) = self.unconfirmed.iter().position(|setting| setting.command == command) {
-            let wanted = self.unconfirmed.remove(index);
-            if wanted.value != value {
-                let is = option::shown(command, value);
-                self.refuse(format!("the serial server refused {}: it says {is}", wanted.text));
-            }
-            return;
-        }
         match (command, value) {
-            (option::NOTIFY_LINESTATE, [state]) => option::line_events(*state).for_each(|event| self.sides.tell(event)),
+            (option::SET_BAUDRATE..=option::SET_STOPSIZE, value) => self.confirm(command, value),
+            (option::NOTIFY_LINESTATE, [state]) if !self.opening => {
+                option::line_events(*state).for_each(|event| self.sides.tell(event));
+            }
             (option::NOTIFY_MODEMSTATE, [state]) if !self.opening => self.sides.tell(option::modem_event(*state)),
             (option::FLOWCONTROL_SUSPEND, _) => self.suspended = true,
             (option::FLOWCONTROL_RESUME, _) => {
@@ -196,6 +195,23 @@ impl Rfc2217Port {
                 self.outgoing.append(&mut self.held);
             }
             _ => {}
+        }
+    }
+
+    /// A server says how its port is set. It answers each command with the value that holds (RFC 2217 section 2), in
+    /// order: settings that follow each other at once are told apart by it. What it says unasked holds, too.
+    fn confirm(&mut self, command: u8, value: &[u8]) {
+        let is = option::shown(command, value);
+        if let Some(index) = self.unconfirmed.iter().position(|setting| setting.command == command) {
+            let wanted = self.unconfirmed.remove(index);
+            if wanted.value != value {
+                self.refuse(format!("the serial server refused {}: it says {is}", wanted.text));
+            }
+        } else if self.agreed
+            && let Some(ours) = option::settings_of(&self.sides.ours).into_iter().find(|ours| ours.command == command)
+            && ours.value != value
+        {
+            self.refuse(format!("the serial server changed {}: it says {is} now", ours.text));
         }
     }
 
@@ -277,7 +293,13 @@ impl Rfc2217Port {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.outgoing.clear();
+                    self.held.clear();
+                    self.written = 0;
+                    self.broken = Some(error.to_string());
+                    return Err(error);
+                }
             }
         }
         self.outgoing.clear();
@@ -289,7 +311,11 @@ impl Rfc2217Port {
     fn give(&mut self, buffer: &mut [u8]) -> Option<Read> {
         if let Some(why) = &self.refused {
             let why = why.clone();
-            return Some(if self.opening { Read::Refused(Refusal::new(why)) } else { Read::HungUp(why) });
+            if self.opening {
+                return Some(Read::Refused(Refusal::new(why)));
+            }
+            // What came before it is read before it.
+            return Some(self.sides.give(buffer, self.arrival).unwrap_or(Read::HungUp(why)));
         }
         if self.opening && self.agreed && self.unconfirmed.is_empty() {
             self.opening = false;
@@ -321,8 +347,10 @@ impl Port for Rfc2217Port {
     fn read(&mut self, look: Look<'_>) -> Read {
         let Look { clock, since, buffer, stamps, .. } = look;
         loop {
-            if let Err(error) = self.push(clock.now()) {
-                return self.ended(error.to_string());
+            // If it fails, what came in before is still read, up to the end that the port below tells.
+            let _ = self.push(clock.now());
+            if self.outgoing.len() - self.written > MOST_ANSWERS {
+                return self.ended("the other side asks and does not read the answers".to_owned());
             }
             if let Some(found) = self.give(buffer) {
                 return found;
@@ -336,7 +364,10 @@ impl Port for Rfc2217Port {
                 }
                 Read::Finished => return self.ended("the other side closed the connection".to_owned()),
                 Read::Reset(why) | Read::HungUp(why) => return self.ended(why),
-                Read::Nothing => return Read::Nothing,
+                Read::Nothing => match self.broken.clone() {
+                    Some(why) => return self.ended(why),
+                    None => return Read::Nothing,
+                },
                 other => return other,
             }
         }
