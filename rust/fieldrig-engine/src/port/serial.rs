@@ -318,7 +318,9 @@ impl Line {
         event
     }
 
-    /// What happened to the modem lines. A line that changed and is as it was before has been the other way in between.
+    /// What happened to the modem lines. A line that changed twice and is as it was before has been the other way in
+    /// between. A single edge without a change was told already, when the state was read after it and the count before;
+    /// and the FTDI driver counts one for each line that is on in the first packet after opening, though none moved.
     fn modem_events(&mut self, stands: Option<libc::c_int>, before: Edges, now: Edges) -> Vec<LineEvent> {
         let (Some(known), Some(stands)) = (self.modem, stands) else { return Vec::new() };
         let mut between = known;
@@ -327,7 +329,7 @@ impl Line {
             (libc::TIOCM_DSR, before.dsr, now.dsr),
             (libc::TIOCM_CD, before.dcd, now.dcd),
         ] {
-            if before != now && known & line == stands & line {
+            if now.wrapping_sub(before) >= 2 && known & line == stands & line {
                 between ^= line;
             }
         }
@@ -602,5 +604,7 @@ mod tests {
         assert_eq!(seen(0, (1, 3)), [event(true), event(false)]);
         assert_eq!(seen(libc::TIOCM_CTS | libc::TIOCM_RTS, (3, 4)), [event(true)]);
         assert_eq!(seen(libc::TIOCM_CTS, (4, 4)), [], "our own lines are no events");
+        assert_eq!(seen(libc::TIOCM_CTS, (4, 5)), [], "one edge leaves no line as it was");
+        assert_eq!(seen(libc::TIOCM_CTS, (5, 8)), [event(false), event(true)]);
     }
 }
