@@ -56,6 +56,8 @@ impl Stream {
         let mut whole: Option<Sent> = None;
         let mut echoed = self.handle.with(py, |stream, _| stream.end())?.0;
         for Part { pause, data } in parts {
+            // The wait for a short pause ends before it looks for Ctrl-C.
+            py.check_signals()?;
             let expected = data.clone();
             let part = match &whole {
                 None => self.send_now(py, data, Duration::ZERO, |stream, now, data| stream.send(now, data))?,
