@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fieldrig import cli, modbus
+from fieldrig.cli.exits import Exit
 from fieldrig.suites.modbus_server.outcome import requirements
 
 QUICK = ["--timeout", "300ms", "--silence", "50ms"]
@@ -104,11 +105,16 @@ def test_a_server_that_ends_connections_as_it_may_is_accused_of_nothing(
     after_each: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = [word for row in ("MBAP-01", "MBAP-02", "MBAP-21", "MBAP-22", "FC03-02") for word in ("--only", row)]
-    with ending(after_each) as url:
-        code = conform(url, *QUICK, *rows, "--format", "json")
-    found = records(capfd.readouterr().out)
-    verdicts = {name: record["verdict"] for name, record in found.items() if "verdict" in record}
-    assert code == 0, found
+    # On a busy machine a server with room for one sees late that a connection has ended, and turns the next one away:
+    # a row may stay undecided. Accused it is never.
+    for _ in range(3):
+        with ending(after_each) as url:
+            code = conform(url, *QUICK, *rows, "--format", "json")
+        found = records(capfd.readouterr().out)
+        verdicts = {name: record["verdict"] for name, record in found.items() if "verdict" in record}
+        if code != Exit.INCONCLUSIVE:
+            break
+    assert code == 0, verdicts
     assert verdicts.pop("MBAP-22") == "not applicable"
     assert set(verdicts.values()) == {"pass"} and len(verdicts) == 4
 
