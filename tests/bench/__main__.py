@@ -11,11 +11,12 @@ import platform
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 from tests.bench import hour, timing
 from tests.bench.console_rows import consoles
-from tests.bench.process import Pair, Result, Stalled
+from tests.bench.process import Pair, Result, Stalled, stolen
 from tests.bench.rows import Comparison, Entrant, Target, comparisons
 
 HEADER = f"  {'':<28}{'ratio':>7}{'quartiles':>15}{'target':>8}{'us/op':>10}{'client CPU':>12}{'server CPU':>12}"
@@ -27,6 +28,7 @@ def main() -> int:
     if rounds < 3:
         print("BENCH_ROUNDS must be 3 or more: quartiles need three rounds", file=sys.stderr)
         return 2
+    begin, stolen_before = time.monotonic(), stolen()
     rows, missing = comparisons()
     rows += consoles(missing)
     targets: list[Target] = []
@@ -53,6 +55,8 @@ def main() -> int:
         targets += hour.main()
     for line in missing:
         print(f"\nnot run: {line}")
+    took = time.monotonic() - begin
+    print(f"\nthe host took {stolen() - stolen_before:.2f} s of CPU time from this machine in {took:.0f} s")
     summary(targets)
     return 0
 
@@ -95,6 +99,7 @@ def take(results: list[list[Result] | Stalled], index: int, pair: Pair, count: i
         result.append(pair.round(count))
     except Stalled as stalled:
         results[index] = stalled
+        pair.stop()  # what it may still be doing would be beside the others
 
 
 def show(comparison: Comparison, placement: str, results: list[list[Result] | Stalled]) -> Iterator[Target]:

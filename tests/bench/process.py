@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,16 @@ from pathlib import Path
 
 ERRORS = Path("build/bench/stderr.log")
 """What the processes say on standard error: foreign servers say a lot about pipelined requests."""
+
+
+PATIENCE = 100.0
+"""Seconds an entrant may take for one round: the slowest that does the work takes a tenth of it."""
+
+
+def stolen() -> float:
+    """Seconds of CPU time that the host of a virtual machine gave to others, of all CPUs, since the machine began."""
+    with open("/proc/stat") as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -53,8 +64,10 @@ class Process:
         self._name = " ".join(str(word) for word in command)
 
     def line(self) -> str:
-        """The next line it prints; Stalled if it ended instead."""
+        """The next line it prints; Stalled if it ended instead, or prints none."""
         assert self._child.stdout is not None
+        if not select.select([self._child.stdout], [], [], PATIENCE)[0]:
+            raise Stalled(f"no result within {PATIENCE:g} s")
         line = self._child.stdout.readline()
         if not line:
             raise Stalled(f"`{self._name}` ended with status {self._child.wait()}; it said why in {ERRORS}")

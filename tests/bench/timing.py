@@ -2,6 +2,8 @@
 
 Rules of this file: deadlines are absolute in all programs, all are asked in the same minute, cyclictest and ours with
 the same priority. The busy thread computes in Python; where the program is none, it is that of a process beside it.
+Who is not running is late, whoever he is: a run during which the host of a virtual machine took CPU time away is made
+again, whatever came out of it, a bounded number of times; how often, and what is left, is told below the table.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from tests.bench.process import Process, Stalled, pinned
+from tests.bench.process import Process, Stalled, pinned, stolen
 from tests.bench.rows import RUST_CLIENT, Target
 
 TIMED_SENDS = RUST_CLIENT.parent / "timed_sends"
 PRIORITY = 50
 SECONDS = 0.6
+ATTEMPTS = 5
 PERIODS_US = (1000, 10_000)
 TIMED_SEND = "fieldrig, timed send on a pty"
 HEADER = f"  {'us':<34}{'p50':>9}{'p99':>9}{'max':>9}{'p99 / cyclictest':>18}{'quartiles':>20}"
@@ -33,6 +37,36 @@ class Late:
     p50: float
     p99: float
     max: float
+
+
+@dataclass
+class Taken:
+    """What the host took while was measured."""
+
+    again: int = 0
+    left: int = 0
+    seconds: float = 0.0
+
+    def undisturbed(self, measure: Callable[[], Late]) -> Late:
+        """Measures until the host takes nothing meanwhile; if it always does, the run with the least counts."""
+        best: tuple[float, Late] | None = None
+        for attempt in range(ATTEMPTS):
+            before = stolen()
+            late = measure()
+            seconds = stolen() - before
+            self.again += attempt > 0
+            self.seconds += seconds
+            if best is None or seconds < best[0]:
+                best = seconds, late
+            if not seconds:
+                return late
+        assert best is not None
+        self.left += 1
+        return best[1]
+
+    def __str__(self) -> str:
+        left = f"; in {self.left} of those that count it did all the same" if self.left else ""
+        return f"{self.again} runs made again: the host took {self.seconds:.2f} s of CPU time meanwhile{left}"
 
 
 Program = Callable[[int, int, bool], Late]
@@ -60,7 +94,10 @@ def main(placements: dict[str, tuple[int, ...]], rounds: int, targets: list[Targ
                 for busy in (False, True):
                     beside = "a busy Python thread beside it" if busy else "alone"
                     print(f"\nLate by, every {period} us, {beside}\n {placement}\n{HEADER}", flush=True)
-                    results = show(programs, period, busy, rounds)
+                    taken = Taken()
+                    results = show(programs, period, busy, rounds, taken)
+                    if taken.seconds:
+                        print(f"  {taken}", flush=True)
                     if period == PERIODS_US[0]:
                         targets += judged(results, f"every {period} us, {beside} · {placement}")
 
@@ -131,7 +168,7 @@ def beside(cpus: tuple[int, ...], busy: bool) -> Iterator[None]:
         process.wait()
 
 
-def show(programs: dict[str, Program], period: int, busy: bool, rounds: int) -> dict[str, list[Late]]:
+def show(programs: dict[str, Program], period: int, busy: bool, rounds: int, taken: Taken) -> dict[str, list[Late]]:
     """Measures in rounds, in an order that rotates, prints one line for each program, and gives its rounds."""
     count = max(20, int(SECONDS * 1e6 / period))
     results: dict[str, list[Late]] = {name: [] for name in programs}
@@ -142,7 +179,7 @@ def show(programs: dict[str, Program], period: int, busy: bool, rounds: int) -> 
             name = names[(number + offset) % len(names)]
             if name not in problems:
                 try:
-                    results[name].append(programs[name](period, count, busy))
+                    results[name].append(taken.undisturbed(partial(programs[name], period, count, busy)))
                 except (Stalled, subprocess.CalledProcessError) as stalled:
                     problems[name] = str(stalled)
     anchor = results[names[0]]
