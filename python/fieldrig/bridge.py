@@ -14,10 +14,13 @@ is lost, as on a line. Breaks, modem lines and settings that come in on one side
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import parse_qs
 
 from ._core import JoinedPort, Rig, Span
+from .errors import UsageError
 from .link import Direction, Fault
 
 __all__ = ["Bridge"]
@@ -38,7 +41,7 @@ class Bridge:
 
     Raises:
         PortError: a port cannot be opened, or a rig on virtual time is given and a port is not in memory.
-        UsageError: a URL or the line is malformed.
+        UsageError: a URL or the line is malformed; both ports are the same one.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Bridge:
         rig: Rig | None = None,
         name: str = "bridge",
     ) -> None:
+        if _place(left) == _place(right) is not None:
+            raise UsageError(f"a bridge needs two ports, and {left} and {right} are one", hint=_TWO)
         self._name = name
         self._own_rig = Rig(trace="counts") if rig is None else None
         self._rig = rig or self._own_rig or Rig()
@@ -124,3 +129,24 @@ class Bridge:
 
     def __repr__(self) -> str:
         return f"<Bridge {self._left.url} - {self._right.url}>"
+
+
+_TWO = "give each side a place of its own: another `link=`, wire or path"
+
+
+def _place(url: str) -> tuple[str, str] | None:
+    """What no two ports can share: the name that a pty is given, a wire, a path; None if there is no such thing."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    if scheme == "pty":
+        link = parse_qs(query).get("link")
+        return ("path", _real(link[-1])) if link else None
+    if scheme in ("serial", "unix-listen"):
+        return "path", _real(place)
+    return ("wire", place) if scheme == "wire" else None
+
+
+def _real(path: str) -> str:
+    """The path without detours; where it leads to itself is another matter."""
+    place = Path(path)
+    return str(place.parent.resolve() / place.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -199,3 +200,59 @@ def test_a_fault_that_is_none_is_told_as_it_was_written(fault: str, problem: str
         bridge = Bridge("wire://west", "wire://east", line="9600 8E1", rig=rig)
         with bridge, pytest.raises(UsageError, match=rf"--fault {re.escape(fault)}: .*{re.escape(problem)}"):
             disturb(bridge, fault)
+
+
+def fill(connection: socket.socket) -> int:
+    """Sends what nobody reads until no more is taken for a while; how much that was."""
+    connection.setblocking(False)
+    sent = 0
+    while select.select([], [connection], [], 0.5)[1]:
+        sent += connection.send(numbered(sent, 65536))
+        assert sent < 48 << 20, "it takes without end what nobody reads"
+    connection.settimeout(10)
+    return sent
+
+
+def numbered(start: int, count: int) -> bytes:
+    """Bytes of which each stretch says where it belongs."""
+    first = start // 4
+    return b"".join(number.to_bytes(4, "big") for number in range(first, first + count // 4 + 2))[start % 4 :][:count]
+
+
+@pytest.mark.parametrize("line", [None, "115200 8N1"])
+def test_who_sends_waits_for_who_does_not_read_and_still_hears_him(tmp_path: Path, line: str | None) -> None:
+    left_path, right_path = tmp_path / "left.sock", tmp_path / "right.sock"
+    with (
+        Rig() as rig,
+        Bridge(f"unix-listen://{left_path}", f"unix-listen://{right_path}", line=line, rig=rig) as bridge,
+        socket.socket(socket.AF_UNIX) as left,
+        socket.socket(socket.AF_UNIX) as right,
+    ):
+        left.connect(str(left_path))
+        right.connect(str(right_path))
+        until(rig, lambda: bridge.left.joined and bridge.right.joined)
+        sent = fill(left)
+        right.sendall(b"busy")
+        assert exactly(left, 4) == b"busy"
+        # A line takes its time; without one, all of it must have gone through, the last byte as the first.
+        count = sent if line is None else 8192
+        right.settimeout(30)
+        assert exactly(right, count) == numbered(0, count)
+        assert bridge.lost is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("pty://?link={folder}/meter", "pty://?line=9600+8E1&link={folder}/detour/../meter"),
+        ("serial:///dev/ttyS77?line=9600+8N1", "serial:///dev/ttyS77?line=19200+8N1"),
+        ("unix-listen://{folder}/uart", "unix-listen://{folder}/uart"),
+        ("wire://bus", "wire://bus?line=19200+8E1"),
+    ],
+)
+def test_a_bridge_from_a_port_to_itself_is_refused(tmp_path: Path, left: str, right: str) -> None:
+    (tmp_path / "detour").mkdir()
+    with pytest.raises(UsageError, match="a bridge needs two ports") as refused:
+        Bridge(left.format(folder=tmp_path), right.format(folder=tmp_path))
+    assert "another `link=`" in str(refused.value)
+    assert os.listdir(tmp_path) == ["detour"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -185,6 +186,45 @@ def test_what_a_stream_received_before_it_vanished_is_kept(opened: ExitStack) ->
     received = stream.receive(until=100, within="30s")
     assert received.data == b"last words"
     assert received.closed is not None
+
+
+LAST_WORDS = """
+import sys
+from fieldrig.stimulus import Program
+from fieldrig.stream import Stream
+with Stream(sys.argv[1]) as stream:
+    stream.begin(Program().send(bytes(20_000_000)))
+    if sys.argv[2] == "half":
+        stream.close("half")
+    print("sends", flush=True)
+    sys.stdin.readline()
+    received = stream.receive(100_000, within="30s")
+    print(len(received.data), set(received.data), received.closed)
+"""
+
+
+@pytest.mark.parametrize("ours", ["half", "open"])
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+def test_what_came_before_the_end_is_read_though_our_output_fails(
+    opened: ExitStack, tmp_path: Path, family: int, ours: str
+) -> None:
+    """Answer and end are there at once, as the process was stopped, and who breaks it off did not read all of ours."""
+    address: Any = ("127.0.0.1", 0) if family == socket.AF_INET else str(tmp_path / "socket")
+    peer = Peer(family, address, reset=False)
+    url = f"tcp://127.0.0.1:{peer.address[1]}" if family == socket.AF_INET else f"unix://{address}"
+    command = [sys.executable, "-c", LAST_WORDS, url, ours]
+    child = opened.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    opened.callback(child.kill)
+    peer.wait_for_bytes()
+    assert child.stdout is not None and child.stdout.readline() == "sends\n"
+    child.send_signal(signal.SIGSTOP)
+    os.waitpid(child.pid, os.WUNTRACED)
+    assert peer.connection is not None
+    peer.connection.sendall(b"!" * 10_000)
+    peer.vanish()
+    child.send_signal(signal.SIGCONT)
+    told, _ = child.communicate("\n", timeout=30)
+    assert told == f"10000 {{{ord('!')}}} reset\n"
 
 
 @pytest.mark.parametrize("call", ["watch", "publish"])

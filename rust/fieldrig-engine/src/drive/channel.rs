@@ -8,7 +8,7 @@
 use super::sys;
 use crate::port::Port;
 use crate::trace::LinkId;
-use fieldrig_proto::endpoint::{HIGH_WATER, How, Peer};
+use fieldrig_proto::endpoint::{Conn, HIGH_WATER, How, Peer};
 use fieldrig_proto::line::LineCommand;
 use fieldrig_proto::time::{Duration, Source, Stamp, Time};
 use std::collections::VecDeque;
@@ -224,8 +224,12 @@ pub(super) struct Channel {
     pub(super) unread: bool,
     /// The conditions epoll watches now.
     pub(super) interest: u32,
+    /// Where what comes in here leaves: the other end of a bridge.
+    pub(super) partner: Option<Conn>,
     /// Nothing is sent any more.
     pub(super) finished: bool,
+    /// The other side broke it off, as a write was told; a read after it would find an orderly end.
+    pub(super) broken_off: Option<String>,
     /// The link stalls: nothing is read or written.
     pub(super) stalled: bool,
     /// The wire is cut: bytes are lost both ways.
@@ -253,7 +257,9 @@ impl Channel {
             break_until: None,
             unread: false,
             interest: 0,
+            partner: None,
             finished: false,
+            broken_off: None,
             stalled: false,
             cut: false,
             not_before: Time::ZERO,
@@ -285,13 +291,19 @@ impl Channel {
     /// Stops or resumes reading as the waiting output demands.
     ///
     /// Only answers count. What the owner asked for grows no longer by reading; and two ends that do not read while
-    /// they wait for each other to read would wait for ever.
+    /// they wait for each other to read would wait for ever. The output of a bridge grows by reading at its other end.
     pub(super) fn regulate(&mut self) {
         self.output.commanded = self.output.commanded.min(self.output.queued);
-        let answers = self.output.queued - self.output.commanded;
-        if self.inbound == Inbound::Reading && answers > HIGH_WATER {
+        if self.partner.is_none() {
+            self.hold(self.output.queued - self.output.commanded);
+        }
+    }
+
+    /// Stops or resumes reading as so many bytes wait that came in here.
+    pub(super) fn hold(&mut self, waiting: usize) {
+        if self.inbound == Inbound::Reading && waiting > HIGH_WATER {
             self.inbound = Inbound::Held;
-        } else if self.inbound == Inbound::Held && answers <= HIGH_WATER / 4 {
+        } else if self.inbound == Inbound::Held && waiting <= HIGH_WATER / 4 {
             self.inbound = Inbound::Reading;
             self.unread = self.port.edge();
         }

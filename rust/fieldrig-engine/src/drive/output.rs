@@ -2,7 +2,7 @@
 //!
 //! A send that fails ends its connection, but what came in before is still read.
 
-use super::channel::{Inbound, Sent};
+use super::channel::{Channel, Inbound, Sent};
 use super::line::spin_until;
 use super::timed;
 use super::wires::{News, OUTPUT_LIMIT, SENDS_KEPT, Watch, Wires};
@@ -45,12 +45,27 @@ impl Wires {
         }
         channel.regulate();
         self.looked_at |= channel.unread;
+        self.regulate_partner(conn);
         self.limit_output(conn);
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         if channel.output.is_empty() && channel.closing.is_some() && !channel.port.holds_output() {
             return self.finish_close(conn);
         }
         self.watch_readiness(conn);
+    }
+
+    /// Who sends to a bridge waits for who reads from it, if he can; what cannot wait (a real line) piles up here.
+    pub(super) fn regulate_partner(&mut self, conn: Conn) {
+        let Some(channel) = self.channels.get(&conn.0) else { return };
+        let (Some(partner), waiting) = (channel.partner, channel.output.queued) else { return };
+        let joined = |source: &&mut Channel| source.partner == Some(conn) && source.port.waits_for_us();
+        let Some(source) = self.channels.get_mut(&partner.0).filter(joined) else { return };
+        let before = source.inbound;
+        source.hold(waiting);
+        if source.inbound != before {
+            self.looked_at |= source.inbound == Inbound::Reading;
+            self.watch_readiness(partner);
+        }
     }
 
     fn limit_output(&mut self, conn: Conn) {
@@ -196,10 +211,19 @@ impl Wires {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
         channel.output.clear();
         channel.finished = true;
+        if error.kind() == std::io::ErrorKind::ConnectionReset {
+            channel.broken_off = Some(error.to_string());
+        }
+        if channel.inbound == Inbound::Held {
+            channel.inbound = Inbound::Reading;
+        }
+        // Who closed it half goes on reading, too.
+        channel.closing = channel.closing.take().filter(|how| *how == How::Fin);
         if channel.closing.is_some() || channel.inbound != Inbound::Reading {
             channel.port.reset();
             return self.lose(conn, Why::Reset, &error.to_string());
         }
+        channel.closing_limit = None;
         channel.unread = true;
         self.looked_at = true;
     }

@@ -392,6 +392,11 @@ impl Wires {
 
     /// Only a wire in memory can tell later what it was given now: two of them are two wires.
     fn join_wires(&mut self, one: Conn, other: Conn) {
+        for (conn, partner) in [(one, other), (other, one)] {
+            if let Some(channel) = self.channels.get_mut(&conn.0) {
+                channel.partner = Some(partner);
+            }
+        }
         let in_memory = |conn: Conn| self.channels.get(&conn.0).map(|channel| channel.port.fd().is_none());
         let (memory, real) = match (in_memory(one), in_memory(other)) {
             (Some(true), Some(false)) => (one, other),
@@ -515,6 +520,9 @@ impl Wires {
     /// The other side will send nothing more.
     pub(super) fn finished(&mut self, conn: Conn) {
         let Some(channel) = self.channels.get_mut(&conn.0) else { return };
+        if let Some(reason) = channel.broken_off.take() {
+            return self.lose(conn, Why::Reset, &reason);
+        }
         channel.inbound = Inbound::Ended;
         self.news.push_back(News::Closed(conn, Why::Finished));
         if channel.finished {
@@ -546,14 +554,17 @@ impl Wires {
     pub(super) fn lose(&mut self, conn: Conn, why: Why, reason: &str) {
         let Some(channel) = self.channels.get(&conn.0) else { return };
         if channel.bound {
+            let address = &channel.peer.address;
             let scheme = match (channel.peer.wire, channel.port.is_datagram()) {
-                (true, _) => "serial",
-                (false, true) => "udp",
-                (false, false) => "tcp",
+                _ if address.contains("://") => "",
+                (true, _) => "serial://",
+                (false, true) => "udp://",
+                (false, false) if address.starts_with('/') => "unix://",
+                (false, false) => "tcp://",
             };
             let lost = LostPort {
                 via: channel.peer.via.clone(),
-                url: format!("{scheme}://{}", channel.peer.address),
+                url: format!("{scheme}{address}"),
                 reason: reason.to_owned(),
                 at: self.clock.now(),
             };
@@ -566,12 +577,24 @@ impl Wires {
 
     pub(super) fn drop_channel(&mut self, conn: Conn, why: Why) {
         if let Some(channel) = self.channels.remove(&conn.0) {
+            self.part(conn, channel.partner);
             self.joined.retain(|(memory, _)| *memory != conn);
             match channel.port.fd() {
                 Some(fd) => self.epoll.remove(fd),
                 None => self.in_memory -= 1,
             }
             self.news.extend(Wires::last_word(conn, &channel, why));
+        }
+    }
+
+    /// What comes in at the other end of a bridge leaves nowhere any more, and is waited for no longer.
+    fn part(&mut self, conn: Conn, partner: Option<Conn>) {
+        let Some(partner) = partner else { return };
+        if let Some(channel) = self.channels.get_mut(&partner.0).filter(|channel| channel.partner == Some(conn)) {
+            channel.partner = None;
+            channel.regulate();
+            self.looked_at = true;
+            self.watch_readiness(partner);
         }
     }
 

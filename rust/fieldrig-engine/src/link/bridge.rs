@@ -17,6 +17,7 @@
 //!   own. What is sent while nobody is there is lost, as on a line.
 //! - What happens on a wire besides bytes happens on the other one: a break, the settings of who opened it, and modem lines,
 //!   crossed as in a null modem. What the other side cannot do is left out.
+//! - Who sends waits for who does not read, if he can wait (sockets, ptys); on a line with a speed nobody can.
 //! - Whoever connects to a mirror gets a copy of everything that is sent one way, and is never listened to.
 
 use super::event::BridgeEvent;
@@ -190,6 +191,9 @@ impl Bridge {
             return self.act(Action::Close(right, How::Rst));
         };
         self.pairs[index].ends[1] = Some(right);
+        if let Some(left) = left {
+            self.act(Action::Join(left, right));
+        }
         self.announce(now, index);
         for piece in std::mem::take(&mut self.pairs[index].early) {
             self.forward(now, right, piece);

@@ -329,6 +329,11 @@ pub(crate) trait Port: Send {
     fn pass_on(&mut self) {}
     /// All that was read here was passed on by `now`, and has left by `until`.
     fn passed_on(&mut self, _now: Time, _until: Time) {}
+    /// Whether who sends here waits while nobody reads: then a bridge reads no more than it gets rid of. What is not read
+    /// from a real line in time is lost.
+    fn waits_for_us(&self) -> bool {
+        false
+    }
     /// When what was written has left, where that is later than the write returned; [`Time::FAR`] while it has not.
     fn left_by(&self) -> Time {
         Time::ZERO

@@ -313,6 +313,10 @@ impl Port for Pty {
     fn edge(&self) -> bool {
         true
     }
+
+    fn waits_for_us(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Pty {

@@ -143,6 +143,10 @@ impl Port for Stream {
         self.waits
     }
 
+    fn waits_for_us(&self) -> bool {
+        !self.datagrams
+    }
+
     fn count_segments(&mut self) {
         self.segments = (self.stamps.is_some() && !self.datagrams).then(Segments::default);
     }

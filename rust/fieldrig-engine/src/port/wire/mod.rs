@@ -17,7 +17,8 @@
 //!   stamped there: they are stamped from then until now.
 //! - If a tap passes on what it reads to a real wire, the others hear a byte only once it was passed on, stamped from when
 //!   it was put on this wire until it has left on the real one. Only on a wire without speed: the real one has it.
-//! - A tap that does not read loses bytes beyond [`CAPACITY`], and is told
+//! - Who sends on a wire without speed waits for a tap that passes on to a real port what it reads, as that port does.
+//! - Any other tap that does not read loses bytes beyond [`CAPACITY`], and is told
 //!   ([`LineEvent::Overrun`](fieldrig_proto::line::LineEvent::Overrun)).
 
 mod slots;
@@ -40,6 +41,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many bytes wait for a tap that does not read.
 const CAPACITY: usize = 1 << 20;
+/// How many of them wait for one that passes them on to a real port, before who sends has to wait.
+const WAITED_FOR: usize = 1 << 16;
 /// How many characters a tap may have ahead of the wire before it has to wait.
 const AHEAD: u32 = 4096;
 /// On a wire without speed.

@@ -1,7 +1,7 @@
 //! What is on a wire, and who hears it.
 
 use super::slots::Slots;
-use super::{CAPACITY, GARBLE, WireOptions};
+use super::{CAPACITY, GARBLE, WAITED_FOR, WireOptions};
 use crate::drive::sys::Kick;
 use crate::link::faults::{Lane, Way};
 use fieldrig_proto::line::{LineEvent, LineSettings};
@@ -48,6 +48,8 @@ pub(super) struct Tap {
     /// When what it sent had left on the real wire.
     pub(super) left: Time,
     overrun: bool,
+    /// What it reads is passed on to a real port, which may be slow: who sends waits instead of losing bytes.
+    pub(super) waited_for: bool,
     pub(super) kick: Option<Arc<Kick>>,
 }
 
@@ -119,6 +121,7 @@ impl Tap {
             drives_until: Time::ZERO,
             left: Time::ZERO,
             overrun: false,
+            waited_for: false,
             kick: None,
         }
     }
@@ -143,6 +146,11 @@ impl Tap {
 }
 
 impl State {
+    /// Whether somebody at the other end of a bridge has not taken what was sent to him.
+    pub(super) fn is_full_beyond(&self, sender: u32) -> bool {
+        self.taps.iter().any(|tap| tap.id != sender && tap.waited_for && tap.lane.len() >= WAITED_FOR)
+    }
+
     pub(super) fn tap(&self, id: u32) -> Option<&Tap> {
         self.taps.iter().find(|tap| tap.id == id)
     }

@@ -11,6 +11,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+/// How often who sends looks whether there is room again, on a wire without speed.
+const ROOM_LOOK: Duration = Duration::from_millis(1);
+
 /// One tap of a wire.
 pub(crate) struct TapPort {
     wire: Arc<Wire>,
@@ -124,6 +127,10 @@ impl Port for TapPort {
             self.room_at = Some(starts - limit / 2);
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        if step.is_zero() && state.is_full_beyond(self.id) {
+            self.room_at = Some(now + ROOM_LOOK);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let count = if step.is_zero() { bytes.len() } else { bytes.len().min(AHEAD as usize) };
         let Some((line, way)) = state.tap(self.id).map(|tap| (tap.line, tap.way)) else { return Ok(count) };
         let passed = state.lanes[way.index()].pass(now, &bytes[..count], false, line.as_ref());
@@ -188,8 +195,16 @@ impl Port for TapPort {
 
     fn pass_on(&mut self) {
         if self.wire.options.line.is_none() {
-            self.wire.state().relay.get_or_insert(self.id);
+            let mut state = self.wire.state();
+            state.relay.get_or_insert(self.id);
+            if let Some(tap) = state.tap_mut(self.id) {
+                tap.waited_for = true;
+            }
         }
+    }
+
+    fn waits_for_us(&self) -> bool {
+        self.wire.state().tap(self.id).is_some_and(|tap| tap.waited_for)
     }
 
     fn passed_on(&mut self, now: Time, until: Time) {
