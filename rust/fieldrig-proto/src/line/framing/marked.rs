@@ -4,7 +4,9 @@
 //! - Between frames everything is garbage until a start marker, if there are any.
 //! - At each place markers come first, then escapes, then bytes as they are; what may become a marker waits.
 //! - Where escapes keep markers out of the data, a start marker inside a frame begins another one, and the first is cut
-//!   off. Where nothing does, a wrong frame is looked through for a sound one at its end.
+//!   off. Where nothing does, a wrong frame is looked through for a sound one at its end; the longest one counts. So that
+//!   the work grows only with the bytes that come, whatever they are, [`LOOKS`] times the bytes of the frame are looked
+//!   at: half of that from its begin on, the rest from its end.
 //! - An escape byte before a marker of one byte stands before the end (RFC 1662 4.3: so a sender aborts a frame).
 //! - Frames without content are nothing where an end may stand alone (RFC 1055: an end clears the noise of a line;
 //!   RFC 1662 4.4: flags may stand between frames).
@@ -15,6 +17,10 @@ use super::problem::Problem;
 use super::shape::{Cut, Framing};
 use crate::time::Stamp;
 use std::collections::VecDeque;
+
+/// So often are the bytes of a wrong frame looked at for a sound one among them; sound content has one of 256 bytes that
+/// looks like a start marker.
+const LOOKS: usize = 256;
 
 /// The bytes that belong to no finished frame.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +35,6 @@ pub(super) struct Marked {
     dropped: usize,
     problems: Vec<Problem>,
     garbage: Garbage,
-    /// A wrong frame is not looked through.
-    once: bool,
 }
 
 impl Marked {
@@ -63,7 +67,7 @@ impl Marked {
             self.cut_off(events);
         }
         self.garbage.flush(events);
-        *self = Marked { once: self.once, ..Marked::new(framing) };
+        *self = Marked::new(framing);
     }
 
     /// Takes one thing from the front of what waits; `false` if more bytes are needed to know what it is.
@@ -197,7 +201,7 @@ impl Marked {
         } else {
             self.raw.extend(marker.iter().map(|(byte, _)| *byte));
             self.stamps.extend(marker.iter().map(|(_, at)| *at));
-            self.report(framing, events);
+            self.report(framing, marker.len(), events);
         }
         self.inside = framing.start.is_empty() || framing.shares_markers();
         if framing.shares_markers() {
@@ -206,46 +210,138 @@ impl Marked {
         }
     }
 
-    fn report(&mut self, framing: &Framing, events: &mut VecDeque<Event>) {
+    fn report(&mut self, framing: &Framing, marker: usize, events: &mut VecDeque<Event>) {
         let length = self.body.len() + self.dropped;
         let stamps = self.stamps.clone();
-        if framing.cut == Cut::Cobs && self.dropped == 0 {
-            let (body, problem) = cobs::decode(&self.body);
-            self.problems.extend(problem);
-            self.body = body;
-        }
-        let announced = framing.length.as_ref().and_then(|field| field.announced(&self.body)?.ok());
-        let further = match (self.dropped, announced) {
-            (0, Some(length)) if length > framing.limit => vec![Problem::TooLong { length, limit: framing.limit }],
-            (0, _) if self.problems.is_empty() => framing.check(&self.body),
-            (0, _) => Vec::new(),
+        let further = match self.dropped {
+            0 => {
+                let (body, problems) = judged(framing, std::mem::take(&mut self.body), &self.problems);
+                self.body = body;
+                problems
+            }
             _ => vec![Problem::TooLong { length, limit: framing.limit }],
         };
         let too_long = self.dropped > 0;
         let frame = self.take(further);
-        let hidden = (!too_long && !frame.problems.is_empty()).then(|| self.hidden(framing, &frame, &stamps)).flatten();
-        let Some((at, sound)) = hidden else { return events.push_back(Event::Frame(frame)) };
+        let wrong = !too_long && !frame.problems.is_empty();
+        let hidden = wrong.then(|| hidden(framing, &frame.raw, frame.raw.len() - marker)).flatten();
+        let Some((at, body)) = hidden else { return events.push_back(Event::Frame(frame)) };
+        let (raw, last) = (frame.raw[at..].to_vec(), frame.last);
+        let sound = Frame { raw, body, first: stamps[at], last, problems: Vec::new() };
         let body = frame.body[..at.saturating_sub(framing.start_marker().len()).min(frame.body.len())].to_vec();
         let problems = vec![Problem::Truncated { length: body.len(), expected: None }];
         let raw = frame.raw[..at].to_vec();
         events.push_back(Event::Frame(Frame { raw, body, first: frame.first, last: stamps[at - 1], problems }));
-        events.push_back(sound);
+        events.push_back(Event::Frame(sound));
+    }
+}
+
+/// The body of what stands between the markers, and what is wrong with it beside what is known already.
+fn judged(framing: &Framing, body: Vec<u8>, known: &[Problem]) -> (Vec<u8>, Vec<Problem>) {
+    let (body, problem) = match framing.cut {
+        Cut::Cobs => cobs::decode(&body),
+        _ => (body, None),
+    };
+    let announced = framing.length.as_ref().and_then(|field| field.announced(&body)?.ok());
+    let mut problems: Vec<Problem> = problem.into_iter().collect();
+    match announced {
+        Some(length) if length > framing.limit => problems.push(Problem::TooLong { length, limit: framing.limit }),
+        _ if known.is_empty() && problems.is_empty() => problems = framing.check(&body),
+        _ => {}
+    }
+    (body, problems)
+}
+
+/// Where in a wrong frame a sound one begins that goes on to its end, and its body. `end` is where the end marker stands.
+fn hidden(framing: &Framing, raw: &[u8], end: usize) -> Option<(usize, Vec<u8>)> {
+    if framing.start.is_empty() || framing.escape.is_some() || framing.shares_markers() {
+        return None;
+    }
+    let sound = |at: usize| {
+        let start = framing.start.iter().find(|start| raw[at..].starts_with(start))?;
+        let body = raw.get(at + start.len()..end)?;
+        let (body, problems) = judged(framing, body.to_vec(), &[]);
+        Some(problems.is_empty().then_some((at, body)))
+    };
+    let (mut front, mut back) = (1, end);
+    let mut budget = LOOKS / 2 * raw.len();
+    while front < back && budget > 0 {
+        if let Some(looked) = sound(front) {
+            budget = budget.saturating_sub(end - front);
+            if looked.is_some() {
+                return looked;
+            }
+        }
+        front += 1;
+    }
+    budget = LOOKS / 2 * raw.len();
+    let mut longest = None;
+    while front < back && budget > 0 {
+        back -= 1;
+        if let Some(looked) = sound(back) {
+            budget = budget.saturating_sub(end - back);
+            longest = looked.or(longest);
+        }
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shape::{Notation, Position, SumField, Wrap};
+    use super::super::sum::Sum;
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Frames from `aa` to `0a` with a CRC, and over how many bytes it was computed.
+    fn delimited() -> (Framing, Arc<AtomicUsize>) {
+        let looked = Arc::new(AtomicUsize::new(0));
+        let sum = SumField {
+            name: "sum".into(),
+            at: Position::End(4),
+            width: 4,
+            notation: Notation::Big,
+            sum: Sum::named("crc-32").expect("it is in the catalogue").counting(Arc::clone(&looked)),
+            from: Position::Start(0),
+            to: Position::End(4),
+            with_start: false,
+        };
+        let start = vec![vec![0xaa]];
+        let framing = Framing { start, sums: vec![sum], minimum: 4, limit: 1 << 20, ..Framing::delimited(&[0x0a]) };
+        (framing, looked)
     }
 
-    /// A sound frame at the end of a wrong one, and where it begins.
-    fn hidden(&self, framing: &Framing, frame: &Frame, stamps: &[Stamp]) -> Option<(usize, Event)> {
-        if self.once || framing.start.is_empty() || framing.escape.is_some() || framing.shares_markers() {
-            return None;
+    fn decode(framing: &Framing, bytes: &[u8]) -> Vec<Event> {
+        let (mut marked, mut events) = (Marked::new(framing), VecDeque::new());
+        bytes.iter().for_each(|byte| marked.push(framing, *byte, Stamp::default(), &mut events));
+        events.into()
+    }
+
+    #[test]
+    fn what_a_wrong_frame_of_start_markers_costs_grows_with_its_length_and_no_faster() {
+        let cost = |length: usize| {
+            let (framing, looked) = delimited();
+            let wire = [&vec![0xaa; length][..], &[0x01, 0x0a]].concat();
+            let events = decode(&framing, &wire);
+            assert!(matches!(events.as_slice(), [Event::Frame(frame)] if !frame.problems.is_empty()), "{events:?}");
+            looked.load(Ordering::Relaxed)
+        };
+        let (short, long) = (cost(2_000), cost(16_000));
+        assert!(long <= 9 * short, "8 times the bytes cost {long} instead of {short}");
+    }
+
+    #[test]
+    fn a_sound_frame_at_the_end_of_a_wrong_one_is_found_behind_any_number_of_start_markers() {
+        let (framing, _) = delimited();
+        let mut body = [0x10, 0x21, 0, 0, 0, 0];
+        framing.seal(&mut body);
+        let sound = framing.wrap(&body, &Wrap::default());
+        for length in [1, 40, 1_000, 20_000] {
+            let events = decode(&framing, &[&vec![0xaa; length][..], &sound].concat());
+            let [Event::Frame(cut), Event::Frame(frame)] = events.as_slice() else { panic!("{length}: {events:?}") };
+            assert_eq!(cut.problems, [Problem::Truncated { length: length - 1, expected: None }]);
+            assert_eq!((frame.raw.as_slice(), frame.body.as_slice()), (&sound[..], &body[..]), "{length}");
         }
-        let begins = |at: &usize| framing.start.iter().any(|start| frame.raw[*at..].starts_with(start));
-        (1..frame.raw.len()).filter(begins).find_map(|at| {
-            let (mut inner, mut events) = (Marked { once: true, ..Marked::new(framing) }, VecDeque::new());
-            for (byte, stamp) in frame.raw[at..].iter().zip(&stamps[at..]) {
-                inner.push(framing, *byte, *stamp, &mut events);
-            }
-            let sound = |event: &Event| matches!(event, Event::Frame(frame) if frame.problems.is_empty());
-            let event = events.pop_front().filter(sound).filter(|_| events.is_empty())?;
-            Some((at, event))
-        })
     }
 }

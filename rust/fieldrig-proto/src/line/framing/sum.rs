@@ -98,6 +98,16 @@ impl Sum {
         Sum { name, bits: u32::from(crc.width), compute: Arc::new(move |bytes| bit_by_bit(crc, bytes)) }
     }
 
+    /// The same, but it counts how many bytes it has looked at.
+    #[cfg(test)]
+    pub(super) fn counting(self, looked: Arc<std::sync::atomic::AtomicUsize>) -> Sum {
+        let compute = move |bytes: &[u8]| {
+            looked.fetch_add(bytes.len(), std::sync::atomic::Ordering::Relaxed);
+            (self.compute)(bytes)
+        };
+        Sum { compute: Arc::new(compute), ..self }
+    }
+
     /// The names of all checksums, aliases among them.
     #[must_use]
     pub fn names() -> Vec<String> {
