@@ -213,14 +213,14 @@ class Device:
         url: where it is found: `tcp://127.0.0.1:0` (a free port), `pty://?line=9600+8N1`, `unix:///path`,
             `rfc2217://127.0.0.1:0?line=..`, `wire://name` or `memory://name` of a rig, `serial:///dev/ttyUSB0?line=..`.
         protocol: its protocol.
-        points: its points and their first values.
+        points: its points and their first values. Without a handler, each has its use in a message or a rule.
         handler: is asked about each sound request and gives a reply: None (the rules answer), the name of a message, or
             `(name, fields)`, `(name, fields, patch)`, bytes as they are, `NO_ANSWER`.
         rig: the rig to share; without one, the device has its own.
 
     Raises:
         PortError: the port cannot be opened.
-        UsageError: a rule names what is not there; a malformed URL.
+        UsageError: a rule names what is not there, or a point has no use; a malformed URL.
     """
 
     def __new__(

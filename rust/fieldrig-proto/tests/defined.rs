@@ -363,6 +363,131 @@ fn what_is_wrong_with_a_description_is_told_with_its_key() {
     }
 }
 
+/// What is wrong with a checksum behind a message, or in a field of its own.
+fn checked(checksum: Option<Value>, field: Option<(&str, Value)>) -> String {
+    let mut frame = vec![
+        ("by".to_owned(), "delimiter".into()),
+        ("end".to_owned(), "0a".into()),
+        ("header".to_owned(), table([("kind", "u8 tag".into())])),
+    ];
+    frame.extend(checksum.map(|sum| ("checksum".to_owned(), sum)));
+    frame.extend(field.map(|(kind, sum)| {
+        ("trailer".to_owned(), table([("check", table([("type", kind.into()), ("checksum", sum)]))]))
+    }));
+    let messages = table([("report", table([("tag", Value::Int(1))]))]);
+    let described = table([("name", "one".into()), ("frame", Value::Table(frame)), ("message", messages)]);
+    match Definition::read(&described) {
+        Ok(_) => String::new(),
+        Err(error) => format!("{}: {}; {}", error.key, error.problem, error.hint.unwrap_or_default()),
+    }
+}
+
+#[test]
+fn a_field_that_holds_only_a_part_of_its_checksum_is_refused() {
+    for (kind, sum, told) in [
+        ("u16", "crc-16/modbus", ""),
+        ("u32", "crc-16/modbus", ""),
+        ("hex[4]", "crc-16/modbus", ""),
+        ("bytes[2]", "crc-16/modbus", ""),
+        ("dec[3]", "sum8", ""),
+        ("u8", "crc-7/mmc", ""),
+        (
+            "u8",
+            "crc-16/modbus",
+            "frame.trailer.check: `check` is too small for crc-16/modbus, which has 16 bits; write type = \"u16\", or \
+             \"hex[4]\" for digits",
+        ),
+        (
+            "hex[2]",
+            "crc-16/modbus",
+            "frame.trailer.check: `check` is too small for crc-16/modbus, which has 16 bits; write type = \"u16\", or \
+             \"hex[4]\" for digits",
+        ),
+        (
+            "dec[2]",
+            "sum8",
+            "frame.trailer.check: `check` is too small for sum8, which has 8 bits; write type = \"u8\", or \"hex[2]\" \
+             for digits",
+        ),
+        (
+            "f32",
+            "crc-32",
+            "frame.trailer.check: `check` cannot hold a checksum: that takes an integer, digits or bytes; write type = \
+             \"u32\", or \"hex[8]\" for digits",
+        ),
+    ] {
+        assert_eq!(checked(None, Some((kind, sum.into()))), told);
+    }
+}
+
+#[test]
+fn the_parameters_of_a_crc_have_no_more_bits_than_it() {
+    let own = |width: i64, name: &str, value: i64| {
+        let mut crc = vec![("width".to_owned(), Value::Int(width)), (name.to_owned(), Value::Int(value))];
+        if name != "poly" {
+            crc.push(("poly".to_owned(), Value::Int(7)));
+        }
+        checked(Some(Value::Table(crc)), None)
+    };
+    for (width, name, value, told) in [
+        (8, "poly", 0xff, ""),
+        (8, "init", 0xff, ""),
+        (64, "xorout", i64::MAX, ""),
+        (
+            16,
+            "poly",
+            0x1_1021,
+            "frame.checksum.poly: 0x11021 has more than the 16 bits of the CRC; write it without its highest bit: 0x1021",
+        ),
+        (
+            8,
+            "poly",
+            0x1021,
+            "frame.checksum.poly: 0x1021 has more than the 8 bits of the CRC; write 0 to 0xff, or another width",
+        ),
+        (
+            8,
+            "init",
+            0xffff,
+            "frame.checksum.init: 0xffff has more than the 8 bits of the CRC; write 0 to 0xff, or another width",
+        ),
+        (
+            12,
+            "xorout",
+            0x1fff,
+            "frame.checksum.xorout: 0x1fff has more than the 12 bits of the CRC; write 0 to 0xfff, or another width",
+        ),
+        (8, "poly", 0, "frame.checksum.poly: with the polynomial 0 all bytes have the same CRC; "),
+    ] {
+        assert_eq!(own(width, name, value), told);
+    }
+}
+
+#[test]
+fn an_answer_that_no_message_is_is_refused_before_anything_is_sent() {
+    let mut client = Client::new(definition());
+    client.handle(Time::from_nanos(1), Input::Opened(CONN, &Peer::default()));
+    let fields = values([("address", Value::Int(1))]);
+    let ask = Ask { name: "status".into(), fields, answers: Some(vec!["repport".into()]), ..Ask::default() };
+    let refused = client.ask(Time::from_nanos(2), &ask).expect_err("no such message");
+    assert_eq!(refused.problem, "pack has no message `repport` that could answer");
+    assert_eq!(refused.hint.as_deref(), Some("did you mean `report`?"));
+    assert_eq!(client.poll_action(&mut Vec::new()), None);
+}
+
+#[test]
+fn a_point_for_which_nothing_has_a_use_is_told_with_the_nearest_one() {
+    let useless = |point: &str| definition().useless_point(&["voltage".to_owned(), point.to_owned()]);
+    assert_eq!(useless("state"), None);
+    assert_eq!(useless("vlotage"), Some(("vlotage".to_owned(), Some("did you mean `voltage`?".to_owned()))));
+}
+
+#[test]
+fn a_frame_is_sent_as_it_is_or_not_and_nothing_in_between() {
+    let wrong = Patch::read(&definition(), &values([("plain", "yes".into())])).expect_err("no truth value");
+    assert_eq!(wrong.problem, "the patch `plain` is True or False, not \"yes\"");
+}
+
 #[test]
 fn a_rule_that_nothing_fills_is_refused_when_the_device_is_made() {
     let problem = DefinedFace::new("pack", definition(), Some(&["voltage".to_owned()])).err().expect("no state");

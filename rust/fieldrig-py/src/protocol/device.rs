@@ -81,6 +81,11 @@ impl Device {
         let names: Vec<String> = points.iter().map(|point| point.name.clone()).collect();
         // With a handler rules may be half a story: what is missing is told when it is missed.
         let known = handler.is_none().then_some(names.as_slice());
+        if let Some((point, hint)) = known.and_then(|known| definition.useless_point(known)) {
+            let problem =
+                format!("{url}: no message and no rule of {} has a use for the point `{point}`", definition.name);
+            return Err(hinted(py, Kind::Usage, problem, hint.as_deref()));
+        }
         let mut face = DefinedFace::new(FACE, Arc::clone(definition), known).map_err(|problem| {
             hinted(py, Kind::Usage, format!("`{}`: {}", problem.key, problem.problem), problem.hint.as_deref())
         })?;

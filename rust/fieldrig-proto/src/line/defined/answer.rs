@@ -197,6 +197,12 @@ impl AnswerRule {
         message.name.as_deref() == Some(name) && when.iter().all(holds)
     }
 
+    /// Whether one of its templates names a point.
+    fn speaks_of(&self, point: &str) -> bool {
+        let named = |value: &Value| matches!(value, Value::Text(text) if text.contains(&format!("{{{point}")));
+        self.fields.iter().chain(&self.set).any(|(_, value)| named(value))
+    }
+
     /// Finds sources that stand for nothing, of a device with these points.
     ///
     /// # Errors
@@ -245,6 +251,27 @@ impl AnswerRule {
                 Err(error("with".into(), problem, Some(hint)))
             }
         }
+    }
+}
+
+impl Definition {
+    /// The first of these points that no message and no rule has a use for: it would be set for nothing.
+    #[must_use]
+    pub fn useless_point(&self, points: &[String]) -> Option<(String, Option<String>)> {
+        let layouts = self.messages.iter().map(|message| &message.fields).chain([&self.header, &self.trailer]);
+        let fields = layouts.flat_map(|layout| &layout.fields).filter(|field| field.role == Role::Plain);
+        let changed = |rule: &'_ AnswerRule| match &rule.on {
+            On::Changed(point) => Some(point.clone()),
+            _ => None,
+        };
+        let rules = self.answers.iter().flat_map(|rule| rule.set.iter().map(|(name, _)| name.clone()));
+        let mut known: Vec<String> = fields.map(|field| field.name.clone()).chain(rules).collect();
+        known.extend(self.answers.iter().filter_map(changed));
+        known.sort();
+        known.dedup();
+        let said = |name: &String| self.answers.iter().any(|rule| rule.speaks_of(name));
+        let useless = points.iter().find(|name| !known.contains(name) && !said(name))?;
+        Some((useless.clone(), did_you_mean(useless, known.iter().map(String::as_str))))
     }
 }
 

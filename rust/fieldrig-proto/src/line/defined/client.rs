@@ -15,6 +15,7 @@ use crate::dissect::Sender;
 use crate::endpoint::{Action, Conn, Endpoint, How, Input, Why};
 use crate::line::LineEvent;
 use crate::line::framing::{Decoder, Event, Problem};
+use crate::reader::did_you_mean;
 use crate::record::{Record, Value};
 use crate::time::{Duration, Order, Stamp, Time};
 use std::collections::VecDeque;
@@ -170,6 +171,11 @@ impl Client {
             Some(answers) => answers.clone(),
             None => self.definition.message(&ask.name).map(|message| message.answers.clone()).unwrap_or_default(),
         };
+        if let Some(unknown) = answers.iter().find(|name| self.definition.message(name).is_none()) {
+            let names = self.definition.messages.iter().map(|message| message.name.as_str());
+            let problem = format!("{} has no message `{unknown}` that could answer", self.definition.name);
+            return Err(EncodeError { problem, hint: did_you_mean(unknown, names) });
+        }
         if answers.is_empty() {
             let mut error = EncodeError::new(format!("nothing answers `{}`", ask.name));
             error.hint = Some(format!("write answer = \"..\" in [message.{}], or send() it", ask.name));

@@ -70,7 +70,12 @@ impl Patch {
             match key.as_str() {
                 "start" => patch.wrap.start = Some(bytes()?),
                 "end" => patch.wrap.end = Some(bytes()?),
-                "plain" => patch.wrap.plain = value.as_i64() == Some(1),
+                "plain" => {
+                    let Value::Bool(plain) = value else {
+                        return Err(EncodeError::new(format!("the patch `plain` is True or False, not {value}")));
+                    };
+                    patch.wrap.plain = *plain;
+                }
                 "payload" => patch.payload = Some(bytes()?),
                 "prepend" => patch.prepend = bytes()?,
                 "append" => patch.append = bytes()?,

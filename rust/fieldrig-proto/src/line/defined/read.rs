@@ -8,11 +8,12 @@
 
 use super::answer;
 use super::definition::{Definition, MessageShape, Need};
-use super::field::{Field, Role};
+use super::field::{Field, Kind, Role};
 use super::layout::Layout;
 use super::read_fields::{Wishes, checksum, layout};
 use super::sound;
 use crate::dissect::Sender;
+use crate::line::framing::sum::Sum;
 use crate::line::framing::{Constant, Cut, Escape, Framing, LengthField, Position, SumField};
 use crate::protocol::{BenchKey, SettingError};
 use crate::reader::{Field as Given, Table, did_you_mean};
@@ -324,10 +325,11 @@ fn place(framing: &mut Framing, header: &Layout, trailer: &Layout, wishes: Wishe
                 hint: did_you_mean(name, fields().map(|field| field.name.as_str()).chain(["payload"])),
             }),
         };
+        let width = holds_sum(field, &wish.sum, &wish.key)?;
         framing.sums.push(SumField {
             name: field.name.clone(),
             at,
-            width: field.kind.size().unwrap_or(1),
+            width,
             notation: field.kind.notation(field.little),
             from: find(&wish.from, false, Position::Start(0))?,
             to: find(&wish.to, true, at)?,
@@ -342,6 +344,24 @@ fn place(framing: &mut Framing, header: &Layout, trailer: &Layout, wishes: Wishe
         }
     }
     Ok(())
+}
+
+/// How wide a field is that holds a checksum; one that does not hold all of it would check only a part.
+fn holds_sum(field: &Field, sum: &Sum, key: &str) -> Outcome<usize> {
+    let (name, width, bits) = (&field.name, field.kind.size().unwrap_or(0), sum.bits());
+    let refuse = |problem: String| {
+        let hint = format!("write type = \"u{}\", or \"hex[{}]\" for digits", 8 * sum.bytes(), 2 * sum.bytes());
+        Err(SettingError { key: key.to_owned(), problem, hint: Some(hint) })
+    };
+    match field.kind {
+        Kind::Float(_) | Kind::Bool | Kind::Text(_) | Kind::Bcd(_) => {
+            refuse(format!("`{name}` cannot hold a checksum: that takes an integer, digits or bytes"))
+        }
+        _ if field.kind.notation(field.little).highest(width) < u64::MAX >> (64 - bits) => {
+            refuse(format!("`{name}` is too small for {}, which has {bits} bits", sum.name()))
+        }
+        _ => Ok(width),
+    }
 }
 
 fn messages(table: &Table<'_>, header: &Layout, little: bool) -> Outcome<Vec<MessageShape>> {

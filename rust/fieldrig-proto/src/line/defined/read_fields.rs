@@ -336,26 +336,49 @@ pub(super) fn checksum(given: &Given<'_>, little: bool, wishes: &mut Wishes) -> 
 /// A checksum by name, or a CRC by its parameters.
 fn named_sum(given: &Given<'_>) -> Outcome<Sum> {
     if let Value::Table(_) = given.value {
-        let table = Table::read(given.clone(), OWN)?;
-        let wide = |name: &str| {
-            table.get(name, |given| match given.value {
-                Value::Unsigned(number) => Ok(*number),
-                _ => Ok(given.integer(0..=i64::MAX)? as u64),
-            })
-        };
-        let truth = |name: &str| table.get(name, |given| given.truth());
-        return Ok(Sum::own(OwnCrc {
-            width: needed(&table, "width")?.integer(3..=64)? as u8,
-            polynomial: wide("poly")?.ok_or_else(|| table.error("", "missing key `poly`"))?,
-            start: wide("init")?.unwrap_or(0),
-            reflect_in: truth("refin")?.unwrap_or(false),
-            reflect_out: truth("refout")?.unwrap_or(false),
-            xor_out: wide("xorout")?.unwrap_or(0),
-        }));
+        return own_crc(&Table::read(given.clone(), OWN)?).map(Sum::own);
     }
     Sum::named(given.text()?).map_err(|problem| SettingError {
         key: given.key.clone(),
         problem: problem.to_string(),
         hint: problem.hint,
+    })
+}
+
+/// The parameters of a CRC; each of them has at most as many bits as the CRC.
+fn own_crc(table: &Table<'_>) -> Outcome<OwnCrc> {
+    let width = needed(table, "width")?.integer(3..=64)? as u8;
+    let highest = u64::MAX >> (64 - width);
+    let wide = |name: &str| {
+        table.get(name, |given| {
+            let number = match given.value {
+                Value::Unsigned(number) => *number,
+                _ => given.integer(0..=i64::MAX)? as u64,
+            };
+            if number <= highest {
+                return Ok(number);
+            }
+            let mut error = given.error(format!("{number:#x} has more than the {width} bits of the CRC"));
+            // Other books write the polynomial with its highest bit, which is always there.
+            let with_highest = name == "poly" && width < 64 && number >> width == 1;
+            error.hint = Some(match with_highest {
+                true => format!("write it without its highest bit: {:#x}", number & highest),
+                false => format!("write 0 to {highest:#x}, or another width"),
+            });
+            Err(error)
+        })
+    };
+    let truth = |name: &str| table.get(name, |given| given.truth());
+    let polynomial = wide("poly")?.ok_or_else(|| table.error("", "missing key `poly`"))?;
+    if polynomial == 0 {
+        return Err(table.error("poly", "with the polynomial 0 all bytes have the same CRC"));
+    }
+    Ok(OwnCrc {
+        width,
+        polynomial,
+        start: wide("init")?.unwrap_or(0),
+        reflect_in: truth("refin")?.unwrap_or(false),
+        reflect_out: truth("refout")?.unwrap_or(false),
+        xor_out: wide("xorout")?.unwrap_or(0),
     })
 }
