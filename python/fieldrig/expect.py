@@ -64,6 +64,14 @@ class Stalled(Protocol):
         """How long it lasted at most."""
 
 
+class Restarted(HasInstant, Protocol):
+    """An action of ours behind which the device starts anew."""
+
+    @property
+    def action(self) -> str:
+        """What it is called."""
+
+
 class Timeline:
     """The instants that all links of one device share: the last stimulus, the start of the test, the host's stalls.
 
@@ -78,6 +86,8 @@ class Timeline:
         self._observers: list[Callable[[Stamp], list[tuple[str, Observation]]]] = []
         self._looks: list[Callable[[], object]] = []
         self._reached: list[Timeline] = []
+        self.restarted: Restarted | None = None
+        """The last time that we restarted the device, in this test."""
         self.trace: str | None = None
         self.mask: Callable[[str], str] = str
         """Takes secrets out of a failure text; on a bench, whoever reports does."""
@@ -120,6 +130,7 @@ class Timeline:
     def restart(self) -> None:
         """A new test begins: nothing that arrived until now counts any more."""
         self._last = self.now()
+        self.restarted = None
 
     @property
     def last_stimulus(self) -> Stamp:

@@ -148,13 +148,21 @@ class Power:
             # Nobody knows in which state it is now, and what was done may have had its effect.
             self.last = None
             self._dut.timeline.stimulus(at)
+            self._note(Action(f"power {action}", at, now()))
             log("power.failed", **facts, error=str(error) or type(error).__name__, **times_of(at, now()))
             raise
         driven = did if isinstance(did, Action) else Action(f"power {action}", since(at, done), done)
         self._dut.timeline.stimulus(driven.at)
+        self._note(Action(f"power {action}", driven.at, driven.done))
         self.last = self._switch.leaves(action) if isinstance(self._switch, QmpSwitch) else self._left_by(action)
         log("power", **facts, **({"read_back": read} if read is not None else {}), **times_of(driven.at, driven.done))
         return driven
+
+    def _note(self, action: Action) -> None:
+        """What the device was doing ends here, unless it was only asked, or goes on as it was."""
+        on_already = action.action == "power on" and self.last == "on"
+        if not on_already and action.action not in ("power status", "power resume"):
+            self._dut.timeline.restarted = action
 
     def _left_by(self, action: str) -> str | None:
         return action if action in STATES else self.last
@@ -185,9 +193,11 @@ class Power:
         if self._dut.emulated is None:
             if self._switch is not None and self._settle is not None:
                 sleep(self._settle)
+            self._dut.timeline.restarted = None
             return
         for _ in range(12_000):
             if self._dut.emulated.power == "run":
+                self._dut.timeline.restarted = None
                 return
             broken = self._dut.broken_model()
             if broken is not None:

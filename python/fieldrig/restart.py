@@ -60,10 +60,12 @@ class Restart:
         except BaseException as error:
             # What was done may have had its effect.
             self._dut.timeline.stimulus(at)
+            self._dut.timeline.restarted = Action("restart", at, now())
             said = str(error) or type(error).__name__
             log("restart.failed", device=self._dut.name, error=said, **times_of(at, now()))
             raise
         action = Action("restart", *((since(at, now()), now()) if done is None else (done.at, done.done)))
         self._dut.timeline.stimulus(action.at)
+        self._dut.timeline.restarted = action
         log("restart", device=self._dut.name, **times_of(action.at, action.done))
         return action

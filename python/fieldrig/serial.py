@@ -30,7 +30,7 @@ from fieldrig._core.stream import Line, Match, Received, Sent, Stream
 from fieldrig.errors import UsageError
 from fieldrig.expect import HasInstant, Observation, Timeline, instant, since
 from fieldrig.fulfilled import unfulfilled
-from fieldrig.shell import Ran, runner
+from fieldrig.shell import Ran, check_command, check_prompt, runner
 from fieldrig.stimulus import Performance, Played, Program
 from fieldrig.stream_inbox import Mark, StreamInbox
 from fieldrig.units import nanoseconds
@@ -90,6 +90,8 @@ class Console:
             raise UsageError(f"ending= is one of {', '.join(map(repr, ENDINGS))}, not {ending!r}")
         if pace is not None:
             nanoseconds(pace, "pace")
+        if prompt is not None:
+            check_prompt(prompt, "Console()")
         self._proven = proven
         self._why_not: str | None = None
         self._name = name or url
@@ -97,8 +99,7 @@ class Console:
         self._ansi: Ansi = ansi
         self._commands = 0
         self._key = os.urandom(3).hex()
-        self.prompt = prompt
-        """A pattern for what asks for a command, or None."""
+        self._prompt = prompt
         self._end = ENDINGS[ending]
         self._pace = pace
         self._stream = Stream(url, rig=rig, name=self._name, belongs_to=belongs_to, ansi=ansi, keep=keep, spill=spill)
@@ -135,6 +136,17 @@ class Console:
         self._stream.show(ansi)
         self._ansi = ansi
 
+    @property
+    def prompt(self) -> str | None:
+        """A pattern for what asks for a command, or None. Can be set."""
+        return self._prompt
+
+    @prompt.setter
+    def prompt(self, prompt: str | None) -> None:
+        if prompt is not None:
+            check_prompt(prompt, "Console.prompt")
+        self._prompt = prompt
+
     def send(
         self,
         text: str | bytes,
@@ -161,14 +173,18 @@ class Console:
             PortLost: the port went away.
             Unanswered: the echo did not come.
         """
+        octets = _octets(text, "text") + _octets(self._end if end is None else end, "end")
+        if isinstance(echo, bool):
+            echo_within: str | Span | None = "1s" if echo else None
+        else:
+            nanoseconds(echo, "echo")
+            echo_within = echo
         at = self._timeline.approach()
-        octets = _octets(text) + _octets(self._end if end is None else end)
         if pace is None and echo is False:
             pace, per = self._pace, per if self._pace is None else "byte"
         if pace is None and echo is False:
             sent = self._stream.send(octets)
         else:
-            echo_within = "1s" if echo is True else echo or None
             sent = self._stream.send_paced(octets, pace, per=per, echo_within=echo_within)
         if at is not None:
             sent = Sent(since(at, sent.at), sent.done, sent.data)
@@ -302,9 +318,14 @@ class Console:
         Raises:
             CommandFailed: the status is not 0, and `check` was given.
             ExpectationFailed: it did not end in time.
-            UsageError: no prompt is known, or the command has several lines.
+            UsageError: no prompt is known; the command is empty or has several lines; it restarted the device, for
+                which `send` and `boot` are made.
+            InconclusiveError: the device was restarted by us meanwhile, or before, and nobody waited for its start.
         """
-        return runner(shell)(self, command, within, check, prompt or self.prompt)
+        run = runner(shell)
+        if prompt is not None:
+            check_prompt(prompt, "Console.run()")
+        return run(self, check_command(command), within, check, self._prompt if prompt is None else prompt)
 
     def login(
         self,
@@ -333,7 +354,10 @@ class Console:
             ExpectationFailed: it asked for nothing.
             UsageError: it asked for a password and there is none.
         """
-        return shell.login(self, user, password, within, prompt or self.prompt, user_prompt, password_prompt, refused)
+        if prompt is not None:
+            check_prompt(prompt, "Console.login()")
+        asked = self._prompt if prompt is None else prompt
+        return shell.login(self, user, password, within, asked, user_prompt, password_prompt, refused)
 
     def boot(
         self,
@@ -438,5 +462,14 @@ class Console:
         return [(self._name, line) for line in self._stream.lines(since)]
 
 
-def _octets(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)
+def _octets(text: object, name: str) -> bytes:
+    if isinstance(text, bytes | bytearray | memoryview):
+        return bytes(text)
+    if not isinstance(text, str):
+        what = f"{name}={text!r} is neither text nor bytes"
+        raise UsageError(f"Console.send(): {what}", hint="write str(..) or bytes(..)")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        what = f"{name}={text!r} has {text[error.start]!r}, which UTF-8 cannot say"
+        raise UsageError(f"Console.send(): {what}", hint="send bytes") from None

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._core import Span, Stamp
-from ._core.stream import Match
-from .errors import CommandFailed, Refused, UnexpectedEvent, UsageError
+from ._core.stream import Match, check_pattern
+from .errors import CommandFailed, ConnectionLost, ExpectationFailed, Refused, UnexpectedEvent, UsageError
 from .expect import HasInstant
+from .interrupted import Course
 
 if TYPE_CHECKING:
     from .serial import Console
@@ -71,6 +72,38 @@ class Ran:
         return later.at - self.at
 
 
+def check_prompt(prompt: object, place: str) -> None:
+    """Refuses what can be no prompt.
+
+    Raises:
+        UsageError: it is no text, empty, no regular expression, or matches nothing at all.
+    """
+    hint = r'write for example prompt=r"[$#] "'
+    if not isinstance(prompt, str) or not prompt:
+        raise UsageError(f"{place}: prompt={prompt!r} is no pattern for what asks for a command", hint=hint)
+    try:
+        check_pattern(prompt)
+    except UsageError as error:
+        raise UsageError(f"{place}: prompt={prompt!r}: {error.message}", hint=error.hint or hint) from None
+
+
+def check_command(command: object) -> str:
+    """The command, if it is one.
+
+    Raises:
+        UsageError: it is no text, has nothing in it, or has several lines.
+    """
+    if not isinstance(command, str):
+        raise UsageError(f"run() takes a command as text, not {command!r}")
+    if not command.strip():
+        hint = 'to see the prompt, write send("") and expect(prompt)'
+        raise UsageError(f"run({command!r}): there is no command to run", hint=hint)
+    if "\n" in command or "\r" in command:
+        hint = "separate commands by `;`, or send a script and run that"
+        raise UsageError(f"run({command!r}) takes one line", hint=hint)
+    return command
+
+
 Runner = Callable[["Console", str, str | Span, bool, str | None], Ran]
 
 
@@ -88,8 +121,6 @@ def runner(kind: str) -> Runner:
 
 def in_posix_shell(console: Console, command: str, within: str | Span, check: bool, prompt: str | None) -> Ran:
     """Runs a command between two marks; see the top of this file."""
-    if "\n" in command or "\r" in command:
-        raise UsageError("run() takes one line; separate commands by `;`, or send a script and run that")
     number = console._next_command()
     quoted = command.replace("'", r"'\''")
     begin, end = f"{number}-begin", f"{number}-end"
@@ -99,16 +130,21 @@ def in_posix_shell(console: Console, command: str, within: str | Span, check: bo
             f"the command is too long: with its marks it has more than {LONGEST} bytes",
             hint="a terminal that collects lines takes no more; write a script to a file and run that",
         )
+    course = Course(console, command)
     sent = console.send(line)
-    began = console.expect(
-        rf"fieldrig-{re.escape(begin)}\r*\n", after=sent, within=within, called=f"the begin of `{command}`"
-    )
-    ended = console.expect(
-        rf"fieldrig-{re.escape(end)}-(\d+)[ \t]*[\r\n]", after=sent, within=within, called=f"the end of `{command}`"
-    )
-    if prompt is not None:
-        # A shell that is about to ask may throw away what was typed before.
-        console.expect(prompt, after=sent, within=within, called=f"the prompt behind `{command}`")
+    course.sent(sent)
+    try:
+        began = console.expect(
+            rf"fieldrig-{re.escape(begin)}\r*\n", after=sent, within=within, called=f"the begin of `{command}`"
+        )
+        ended = console.expect(
+            rf"fieldrig-{re.escape(end)}-(\d+)[ \t]*[\r\n]", after=sent, within=within, called=f"the end of `{command}`"
+        )
+        if prompt is not None:
+            # A shell that is about to ask may throw away what was typed before.
+            console.expect(prompt, after=sent, within=within, called=f"the prompt behind `{command}`")
+    except (ExpectationFailed, ConnectionLost) as error:
+        raise course.explain(error) from None
     ran = Ran(command, console._inbox.text(began.end, ended.start), int(ended[1] or 0), sent.at, ended.at)
     if check and ran.status != 0:
         raise failed(console, ran)
@@ -123,9 +159,15 @@ def at_prompt(console: Console, command: str, within: str | Span, check: bool, p
         )
     if check:
         raise UsageError('check=True needs an exit status, and shell="prompt" has none')
-    mark = console.mark()
+    course, mark = Course(console, command), console.mark()
     sent = console.send(command)
-    found = last(console, [at_end(prompt)], sent, within, f"the prompt behind `{command}`")
+    course.sent(sent)
+    try:
+        found = last(console, [at_end(prompt)], sent, within, f"the prompt behind `{command}`")
+    except (ExpectationFailed, ConnectionLost) as error:
+        raise course.explain(error) from None
+    if (cut := course.ours()) is not None:
+        raise cut  # the prompt is that of a shell which knows nothing of the command
     output = console._inbox.text(mark.offset, found.start)
     return Ran(command, without_echo(console, output, command, prompt, mark.offset), None, sent.at, found.at)
 

@@ -126,6 +126,11 @@ class StreamInbox(Generic[S]):
         self._doubt = doubt
         self._consumed = 0
 
+    @property
+    def consumed(self) -> int:
+        """Up to which offset everything was matched or read."""
+        return self._consumed
+
     def expect(self, pattern: str | Sequence[str], after: After, within: Within, called: str | None = None) -> S:
         """The first match that lies wholly behind the cursor and arrived surely inside the window.
 

@@ -331,7 +331,15 @@ def _pairs(events: Sequence[HasInstant]) -> list[tuple[Stamp, Stamp, bool]]:
 
 
 def _listed(stimulus: HasInstant | Iterable[HasInstant]) -> list[Any]:
-    return [stimulus] if hasattr(stimulus, "at") else list(stimulus)
+    if hasattr(stimulus, "at"):
+        return [stimulus]
+    try:
+        listed: list[Any] = list(stimulus)
+    except TypeError:
+        raise UsageError(f"stimulus={stimulus!r} is neither an action of ours nor several of them") from None
+    for action in listed:
+        _at(action)
+    return listed
 
 
 def _length(given: str | Span, name: str) -> int:

@@ -492,7 +492,7 @@ def test_without_a_file_the_oldest_bytes_are_dropped_and_that_is_said() -> None:
                 console.expect("U-Boot", after=begin, within="1s")
             console.send("", end="x")
         device.join(20)
-        with pytest.raises(UsageError, match="keep=10: at least 65536 bytes"):
+        with pytest.raises(UsageError, match="keep=10 is no whole number from 65536"):
             Console(url, keep=10)
 
 

@@ -6,7 +6,25 @@ from typing import Any, Literal, Protocol, Self, final
 
 from fieldrig._core import HasInstant, Rig, Span, Stall, Stamp
 
-__all__ = ["Event", "Line", "LineEvent", "Match", "Played", "Playing", "Received", "Sent", "Stream"]
+__all__ = [
+    "Event",
+    "Line",
+    "LineEvent",
+    "Match",
+    "Played",
+    "Playing",
+    "Received",
+    "Sent",
+    "Stream",
+    "check_pattern",
+]
+
+def check_pattern(pattern: str, /) -> None:
+    """Refuses what no search could look for.
+
+    Raises:
+        UsageError: it is no regular expression, or matches nothing at all.
+    """
 
 @final
 class Sent:

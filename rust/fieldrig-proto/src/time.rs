@@ -341,7 +341,8 @@ fn decimal_times(number: &str, scale: u64) -> Option<u64> {
     let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let divisor = 10u128.pow(u32::try_from(fraction.len()).ok()?);
     let nanos = whole.checked_mul(u128::from(scale))? + part * u128::from(scale) / divisor;
-    u64::try_from(nanos).ok()
+    // As many as a span has: 292 years.
+    i64::try_from(nanos).ok().map(i64::unsigned_abs)
 }
 
 /// Writes nanoseconds the way people say them: `750 ms`, `1.2 s`, `-3 us`; four significant digits.

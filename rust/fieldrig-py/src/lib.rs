@@ -116,7 +116,7 @@ mod _core {
         use pyo3::prelude::*;
 
         #[pymodule_export]
-        use crate::stream::{Event, Line, LineEvent, Match, Played, Playing, Received, Sent, Stream};
+        use crate::stream::{Event, Line, LineEvent, Match, Played, Playing, Received, Sent, Stream, check_pattern};
 
         #[pymodule_init]
         fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

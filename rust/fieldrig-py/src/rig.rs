@@ -6,7 +6,7 @@ use crate::life::{Shared, detached};
 use crate::ports::LineCounts;
 use crate::stall::Stall;
 use crate::time::{Stamp, instant, limit};
-use crate::value::from_python;
+use crate::value::{Whole, from_python};
 use crate::wait::blocking;
 use fieldrig_engine::secrets::Secrets;
 use fieldrig_engine::trace::Level;
@@ -97,7 +97,10 @@ impl Rig {
         Ok(if self.shared.rig(py)?.clock().is_virtual() { "virtual" } else { "real" })
     }
     /// Adds a multi-drop wire in memory.
-    #[pyo3(signature = (name, line = None, *, duplex = "half", echo = false, driver_on = None, driver_off = None, seed = 0))]
+    #[pyo3(
+        signature = (name, line = None, *, duplex = "half", echo = false, driver_on = None, driver_off = None, seed = None),
+        text_signature = "($self, name, line=None, *, duplex='half', echo=False, driver_on=None, driver_off=None, seed=0)"
+    )]
     #[allow(clippy::too_many_arguments)] // what a wire may have
     fn add_wire(
         &self,
@@ -108,8 +111,9 @@ impl Rig {
         echo: bool,
         driver_on: Option<&Bound<'_, PyAny>>,
         driver_off: Option<&Bound<'_, PyAny>>,
-        seed: u64,
+        seed: Option<Whole>,
     ) -> PyResult<()> {
+        let seed = seed.map_or(Ok(0), |seed| seed.named(py, "seed"))?;
         let line = line.map(str::parse::<LineSettings>).transpose();
         let line = line.map_err(|problem| error(py, Kind::Usage, problem.to_string()))?;
         let full_duplex = match duplex {
@@ -132,11 +136,13 @@ impl Rig {
         wire: &str,
         name: &str,
         p: Option<f64>,
-        count: Option<u64>,
-        after: Option<u64>,
+        count: Option<Whole>,
+        after: Option<Whole>,
         direction: Option<&str>,
         delay: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let whole = |given: Option<Whole>, name| given.map(|given| given.named(py, name)).transpose();
+        let (count, after) = (whole(count, "count")?, whole(after, "after")?);
         let (ways, fault) = byte_fault(py, name, (p, count, after), direction, delay)?;
         let disturbed = self.shared.rig(py)?.disturb_wire(wire, &ways, &fault);
         disturbed.map_err(|problem| error(py, Kind::Usage, problem.to_string()))

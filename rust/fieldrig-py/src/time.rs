@@ -1,6 +1,7 @@
 //! `Stamp`, `Span` and durations.
 
 use crate::error::{Kind, error, hinted};
+use crate::value::{Whole, signed};
 use fieldrig_engine::clock_of;
 use fieldrig_proto::time::{self, Duration, Limit, Order, Source};
 use pyo3::prelude::*;
@@ -19,9 +20,10 @@ pub(crate) struct Stamp(pub(crate) time::Stamp);
 impl Stamp {
     #[new]
     #[pyo3(signature = (earliest_ns, latest_ns = None))]
-    fn new(earliest_ns: u64, latest_ns: Option<u64>) -> Stamp {
-        let earliest = time::Time::from_nanos(earliest_ns);
-        Stamp(time::Stamp::between(earliest, latest_ns.map_or(earliest, time::Time::from_nanos)))
+    fn new(py: Python<'_>, earliest_ns: Whole, latest_ns: Option<Whole>) -> PyResult<Stamp> {
+        let earliest = time::Time::from_nanos(earliest_ns.named(py, "earliest_ns")?);
+        let latest = latest_ns.map(|latest| latest.named(py, "latest_ns").map(time::Time::from_nanos)).transpose()?;
+        Ok(Stamp(time::Stamp::between(earliest, latest.unwrap_or(earliest))))
     }
     #[getter]
     fn earliest(&self) -> f64 {
@@ -62,8 +64,8 @@ impl Stamp {
     }
     /// Another instant of the same clock.
     #[pyo3(signature = (earliest_ns, latest_ns = None))]
-    fn on_same_clock(&self, earliest_ns: u64, latest_ns: Option<u64>) -> Stamp {
-        Stamp(Stamp::new(earliest_ns, latest_ns).0.by(clock_like(self.0)))
+    fn on_same_clock(&self, py: Python<'_>, earliest_ns: Whole, latest_ns: Option<Whole>) -> PyResult<Stamp> {
+        Ok(Stamp(Stamp::new(py, earliest_ns, latest_ns)?.0.by(clock_like(self.0))))
     }
     fn __getnewargs__(&self) -> (u64, u64) {
         (self.earliest_ns(), self.latest_ns())
@@ -129,9 +131,10 @@ pub(crate) struct Span(pub(crate) time::Span);
 impl Span {
     #[new]
     #[pyo3(signature = (earliest_ns, latest_ns = None))]
-    fn new(earliest_ns: i64, latest_ns: Option<i64>) -> Span {
-        let other = latest_ns.unwrap_or(earliest_ns);
-        Span(time::Span::between(earliest_ns, other))
+    fn new(earliest_ns: &Bound<'_, PyAny>, latest_ns: Option<&Bound<'_, PyAny>>) -> PyResult<Span> {
+        let earliest = signed(earliest_ns, "earliest_ns")?;
+        let latest = latest_ns.map_or(Ok(earliest), |latest| signed(latest, "latest_ns"))?;
+        Ok(Span(time::Span::between(earliest, latest)))
     }
     #[getter]
     fn earliest(&self) -> f64 {
@@ -193,7 +196,8 @@ fn span(given: &Bound<'_, PyAny>) -> PyResult<time::Span> {
 pub(crate) fn limit(given: &Bound<'_, PyAny>) -> PyResult<Duration> {
     let py = given.py();
     if let Ok(text) = given.cast::<PyString>() {
-        return time::parse_duration(text.to_str()?).map_err(|problem| error(py, Kind::Usage, problem.to_string()));
+        return time::parse_duration(&text.to_string_lossy())
+            .map_err(|problem| error(py, Kind::Usage, problem.to_string()));
     }
     if let Ok(span) = given.cast::<Span>() {
         let nanos = u64::try_from(span.get().0.latest);

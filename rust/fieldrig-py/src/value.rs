@@ -85,6 +85,58 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
     })
 }
 
+/// A whole number as an argument: what is wrong with it is told with its name, once that is known.
+pub(crate) struct Whole {
+    /// `None`: no such number.
+    number: Option<u64>,
+    shown: String,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Whole {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Whole> {
+        let number = given.extract::<u64>().ok().filter(|_| !given.is_instance_of::<PyBool>());
+        let shown = if number.is_none() { given.repr()?.to_string_lossy().into_owned() } else { String::new() };
+        Ok(Whole { number, shown })
+    }
+}
+
+impl Whole {
+    /// The number, which may be any from 0 on.
+    ///
+    /// # Errors
+    /// `UsageError` with the name of the argument.
+    pub(crate) fn named(self, py: Python<'_>, name: &str) -> PyResult<u64> {
+        self.from(py, name, 0)
+    }
+
+    /// The number, which is at least so high.
+    ///
+    /// # Errors
+    /// `UsageError` with the name of the argument.
+    pub(crate) fn from(self, py: Python<'_>, name: &str, least: u64) -> PyResult<u64> {
+        let Whole { number, shown } = self;
+        number.filter(|number| *number >= least).ok_or_else(|| {
+            let shown = number.map_or(shown, |number| number.to_string());
+            let message = format!("{name}={shown} is no whole number from {least} to 2^64 - 1");
+            error(py, Kind::Usage, message)
+        })
+    }
+}
+
+/// A whole number as an argument, which may be negative.
+///
+/// # Errors
+/// `UsageError` with the name of the argument.
+pub(crate) fn signed(given: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
+    let number = given.extract::<i64>().ok().filter(|_| !given.is_instance_of::<PyBool>());
+    number.ok_or_else(|| {
+        let shown = given.repr().map_or_else(|_| String::new(), |shown| shown.to_string());
+        error(given.py(), Kind::Usage, format!("{name}={shown} is no whole number of 64 bits"))
+    })
+}
+
 /// Bytes from `bytes` or `bytearray`.
 ///
 /// # Errors

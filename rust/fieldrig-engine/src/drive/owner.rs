@@ -72,7 +72,8 @@ impl Owner {
             thread: Mutex::default(),
         });
         let shared = Arc::clone(&owner);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || shared.run(precision))?;
+        // The name of a thread is a C string, and the user names what it serves.
+        let thread = std::thread::Builder::new().name(name.replace('\0', "?")).spawn(move || shared.run(precision))?;
         *lock(&owner.thread) = Some(thread);
         Ok(owner)
     }

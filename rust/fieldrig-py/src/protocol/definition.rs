@@ -4,7 +4,7 @@ use super::{Given, entries, patch, refused};
 use crate::bench::file_error;
 use crate::dissect::Dissection;
 use crate::error::{Kind, error, hinted};
-use crate::value::from_python;
+use crate::value::{Whole, from_python};
 use fieldrig_engine::bench::load_protocol;
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::line::defined::{self, Definition};
@@ -70,16 +70,20 @@ impl Protocol {
         self.definition.message(message).map(|message| message.needs).unwrap_or_default().word()
     }
     /// The bytes of a message.
-    #[pyo3(signature = (message, /, fields = None, *, patch = None, sequence = 0))]
+    #[pyo3(
+        signature = (message, /, fields = None, *, patch = None, sequence = None),
+        text_signature = "($self, message, /, fields=None, *, patch=None, sequence=0)"
+    )]
     fn encode<'py>(
         &self,
         py: Python<'py>,
         message: &str,
         fields: Given<'_, '_>,
         patch: Given<'_, '_>,
-        sequence: u64,
+        sequence: Option<Whole>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (fields, patch) = (entries(fields, "fields")?, self::patch(&self.definition, patch)?);
+        let sequence = sequence.map_or(Ok(0), |sequence| sequence.named(py, "sequence"))?;
         let encoded = self.definition.encode(message, &fields, sequence, &patch);
         encoded.map(|encoded| PyBytes::new(py, &encoded.bytes)).map_err(|problem| refused(py, &problem))
     }

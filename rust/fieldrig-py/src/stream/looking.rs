@@ -4,6 +4,7 @@ use super::values::Match;
 use super::{Stream, Swept, stream};
 use crate::error::{Kind, error, hinted};
 use crate::time::Stamp;
+use crate::value::Whole;
 use fieldrig_proto::line::stream::{Found, Group, Patterns, Searched, StreamError};
 use fieldrig_proto::time::{Duration, Time};
 use pyo3::prelude::*;
@@ -53,16 +54,35 @@ impl Known {
             known.push(patterns.clone());
             return Ok(patterns);
         }
-        let patterns = Patterns::new(texts).map_err(|problem| {
-            let hint = "patterns are those of Rust's regex crate: no look-around, no back-references";
-            hinted(py, Kind::Usage, problem.to_string(), Some(hint))
-        })?;
+        let patterns = prepared(py, texts)?;
         if known.len() == KNOWN {
             known.remove(0);
         }
         known.push(patterns.clone());
         Ok(patterns)
     }
+}
+
+fn prepared(py: Python<'_>, texts: &[String]) -> PyResult<Patterns> {
+    Patterns::new(texts).map_err(|problem| {
+        let hint = "patterns are those of Rust's regex crate: no look-around, no back-references";
+        hinted(py, Kind::Usage, problem.to_string(), Some(hint))
+    })
+}
+
+/// Refuses a pattern for which there is something to be found where nothing is.
+fn not_nothing(py: Python<'_>, patterns: &Patterns) -> PyResult<()> {
+    let Some(empty) = patterns.matches_nothing() else { return Ok(()) };
+    let message = format!("the pattern /{empty}/ matches nothing at all, so it is there at once");
+    let hint = "write + for one or more, where it says * for any number";
+    Err(hinted(py, Kind::Usage, message, Some(hint)))
+}
+
+/// Refuses what no search could look for.
+#[pyfunction]
+#[pyo3(signature = (pattern, /))]
+pub(crate) fn check_pattern(py: Python<'_>, pattern: String) -> PyResult<()> {
+    not_nothing(py, &prepared(py, &[pattern])?)
 }
 
 /// Where something is looked for, and until when.
@@ -77,6 +97,15 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// From what Python says.
+    ///
+    /// # Errors
+    /// `UsageError`.
+    pub(super) fn parse(py: Python<'_>, start: Whole, after: Option<Stamp>, deadline_ns: Whole) -> PyResult<Look> {
+        let deadline = Time::from_nanos(deadline_ns.named(py, "deadline_ns")?);
+        Ok(Look { start: start.named(py, "start")?, after, deadline })
+    }
+
     /// The offset from which on it is looked for now; `None`: nothing has come that is surely after the instant.
     fn from(&self, stream: &stream::Stream) -> Option<u64> {
         let surely = self.after.map_or(0, |after| stream.after(after.0).1);
@@ -102,11 +131,7 @@ impl Stream {
         goal: Goal,
         look: Look,
     ) -> PyResult<Vec<Option<Match>>> {
-        if let Some(empty) = patterns.matches_nothing() {
-            let message = format!("the pattern /{empty}/ matches nothing at all, so it is there at once");
-            let hint = "write + for one or more, where it says * for any number";
-            return Err(hinted(py, Kind::Usage, message, Some(hint)));
-        }
+        not_nothing(py, patterns)?;
         let mut so_far = Vec::new();
         loop {
             let mut swept = Swept::default();

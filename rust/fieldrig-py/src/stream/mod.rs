@@ -7,16 +7,17 @@ mod program;
 mod values;
 
 pub(crate) use line_event::LineEvent;
+pub(crate) use looking::check_pattern;
 pub(crate) use program::{Event, Played, Playing};
 pub(crate) use values::{Line, Match, Received, Sent};
 
-use crate::error::{Kind, Owner, error};
+use crate::error::{Kind, Owner, error, hinted};
 use crate::handle::Handle;
 use crate::life::Call;
 use crate::place;
 use crate::rig::{Rig, shared_or_private};
 use crate::time::{Stamp, instant, limit, limit_or};
-use crate::value::octets;
+use crate::value::{Whole, octets};
 use fieldrig_proto::dissect::Sender;
 use fieldrig_proto::endpoint::{How, Why};
 use fieldrig_proto::line::stream::{self, Keeping, LEAST_KEPT, State, StreamError, StreamEvent};
@@ -32,6 +33,8 @@ type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
 /// The name of the one port of a stream.
 const VIA: &str = "stream";
+/// Bytes that are kept in a file, unless somebody says otherwise.
+const SPILL: u64 = 1 << 30;
 /// How long the port may take to take bytes.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -153,7 +156,10 @@ impl Stream {
 #[pymethods]
 impl Stream {
     #[new]
-    #[pyo3(signature = (url, *, rig = None, name = None, belongs_to = "bench", protocol = None, keep = None, spill = 1_073_741_824, ansi = "keep"))]
+    #[pyo3(
+        signature = (url, *, rig = None, name = None, belongs_to = "bench", protocol = None, keep = None, spill = None, ansi = "keep"),
+        text_signature = "(url, *, rig=None, name=None, belongs_to='bench', protocol=None, keep=None, spill=1073741824, ansi='keep')"
+    )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -162,15 +168,14 @@ impl Stream {
         name: Option<String>,
         belongs_to: &str,
         protocol: Option<&str>,
-        keep: Option<usize>,
-        spill: u64,
+        keep: Option<Whole>,
+        spill: Option<Whole>,
         ansi: &str,
     ) -> PyResult<Stream> {
         let strip = strips(py, ansi)?;
-        if keep.is_some_and(|keep| keep < LEAST_KEPT) {
-            let message = format!("keep={}: at least {LEAST_KEPT} bytes are kept in memory", keep.unwrap_or_default());
-            return Err(error(py, Kind::Usage, message));
-        }
+        let keep = keep.map(|keep| keep.from(py, "keep", LEAST_KEPT as u64)).transpose()?;
+        let keep = keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX));
+        let spill = spill.map_or(Ok(SPILL), |spill| spill.named(py, "spill"))?;
         let protocol = protocol.map(|name| place::protocol(py, name)).transpose()?;
         let spec = place::port(py, url)?;
         let owner = Owner::parse(py, belongs_to)?;
@@ -251,9 +256,17 @@ impl Stream {
         let _call = Call::begin();
         let deadline = self.handle.now(py)? + limit_or(within, Duration::from_secs(1))?;
         let from = self.cursor.load(Ordering::Relaxed);
+        let until = until.filter(|until| !until.is_none());
         let count = match until {
-            Some(until) if until.is_instance_of::<PyInt>() => Some(until.extract::<u64>()?),
-            _ => None,
+            Some(until) if until.is_callable() => None,
+            Some(until) if until.is_instance_of::<PyInt>() => Some(until.extract::<Whole>()?.named(py, "until")?),
+            Some(until) => {
+                let message = format!("until={} is neither a number of bytes nor a function", until.repr()?);
+                let hint =
+                    "write receive(9), receive(lambda data: data.endswith(b'\\n')), or receive() for all that comes";
+                return Err(hinted(py, Kind::Usage, message, Some(hint)));
+            }
+            None => None,
         };
         let mut seen = count.map_or(from, |count| from + count.saturating_sub(1));
         while let Some(end) = self.wait_for_more(py, seen, deadline)? {
@@ -304,11 +317,11 @@ impl Stream {
         &self,
         py: Python<'_>,
         pattern: Wanted,
-        start: u64,
+        start: Whole,
         after: Option<Stamp>,
-        deadline_ns: u64,
+        deadline_ns: Whole,
     ) -> PyResult<Option<Match>> {
-        let look = Look { start, after, deadline: Time::from_nanos(deadline_ns) };
+        let look = Look::parse(py, start, after, deadline_ns)?;
         let patterns = self.known.patterns(py, &pattern.texts())?;
         Ok(self.look_for(py, &patterns, Goal::Any, look)?.into_iter().flatten().next())
     }
@@ -317,11 +330,11 @@ impl Stream {
         &self,
         py: Python<'_>,
         patterns: Vec<String>,
-        start: u64,
+        start: Whole,
         after: Option<Stamp>,
-        deadline_ns: u64,
+        deadline_ns: Whole,
     ) -> PyResult<Vec<Option<Match>>> {
-        let look = Look { start, after, deadline: Time::from_nanos(deadline_ns) };
+        let look = Look::parse(py, start, after, deadline_ns)?;
         let patterns = self.known.patterns(py, &patterns)?;
         self.look_for(py, &patterns, Goal::All, look)
     }
@@ -329,20 +342,21 @@ impl Stream {
     fn take_exactly(
         &self,
         py: Python<'_>,
-        count: u64,
-        start: u64,
+        count: Whole,
+        start: Whole,
         after: Option<Stamp>,
-        deadline_ns: u64,
+        deadline_ns: Whole,
     ) -> PyResult<Option<Match>> {
-        let look = Look { start, after, deadline: Time::from_nanos(deadline_ns) };
-        self.take_count(py, count, look)
+        let look = Look::parse(py, start, after, deadline_ns)?;
+        self.take_count(py, count.named(py, "count")?, look)
     }
     #[pyo3(signature = (start, end, /))]
-    fn read(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<Received> {
-        self.received(py, start, end)
+    fn read(&self, py: Python<'_>, start: Whole, end: Whole) -> PyResult<Received> {
+        self.received(py, start.named(py, "start")?, end.named(py, "end")?)
     }
     #[pyo3(signature = (start, end, /))]
-    fn read_text(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<String> {
+    fn read_text(&self, py: Python<'_>, start: Whole, end: Whole) -> PyResult<String> {
+        let (start, end) = (start.named(py, "start")?, end.named(py, "end")?);
         let length = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
         let text = self.handle.with(py, |stream, _| stream.read_text(start, length))?.0;
         let text = text.map_err(|problem| self.failed(py, &problem))?;
@@ -402,8 +416,9 @@ impl Stream {
     fn start(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.handle.with(py, |stream, _| stream.start())?.0)
     }
-    #[pyo3(signature = (since = None, start = 0, /))]
-    fn lines<'py>(&self, py: Python<'py>, since: Option<Stamp>, start: u64) -> PyResult<Bound<'py, PyTuple>> {
+    #[pyo3(signature = (since = None, start = None, /), text_signature = "($self, since=None, start=0, /)")]
+    fn lines<'py>(&self, py: Python<'py>, since: Option<Stamp>, start: Option<Whole>) -> PyResult<Bound<'py, PyTuple>> {
+        let start = start.map_or(Ok(0), |start| start.named(py, "start"))?;
         let from = since.map_or(Ok(0), |since| self.offset_after(py, since).map(|(perhaps, _)| perhaps))?.max(start);
         let lines = self.handle.with(py, |stream, _| lines(stream, from))?.0;
         PyTuple::new(py, lines.map_err(|problem| self.failed(py, &problem))?)

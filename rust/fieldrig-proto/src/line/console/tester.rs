@@ -27,7 +27,11 @@ fn build(_name: &str, settings: &Settings) -> Result<Built, SettingError> {
             "ending" => drop(word(name, value, &["lf", "crlf", "cr"])?),
             "prompt" => {
                 let text = value.as_str().ok_or_else(|| error(name, format!("it must be a text, not {value}")))?;
-                Patterns::new(&[text]).map_err(|problem| error(name, in_a_line(text, &problem.problem)))?;
+                let known = Patterns::new(&[text]).map_err(|problem| error(name, in_a_line(text, &problem.problem)))?;
+                if known.matches_nothing().is_some() {
+                    let problem = format!("the pattern /{text}/ matches nothing at all, so every text is a prompt");
+                    return Err(error(name, problem));
+                }
             }
             "pace" => {
                 let text = value.as_str().and_then(|text| parse_duration(text).ok());
