@@ -33,7 +33,8 @@ class Bridge:
         left: URL of the one port, where who asks is: `pty://?link=PATH`, `serial:///dev/ttyUSB0?line=9600+8E1`, ...
         right: URL of the other port, where who answers is: `unix:///run/device.sock`, `tcp-listen://127.0.0.1:0`, ...
         line: speed and format of the line between them (`"9600 8E1"`); None: it takes no time.
-        duplex: "full": a conductor for each direction; "half": one for both, on which two that send garble each other.
+        duplex: "full": a conductor for each direction; "half": one for both, on which two that send garble each other;
+            that takes a line.
         echo: on half duplex, the left side hears itself.
         seed: what faults are drawn from.
         rig: the rig to share; without one, the bridge has its own.
@@ -41,7 +42,7 @@ class Bridge:
 
     Raises:
         PortError: a port cannot be opened, or a rig on virtual time is given and a port is not in memory.
-        UsageError: a URL or the line is malformed; both ports are the same one.
+        UsageError: a URL or the line is malformed; both ports are the same one; half duplex without a line.
     """
 
     def __init__(
@@ -58,6 +59,11 @@ class Bridge:
     ) -> None:
         if _place(left) == _place(right) is not None:
             raise UsageError(f"a bridge needs two ports, and {left} and {right} are one", hint=_TWO)
+        if duplex == "half" and line is None:
+            raise UsageError(
+                'duplex="half" needs line=: bytes that take no time never meet, so nothing would be garbled',
+                hint='say the speed, e.g. line="9600 8E1"',
+            )
         self._name = name
         self._own_rig = Rig(trace="counts") if rig is None else None
         self._rig = rig or self._own_rig or Rig()

@@ -21,6 +21,7 @@ from fieldrig import Rig
 from fieldrig.bridge import Bridge
 from fieldrig.cli.bridge import disturb
 from fieldrig.errors import PortError, UsageError
+from fieldrig.stimulus import Program
 from fieldrig.stream import Stream
 
 
@@ -256,3 +257,21 @@ def test_a_bridge_from_a_port_to_itself_is_refused(tmp_path: Path, left: str, ri
         Bridge(left.format(folder=tmp_path), right.format(folder=tmp_path))
     assert "another `link=`" in str(refused.value)
     assert os.listdir(tmp_path) == ["detour"]
+
+
+def test_half_duplex_garbles_who_sends_meanwhile_and_takes_a_line_for_it() -> None:
+    with Rig(clock="virtual") as rig:
+        rig.add_wire("west")
+        rig.add_wire("east")
+        with pytest.raises(UsageError, match=r'duplex="half" needs line='):
+            Bridge("wire://west", "wire://east", duplex="half", rig=rig)
+        with (
+            Bridge("wire://west", "wire://east", line="9600 8N1", duplex="half", rig=rig),
+            Stream("wire://west", rig=rig) as west,
+            Stream("wire://east", rig=rig) as east,
+        ):
+            playing = east.begin(Program().send(b"world", at="2ms"))
+            west.send(b"hello")
+            heard = east.receive(5, within="1s").data
+            assert heard[:1] == b"h" and heard != b"hello"
+            assert playing.wait(within="1s").outcome == "completed"

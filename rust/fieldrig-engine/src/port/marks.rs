@@ -114,6 +114,37 @@ mod tests {
         }
     }
 
+    /// What a driver writes for good bytes and marked ones (termios(3), PARMRK), and what is to be read from it.
+    fn written(received: &[(u8, bool)]) -> (Vec<u8>, String) {
+        let (mut raw, mut words) = (Vec::new(), Vec::new());
+        for (byte, good) in received {
+            match (byte, good) {
+                (0xff, true) => raw.extend([0xff, 0xff]),
+                (byte, true) => raw.push(*byte),
+                (byte, false) => raw.extend([0xff, 0x00, *byte]),
+            }
+            words.push(format!("{byte:02x}{}", if *good { "" } else { "!" }));
+        }
+        (raw, words.join(" "))
+    }
+
+    #[test]
+    fn whatever_was_received_is_read_wherever_the_reads_are_cut() {
+        // All sequences of up to four of the bytes that mean something, good and marked, and each place for two cuts.
+        let kinds: Vec<(u8, bool)> =
+            [0xff, 0x00, 0x41].into_iter().flat_map(|byte| [(byte, true), (byte, false)]).collect();
+        for number in 0..kinds.len().pow(4) {
+            let digit = |place: u32| kinds[number / kinds.len().pow(place) % kinds.len()];
+            let (raw, wanted) = written(&[digit(0), digit(1), digit(2), digit(3)]);
+            for second in 0..=raw.len() {
+                for first in 0..=second {
+                    let chunks = [&raw[..first], &raw[first..second], &raw[second..]];
+                    assert_eq!(read(&chunks), wanted, "{raw:02x?} cut at {first} and {second}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn only_a_doubled_byte_or_the_rest_of_a_sequence_needs_reading() {
         let mut marks = Marks::default();
