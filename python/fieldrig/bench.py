@@ -228,6 +228,10 @@ class Bench:
         known = ", ".join(links) or "none"
         raise NoSuchLink(f"the bench has no link `{name}`; it has: {known}", hint=did_you_mean(name, links))
 
+    def address_of(self, link: str) -> str | None:
+        """Where a link is, for what the bench itself does through it; None where nobody says."""
+        return self._running.link(link).url
+
     def sleep(self, duration: str | Span) -> None:
         """Lets time pass: on a bench with a virtual clock in no time at all.
 

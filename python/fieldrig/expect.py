@@ -208,12 +208,13 @@ class Window:
         self.length_ns = length_ns
         self.deadline_ns = start.latest_ns + length_ns
 
-    def judge(self, at: Stamp, owed_ns: int = 0) -> str:
+    def judge(self, at: Stamp, owed_ns: int = 0, answers: bool = False) -> str:
         """``pass``: surely inside; ``before`` / ``late``: surely outside; ``unsure-before`` / ``unsure-late``.
 
-        ``owed_ns`` is for how long the host stood still: so much later nothing is surely late.
+        ``owed_ns`` is for how long the host stood still: so much later nothing is surely late. ``answers``: what came
+        can be nothing but an answer to what the window begins with, whatever its stamp leaves open.
         """
-        order = at.order(self.cursor)
+        order = "after" if answers else at.order(self.cursor)
         if order == "before":
             return "before"
         since = at - self.start

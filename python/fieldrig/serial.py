@@ -30,6 +30,7 @@ from fieldrig._core.stream import Line, Match, Received, Sent, Stream
 from fieldrig.errors import UsageError
 from fieldrig.expect import HasInstant, Observation, Timeline, instant, since
 from fieldrig.fulfilled import unfulfilled
+from fieldrig.sharers import sharers
 from fieldrig.shell import Ran, check_command, check_prompt, runner
 from fieldrig.stimulus import Performance, Played, Program
 from fieldrig.stream_inbox import Mark, StreamInbox
@@ -107,7 +108,7 @@ class Console:
             timeline = Timeline(self._stream.now, self._stream.stalls)
             timeline.mask = self._stream.mask
         self._timeline = timeline
-        self._inbox = StreamInbox(self._stream, self._timeline, self._name, self._doubt)
+        self._inbox = StreamInbox(self._stream, self._timeline, self._name, self._doubt, self._shared)
         self._timeline.observe(self._arrivals)
         self._timeline.look_with(self._stream.look)
 
@@ -407,7 +408,8 @@ class Console:
         played = self._stream.play(program)
         self._note(played)
         if check:
-            about = (self._name, self._stream, self._timeline, self._doubt(), self._belongs_to)
+            doubt = self._doubt() or (None if played.outcome == "completed" else self._shared())
+            about = (self._name, self._stream, self._timeline, doubt, self._belongs_to)
             problem = unfulfilled(program, played, before, *about)
             if problem is not None:
                 raise problem
@@ -452,6 +454,11 @@ class Console:
         if self._proven or self._stream.length:
             return None
         return "nothing ever came through this port: is it connected, are speed and format right?"
+
+    def _shared(self) -> str | None:
+        """Who else has the port open and may take what comes, if anybody."""
+        found = sharers(self.url)
+        return f"the port is open in {', '.join(found)}, too, which may take what comes" if found else None
 
     def _next_command(self) -> str:
         """What no command of any console had before."""

@@ -22,6 +22,7 @@ from ._core.stream import Match, check_pattern
 from .errors import CommandFailed, ConnectionLost, ExpectationFailed, Refused, UnexpectedEvent, UsageError
 from .expect import HasInstant
 from .interrupted import Course
+from .stream_inbox import Asked
 
 if TYPE_CHECKING:
     from .serial import Console
@@ -133,16 +134,16 @@ def in_posix_shell(console: Console, command: str, within: str | Span, check: bo
     course = Course(console, command)
     sent = console.send(line)
     course.sent(sent)
+    asked = Asked(sent.at, sent.done)  # nobody said these marks before, and the prompt comes behind them
     try:
         began = console.expect(
-            rf"fieldrig-{re.escape(begin)}\r*\n", after=sent, within=within, called=f"the begin of `{command}`"
+            rf"fieldrig-{re.escape(begin)}\r*\n", after=asked, within=within, called=f"the begin of `{command}`"
         )
-        ended = console.expect(
-            rf"fieldrig-{re.escape(end)}-(\d+)[ \t]*[\r\n]", after=sent, within=within, called=f"the end of `{command}`"
-        )
+        finished = rf"fieldrig-{re.escape(end)}-(\d+)[ \t]*[\r\n]"
+        ended = console.expect(finished, after=asked, within=within, called=f"the end of `{command}`")
         if prompt is not None:
             # A shell that is about to ask may throw away what was typed before.
-            console.expect(prompt, after=sent, within=within, called=f"the prompt behind `{command}`")
+            console.expect(prompt, after=asked, within=within, called=f"the prompt behind `{command}`")
     except (ExpectationFailed, ConnectionLost) as error:
         raise course.explain(error) from None
     ran = Ran(command, console._inbox.text(began.end, ended.start), int(ended[1] or 0), sent.at, ended.at)
@@ -222,8 +223,12 @@ def login(
     if password is not None:
         console.hide(password)
     ready = SHELL_PROMPT if prompt is None else at_end(prompt)
-    first = console.send("")
-    asked = last(console, [user_prompt, ready], first, within, "a login or a prompt")
+    sent = console.send("")
+    first = Asked(sent.at, sent.done)  # whatever state the console is in, it is taken from there
+    asked = last(console, [user_prompt, ready, password_prompt], first, within, "a login or a prompt")
+    if asked.index == 2:  # the line end was taken for a user, or the password of somebody is still asked for
+        console.send("")
+        asked = last(console, [user_prompt, ready], first, within, "a login or a prompt")
     if asked.index == 1:
         return asked
     console.send(user)

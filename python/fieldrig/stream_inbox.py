@@ -22,11 +22,13 @@ from .errors import InconclusiveError, ObserverBlind, UnexpectedEvent, UsageErro
 from .expect import HasInstant, Timeline, Window, window
 from .failing import failure, give_up
 from .inbox import blind_if_lost, edge
+from .units import human
 
 After = HasInstant | Stamp | None
 Within = str | Span | None
 
 
+AT_CURSOR = "may have come before or after the cursor"
 ANYTHING = "(?s-u:.)"
 """A pattern for one byte."""
 
@@ -45,6 +47,23 @@ class Mark:
     def describe(self) -> str:
         """What failure texts call it."""
         return f"the mark at byte {self.offset}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A stimulus that is followed by what can be nothing but an answer to it, such as a mark of ours that was new.
+
+    Behind it a port may tell as badly as it will when bytes came.
+    """
+
+    at: Stamp
+    """When it was issued."""
+    done: Stamp
+    """When the port had it."""
+
+    def describe(self) -> str:
+        """What failure texts call it."""
+        return "what was sent"
 
 
 class StreamMatch(Protocol):
@@ -118,12 +137,14 @@ class StreamInbox(Generic[S]):
         timeline: Timeline,
         name: str,
         doubt: Callable[[], str | None] = lambda: None,
+        shared: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``doubt`` says why nobody knows whether anything could have come, or None."""
+        """``doubt`` says why nobody knows whether anything could come, ``shared`` who else may have it, or None."""
         self._source = source
         self._timeline = timeline
         self._name = name
         self._doubt = doubt
+        self._shared = shared
         self._consumed = 0
 
     @property
@@ -189,7 +210,7 @@ class StreamInbox(Generic[S]):
         if match is not None and verdict == "pass":
             headline = f"{self._name}: {called} came, it was not to come: {match.describe()}"
             raise UnexpectedEvent(failure(headline, frame, self._timeline))
-        broken = self._source.alive(frame.cursor)
+        broken = self._source.alive(frame.cursor) or self._shared()
         if broken:
             headline = f"{self._name}: no witness for the silence: {broken}"
             raise ObserverBlind(failure(headline, frame, self._timeline))
@@ -316,10 +337,14 @@ class StreamInbox(Generic[S]):
         """From which offset on something is looked for, and behind which instant."""
         if (mark := self._mark(frame)) is not None:
             return max(mark.offset, behind), None
+        if isinstance(frame.after, Asked):
+            return max(self._consumed, self._source.offset_after(frame.cursor)[0], behind), None
         return max(self._consumed, behind), frame.cursor
 
     def _judge(self, match: S | None, frame: Window) -> str:
-        return "none" if match is None else frame.judge(match.at, self._timeline.stalled_ns(frame.start))
+        if match is None:
+            return "none"
+        return frame.judge(match.at, self._timeline.stalled_ns(frame.start), isinstance(frame.after, Asked))
 
     def _at_the_cursor(self, pattern: str | Sequence[str], frame: Window) -> str | None:
         """A match that begins among the bytes that may have come before or after the cursor."""
@@ -339,15 +364,25 @@ class StreamInbox(Generic[S]):
         if match is not None and verdict == "late":
             nearest = f"{match.describe()}, but too late"
         elif match is not None:
-            unsure = f"{match.describe()} {edge(self._timeline.stalled_ns(frame.start))}"
+            why = AT_CURSOR if verdict == "unsure-before" else edge(self._timeline.stalled_ns(frame.start))
+            unsure = f"{match.describe()} {why}"
         else:
             at_cursor = self._at_the_cursor(pattern, frame) if pattern else None
             stale = None if at_cursor or not pattern else self._stale(pattern, frame)
-            missed = self._source.missed(frame.cursor) or self._doubt()
-            unsure = f"{at_cursor} may have come before or after the cursor" if at_cursor else missed
+            missed = self._source.missed(frame.cursor) or self._doubt() or self._shared()
+            unsure = f"{at_cursor} {AT_CURSOR}" if at_cursor else missed
             nearest = f"{stale.describe()}, but it came before the cursor: stale" if stale else None
         late = verdict == "late"
-        return give_up(f"{self._name}: {called} did not come", frame, self._timeline, unsure, nearest, late)
+        hint = self._too_soon() if unsure and AT_CURSOR in unsure else None
+        return give_up(f"{self._name}: {called} did not come", frame, self._timeline, unsure, nearest, late, hint)
+
+    def _too_soon(self) -> str | None:
+        """What helps if a port tells so badly when bytes came that an answer may have come before what was asked."""
+        held = self._source.resolution_ns
+        if held == 0:
+            return None
+        text = f"this port may hold bytes for {human(held)}: nobody knows that what came so soon is an answer"
+        return f"{text}; `fieldrig calibrate PORT` measures for how long it really does"
 
     def _stale(self, pattern: str | Sequence[str], frame: Window) -> S | None:
         """A match before the cursor."""

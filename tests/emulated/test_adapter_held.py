@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import threading
 import tty
 from collections.abc import Callable, Iterator
@@ -137,3 +138,32 @@ def test_an_answer_of_modbus_that_the_adapter_may_have_had_in_time_accuses_nobod
     with modbus.Client(url.replace("serial:", "rtu:"), unit=1, timeout="100ms") as client:
         with handing_over(end, answer, 0.3), pytest.raises(Unanswered, match="hands over late"):
             client.read_holding(0)
+
+
+def shell(end: int) -> None:
+    """A shell with a prompt, until the port is closed; `quit` ends it."""
+    typed = b""
+    while not typed.endswith(b"quit\n"):
+        typed += os.read(end, 1000)
+        while b"\n" in typed and not typed.startswith(b"quit"):
+            line, typed = typed.split(b"\n", 1)
+            ran = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, check=False)
+            os.write(end, ran.stdout + b"box# ")
+
+
+def test_commands_and_logins_are_told_by_what_they_say_and_not_by_when(adapter: tuple[Console, int]) -> None:
+    console, end = adapter
+    device = threading.Thread(target=shell, args=(end,), daemon=True)
+    device.start()
+    try:
+        console.prompt = "box# "
+        assert console.login("root", within="10s").text == "box# "
+        assert console.run("echo one; false", within="10s").output == "one\n"
+        assert console.run("(exit 3)", within="10s").status == 3
+        asked = console.send("echo two")
+        with pytest.raises(InconclusiveError, match="may have come before or after the cursor") as caught:
+            console.expect("two\n", after=asked, within="100ms")
+        assert "calibrate PORT" in str(caught.value)
+    finally:
+        console.send("quit")
+        device.join()

@@ -163,6 +163,36 @@ def test_each_thing_that_is_not_ready_is_named_and_the_rest_is_looked_at(lab: La
     assert json.loads(ended.stdout.splitlines()[-1])["problems"] == 3
 
 
+PLUG = """\
+[link.mains]
+protocol = "mqtt5"
+real = {{ broker = "{broker}" }}
+[dut.plugged]
+links = {{ console = {{ port = "{console}", line = "115200 8N1" }} }}
+power = {{ mqtt = "mains", tasmota = "plug7" }}
+identity = {{ firmware = {{ console = "ver", match = '{match}' }} }}
+[dut.supplied]
+links = {{ modbus = {{ protocol = "modbus-tcp", port = "{modbus}" }} }}
+power = {{ scpi = "tcp://{supply}" }}
+"""
+
+
+def test_a_broker_or_a_supply_that_only_gives_power_is_looked_at(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as supply:
+        address = f"127.0.0.1:{supply.getsockname()[1]}"
+        text = '[bench]\nname = "lab"\nprofile = "real"\n' + PLUG.format(**lab.places, supply=address)
+        (lab.folder / "plug.toml").write_text(text)
+        ready = check("plug.toml", "--format", "json", cwd=lab.folder)
+    findings = found(ready)
+    assert ready.returncode == 0, ready.stdout + ready.stderr
+    assert findings["broker", "plugged.power"]["says"] == lab.places["broker"]
+    assert findings["port", "supplied.power"]["says"] == f"tcp://{address}"
+    assert findings["identity", "plugged.firmware"]["says"] == "1.4"
+    gone = check("plug.toml", "--format", "json", "--no-identity", cwd=lab.folder)
+    assert gone.returncode == 3
+    assert found(gone)["port", "supplied.power"]["verdict"] == "problem"
+
+
 def test_a_port_that_is_not_there_has_a_hint(lab: Lab) -> None:
     ended = lab.check("--no-identity", console="/dev/serial/by-id/none")
     assert ended.returncode == 3

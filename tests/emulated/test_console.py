@@ -314,6 +314,19 @@ def test_where_a_line_is_cut_no_half_of_a_password_stands(pair: Pair, before: in
         assert "open" not in str(failed.value)
 
 
+def test_a_line_end_that_is_taken_for_a_user_begins_a_login_anew(pair: Pair) -> None:
+    console, device = pair
+    console.prompt = None
+    talk(
+        device,
+        (b"\n", b"\r\nPassword: "),
+        (b"\n", b"\r\nLogin incorrect\r\nbox login: "),
+        (b"root\n", b"root\r\nPassword: "),
+        (b"right one\n", b"\r\n# "),
+    )
+    assert console.login("root", "right one", within="20s").text.endswith("# ")
+
+
 def test_a_refused_login_is_the_devices_doing(pair: Pair) -> None:
     console, device = pair
     talk(

@@ -2,7 +2,8 @@
 
 Example: fieldrig check bench.toml --profile real
 
-Each real port is opened and closed again, brokers outside are connected to (one with TLS is asked for its certificate),
+Each real port is opened and closed again, brokers outside and supplies in the network are connected to (a broker with
+TLS is asked for its certificate), ports that are there for a modem line alone are not touched,
 files of certificates are read, commands and files that the bench names are looked for. Nothing is sent and nothing is
 switched, but for what `identity` asks the devices to say who they are (`--no-identity` leaves that out). Exit code 0:
 all is well, perhaps with warnings; 3: something is not.
@@ -125,8 +126,21 @@ def _real_places(plan: BenchPlan) -> Iterator[tuple[str, str, str]]:
         for used in device.links:
             if used.url is not None and used.url not in refused and used.name not in users.setdefault(used.url, []):
                 users[used.url].append(f"{device.name}.{used.name}" if used.private else used.name)
+    for device in plan.devices.values():
+        switch = _switched_at(plan, device)
+        if switch is not None and switch not in refused:
+            users.setdefault(switch, []).append(f"{device.name}.power")
     for url, names in users.items():
         yield ("broker" if _is_broker(url) else "port", ", ".join(dict.fromkeys(names)), url)
+
+
+def _switched_at(plan: BenchPlan, device: _core.bench.Dut) -> str | None:
+    """The broker or supply through which a real device gets power, if a network has it: to open it switches nothing."""
+    power = (device.life.get("power") or {}) if device.profile == "real" else {}
+    supply = str(power.get("scpi") or "")
+    if supply:
+        return supply if urlsplit(supply).scheme == "tcp" else None
+    return next((link.outside for link in plan._native.links if link.name == power.get("mqtt")), None)
 
 
 def _is_broker(url: str) -> bool:

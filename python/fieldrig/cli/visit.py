@@ -33,6 +33,11 @@ class Visit(Bench):
             if native.profile == "real" and not native.not_run:
                 self._devices[native.name] = Dut(self, native)
 
+    def address_of(self, link: str) -> str:
+        """Where a link is that a switch is on, which a visit leaves alone: no device need be on it."""
+        found = next(one for one in self.plan._native.links if one.name == link)
+        return found.outside or next(iter(found.lock), "")
+
     def can_reach(self, device: str, name: str) -> bool:
         """Whether a value of the identity can be read now; not so over a broker that is there only in a run."""
         return all(self._is_there(device, link) for link in self._links_for(device, name))

@@ -316,13 +316,13 @@ class LifeCycle:
     def _reach(self, link: str) -> dict[str, Any]:
         """Where a link is that a switch is on."""
         found = next(one for one in self._bench.plan._native.links if one.name == link)
-        end = self._bench._running.link(link)
-        if end.url is None:
+        url = self._bench.address_of(link)
+        if url is None:
             raise BenchError(f"power over the link `{link}`: nobody says where it is")
         # A wire that peers share with real devices is joined in memory; without the run only its real port is left.
-        without_run = next(iter(found.lock), None) if found.wire else end.url
+        without_run = next(iter(found.lock), None) if found.wire else url
         return {
-            "url": end.url,
+            "url": url,
             "without_run": None if found.embedded else without_run,
             "locks": list(found.lock),
             "protocol": found.protocol,
