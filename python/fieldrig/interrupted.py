@@ -77,7 +77,7 @@ class Course:
         if seen is None:
             return None
         mask = self._console.stream.mask
-        what = f"it asks for a login: {seen.describe()}" if seen.index == 0 else f"it starts anew: {seen.describe()}"
+        what = f"{'it asks for a login' if seen.index == 0 else 'it seems to start anew'}: {seen.describe()}"
         if RESTARTING.search(self._command):
             text = f"{self._console.name}: `{self._command}` has no end that run() could wait for, and {what}"
             hint = f"sent = console.send({self._command!r}), then console.boot(PATTERN, after=sent, within=..)"
