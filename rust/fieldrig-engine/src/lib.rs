@@ -44,7 +44,7 @@ pub use node::{Called, Faults, Node};
 pub use origin::{Origin, clock_of, origin};
 pub use port::calibration;
 pub use port::{
-    Holder, LineCounts, LineReport, MemoryEnd, Mismatch, ModemLines, PortSpec, Rs485, SerialOptions, SerialPort,
+    Drive, Holder, LineCounts, LineReport, MemoryEnd, Mismatch, ModemLines, PortSpec, Rs485, SerialOptions, SerialPort,
     UrlError, UsbPort, WireLock, WireOptions, memory_pair, ports, ports_in,
 };
 pub use rig::{Binding, Rig, RigOptions, Thread};

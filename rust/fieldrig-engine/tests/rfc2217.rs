@@ -4,10 +4,11 @@ mod common;
 
 use common::{Event, LONG, Probe, bind, rig, take, url};
 use fieldrig_engine::Node;
-use fieldrig_proto::endpoint::{Action, Conn, Why};
+use fieldrig_proto::endpoint::{Action, Conn, Timed, Why};
 use fieldrig_proto::line::{LineCommand, LineEvent};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 fn wait<R>(node: &Node<Probe>, mut pick: impl FnMut(&Event) -> Option<R>) -> R {
     let deadline = fieldrig_engine::Clock::Real.now() + LONG;
@@ -174,7 +175,8 @@ fn what_a_server_refuses_is_named() {
 fn read_to_the_end(then: &'static [u8], ends: bool) -> (Vec<u8>, String) {
     let confirm = |command, value: &[u8]| [&[255, 250, 44, command], value, &[255, 240]].concat();
     let settings = [confirm(101, &[0, 0, 0x25, 0x80]), confirm(102, &[8]), confirm(103, &[1]), confirm(104, &[1])];
-    let answer = [&[255, 253, 44][..], &settings.concat()].concat();
+    // The last one is asked for again, behind what throws away what came before.
+    let answer = [&[255, 253, 44][..], &settings.concat(), &settings[3]].concat();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address").to_string();
     let thread = std::thread::spawn(move || {
@@ -239,4 +241,80 @@ fn settings_that_follow_each_other_at_once_are_confirmed_one_by_one() {
     server.with(|probe, _| probe.send(conn, b"still here")).expect("the node works");
     assert_eq!(receive(&client, 10), b"still here");
     rig.stop();
+}
+
+/// A server on a thread that agrees and confirms 9600 8N1, and then says more, each time once something was heard that
+/// ends so; it ends when the client does.
+fn server_that_confirms(
+    first: &'static [u8],
+    then: Vec<(&'static [u8], Vec<u8>)>,
+) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address").to_string();
+    let confirm = |command, value: &[u8]| [&[255, 250, 44, command], value, &[255, 240]].concat();
+    let settings = [confirm(101, &[0, 0, 0x25, 0x80]), confirm(102, &[8]), confirm(103, &[1]), confirm(104, &[1])];
+    let answer = [&[255, 253, 44], &settings.concat()[..], b"stale", &settings[3], first].concat();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.write_all(&answer).expect("sent");
+        let mut then = then.into_iter().peekable();
+        let (mut heard, mut byte) = (Vec::new(), [0]);
+        while stream.read(&mut byte).is_ok_and(|count| count > 0) {
+            heard.extend(byte);
+            if let Some((_, say)) = then.next_if(|(cue, _)| heard.ends_with(cue)) {
+                stream.write_all(&say).expect("sent");
+            }
+        }
+    });
+    (address, thread)
+}
+
+/// What a client says to clear RTS (SET-CONTROL, 12).
+const RTS_OFF: [u8; 7] = [255, 250, 44, 5, 12, 255, 240];
+const SUSPEND: [u8; 6] = [255, 250, 44, 108, 255, 240];
+const RESUME: [u8; 6] = [255, 250, 44, 109, 255, 240];
+
+#[test]
+fn what_comes_in_one_piece_with_the_last_confirmation_is_read_and_what_came_before_it_is_not() {
+    let (address, thread) = server_that_confirms(b"fresh", vec![]);
+    let rig = rig();
+    let target = url(&format!("rfc2217://{address}?line=9600+8N1"));
+    let client = rig.open("client", Probe::default(), vec![bind("", target)]).expect("the line is set");
+    assert_eq!(receive(&client, 5), b"fresh");
+    rig.stop();
+    thread.join().expect("it ended");
+}
+
+/// CPU time of this thread.
+fn worked() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec that lives.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(u64::try_from(time.tv_sec).expect("positive"), u32::try_from(time.tv_nsec).expect("below a second"))
+}
+
+#[test]
+fn a_client_that_is_suspended_waits_without_work_and_goes_on_when_it_is_resumed() {
+    // It suspends the client, and resumes it once it sets RTS: that is no data, and passes.
+    let steps = vec![(&b"go"[..], [&SUSPEND[..], b"!"].concat()), (&RTS_OFF[..], [&RESUME[..], b"?"].concat())];
+    let (address, thread) = server_that_confirms(b"", steps);
+    let rig = rig();
+    let target = url(&format!("rfc2217://{address}?line=9600+8N1"));
+    let client = rig.open("client", Probe::default(), vec![bind("", target)]).expect("the line is set");
+    client.with(|probe, _| probe.send(Conn(0), b"go")).expect("the node works");
+    assert_eq!(receive(&client, 1), b"!");
+    let (what, not_before) = (Timed::Send(0..0), fieldrig_engine::Clock::Real.now());
+    let send = Action::Timed { conn: Conn(0), what, not_before, gap_before: None, not_after: None };
+    client.with(|probe, _| probe.act_with(b"behind", send)).expect("the node works");
+    let (begin, before) = (Instant::now(), worked());
+    let deadline = fieldrig_engine::Clock::Real.now() + Duration::from_millis(100);
+    let fate = |event: &Event| matches!(event, Event::Timed(..)).then_some(());
+    let sent = client.wait(deadline, |_, events, _| take(events, fate), &mut || true).expect("the node works");
+    assert_eq!(sent, None, "it is told as sent before it is");
+    assert!(worked() - before < begin.elapsed() / 4, "it spins");
+    client.with(|probe, _| probe.act(Action::SetLine(Conn(0), LineCommand::Rts(false)))).expect("the node works");
+    assert_eq!(receive(&client, 1), b"?");
+    wait(&client, fate);
+    rig.stop();
+    thread.join().expect("it ended");
 }

@@ -422,6 +422,8 @@ fn what_is_done_to_a_serial_port_when_it_is_opened_stands_in_its_url() {
         Ok("serial://usb:1-4.2?line=9600+8M1&dtr=off&rts=keep&low_latency=on&rs485=on&rs485_rts=low\
             &rs485_before=1000us&rs485_echo=on")
     );
+    let lines = url(r#"dtr = "off", rts = "on""#, "rfc2217://h:1");
+    assert_eq!(lines.as_deref(), Ok("rfc2217://h:1?line=9600+8M1&dtr=off&rts=on"));
     let said = |options: &str, port: &str| url(options, port).map_err(|error| error.message).expect_err("refused");
     assert_eq!(said(r#"dtr = "off""#, "tcp://h:502"), "`tcp://h:502` is no serial port, and has no dtr");
     assert!(said(r#"rs485 = { before = "1500us" }"#, "/dev/ttyS1").contains("whole milliseconds"));

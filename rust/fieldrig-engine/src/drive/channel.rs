@@ -284,7 +284,8 @@ impl Channel {
             return sys::IN | sys::OUT | sys::EDGE;
         }
         let read = if self.inbound == Inbound::Reading { sys::IN } else { 0 };
-        let write = if self.output.blocked || self.port.holds_output() { sys::OUT } else { 0 };
+        let blocked = self.output.blocked && !self.port.holds_back();
+        let write = if blocked || self.port.holds_output() { sys::OUT } else { 0 };
         read | write
     }
 
@@ -309,6 +310,15 @@ impl Channel {
         }
     }
 
+    /// Whether a clock has to be looked at for it, besides what is in memory.
+    pub(super) fn is_clocked(&self) -> bool {
+        self.closing_limit.is_some()
+            || self.opening_limit.is_some()
+            || self.break_until.is_some()
+            || self.port.answer_by().is_some()
+            || self.output.queue.iter().any(Segment::is_timed)
+    }
+
     /// The next instant at which something is due here.
     pub(super) fn deadline(&self) -> Option<Time> {
         if self.stalled {
@@ -318,6 +328,8 @@ impl Channel {
         let timed = timed.map(|front| front.due(self.quiet_since));
         let arrival = if self.inbound == Inbound::Reading { self.port.next_arrival() } else { None };
         let room = if self.output.blocked || self.port.holds_output() { self.port.next_room() } else { None };
-        [timed, arrival, room, self.closing_limit, self.opening_limit, self.break_until].into_iter().flatten().min()
+        let answer = self.port.answer_by().filter(|_| self.inbound == Inbound::Reading);
+        let limits = [self.closing_limit, self.opening_limit, self.break_until, answer];
+        [timed, arrival, room].into_iter().chain(limits).flatten().min()
     }
 }

@@ -82,16 +82,14 @@ impl Wires {
                 channel.port.reset();
                 self.lose(conn, Why::Local, "the other side did not take the last output");
             } else {
+                if channel.port.answer_by().is_some_and(|at| at <= now) {
+                    channel.unread = true;
+                    self.looked_at = true;
+                }
                 self.flush_channel(conn);
             }
         }
-        let clocked = |channel: &Channel| {
-            channel.closing_limit.is_some()
-                || channel.opening_limit.is_some()
-                || channel.break_until.is_some()
-                || channel.output.queue.iter().any(Segment::is_timed)
-        };
-        self.clocked = self.channels.values().any(clocked);
+        self.clocked = self.channels.values().any(Channel::is_clocked);
     }
 
     /// Bytes in memory that have arrived by now are looked at in this pass.

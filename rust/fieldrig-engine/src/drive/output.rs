@@ -141,7 +141,7 @@ impl Wires {
                     Ok(()) => timed::done(channel, due, issued, self.clock.now()),
                     Err(error) => Fate::Refused(refusal(&command, &error)),
                 };
-                self.clocked |= channel.break_until.is_some();
+                self.clocked |= channel.is_clocked();
                 self.fates.push_back((conn, fate));
                 continue;
             }

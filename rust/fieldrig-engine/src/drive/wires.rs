@@ -470,7 +470,7 @@ impl Wires {
             let record = Record::new("line.refused").at(Stamp::exact(now)).conn(conn).with("what", what);
             return self.log.write(&record.with("node", self.name.as_str()));
         }
-        self.clocked |= channel.break_until.is_some();
+        self.clocked |= channel.is_clocked();
     }
 
     pub(super) fn close(&mut self, now: Time, conn: Conn, how: How) {

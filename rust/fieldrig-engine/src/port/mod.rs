@@ -27,7 +27,7 @@ mod url;
 pub(crate) mod usb;
 pub(crate) mod wire;
 
-pub use crate::layer::rfc2217::ModemLines;
+pub use crate::layer::rfc2217::{Drive, ModemLines};
 pub use driver::{LineCounts, Rs485};
 pub(crate) use ledger::LineLedger;
 pub use ledger::LineReport;
@@ -77,8 +77,8 @@ pub enum PortSpec {
         address: String,
         /// Speed and format.
         settings: LineSettings,
-        /// Drive data-terminal-ready on opening; `None` leaves it as it is.
-        dtr: Option<bool>,
+        /// What is done to its modem lines on opening.
+        drive: Drive,
         /// For who listens there ([`PortSpec::listening`]).
         mismatch: Mismatch,
         /// For who listens there.
@@ -349,6 +349,14 @@ pub(crate) trait Port: Send {
     /// A layer has a handshake to finish before bytes of the endpoint go through; [`Read::Opened`] ends it.
     fn is_opening(&self) -> bool {
         false
+    }
+    /// It takes no output for now, and its descriptor does not tell when it will; looking at it does.
+    fn holds_back(&self) -> bool {
+        false
+    }
+    /// By when the other side has to have answered the port, if it has to; a look says what became of it.
+    fn answer_by(&self) -> Option<Time> {
+        None
     }
     /// Bytes wait inside of which the descriptor does not tell.
     fn holds_input(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Port URLs.
 
-use super::{Mismatch, ModemLines, PortSpec, Rs485, SerialOptions};
+use super::{Drive, Mismatch, ModemLines, PortSpec, Rs485, SerialOptions};
 use crate::bench::did_you_mean;
 use crate::layer::tls::{KEYS, TlsSettings};
 use fieldrig_proto::line::{LINE_KEYS, LineSettings, Parity, StopBits};
@@ -101,11 +101,12 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
         "memory" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryConnect),
         "memory-listen" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryListen),
         "rfc2217" => {
-            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr", "mismatch", "modem"])?;
+            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr", "rts", "mismatch", "modem"])?;
             let (address, settings) = (parts.address()?, parts.line()?);
             // The last two are for who listens there.
             let (mismatch, modem) = (parts.mismatch()?, parts.modem()?);
-            Ok(PortSpec::Rfc2217Connect { address, settings, dtr: parts.switch("dtr")?, mismatch, modem })
+            let drive = Drive { dtr: parts.switch("dtr")?, rts: parts.switch("rts")? };
+            Ok(PortSpec::Rfc2217Connect { address, settings, drive, mismatch, modem })
         }
         "rfc2217-listen" => {
             let parts = parts.known(&["line", "baud", "data", "parity", "stop", "modem", "mismatch"])?;
@@ -383,6 +384,12 @@ mod tests {
             ("pty://?line=9600+8E1&mismatch=told", Mismatch::Told),
         ] {
             assert!(matches!(parse(url), Ok(PortSpec::Pty { mismatch, .. }) if mismatch == wanted), "{url}");
+        }
+        match parse("rfc2217://h:1?dtr=off&rts=on") {
+            Ok(PortSpec::Rfc2217Connect { drive, .. }) => {
+                assert_eq!(drive, Drive { dtr: Some(false), rts: Some(true) });
+            }
+            other => panic!("{other:?}"),
         }
         let listening = parse("rfc2217://h:1?line=9600+8E1&modem=loop").map(PortSpec::listening);
         let wanted = (Mismatch::Garbled, ModemLines::Loop);

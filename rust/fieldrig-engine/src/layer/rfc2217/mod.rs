@@ -2,8 +2,9 @@
 //!
 //! Rules of this folder:
 //! - To an endpoint it is a wire: bytes, line events, line commands. What Telnet says besides stays here.
-//! - Who connects is opened once the other side has agreed to COM-PORT-OPTION and confirmed each setting. A setting that
-//!   it answers with another value is refused, by name and value.
+//! - Who connects is opened once the other side has agreed to COM-PORT-OPTION, confirmed each setting, and thrown away
+//!   what its line said before; from there on each byte counts. A setting that it answers with another value is
+//!   refused, by name and value; so is one that it does not answer (section 2: each has to be acknowledged).
 //! - Who listens stands for the serial port of an emulated device: it confirms what it is told, tells the endpoint, and
 //!   says what it was asked (RFC 2217, SET-CONTROL). If the speed of the device is stated, a client at another one hears
 //!   and says garbage ([`crate::Mismatch`]).
@@ -15,6 +16,8 @@ mod modem;
 mod option;
 mod port;
 mod telnet;
+#[cfg(test)]
+mod tests;
 
-pub use modem::ModemLines;
+pub use modem::{Drive, ModemLines};
 pub(crate) use port::{Rfc2217Port, Side};

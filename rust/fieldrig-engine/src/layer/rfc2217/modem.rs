@@ -30,6 +30,23 @@ impl ModemLines {
     }
 }
 
+/// What a client does to its lines when it opens the port; `None` leaves them as they are.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Drive {
+    /// Data terminal ready.
+    pub dtr: Option<bool>,
+    /// Request to send.
+    pub rts: Option<bool>,
+}
+
+impl Drive {
+    /// As values of SET-CONTROL.
+    pub(super) fn controls(self) -> impl Iterator<Item = u8> {
+        let dtr = self.dtr.map(|on| if on { option::DTR_ON } else { option::DTR_OFF });
+        dtr.into_iter().chain(self.rts.map(|on| if on { option::RTS_ON } else { option::RTS_OFF }))
+    }
+}
+
 /// All control lines of the port, and what was told of them.
 #[derive(Debug)]
 pub(super) struct Modem {

@@ -1,6 +1,6 @@
 //! A connection that carries a serial line, as a port.
 
-use super::modem::{Modem, ModemLines};
+use super::modem::{Drive, Modem, ModemLines};
 use super::option::{self, BY_SERVER, Setting};
 use super::telnet::{COM_PORT, Said, Telnet, put_com_port, put_data};
 use crate::layer::tls::Refusal;
@@ -15,6 +15,8 @@ use std::os::fd::RawFd;
 const RAW: usize = 16 * 1024;
 /// How long a serial server may have held a byte back: as a USB adapter, of which one may stand behind it.
 const HELD_BACK: Duration = Duration::from_millis(20);
+/// So long may a serial server take to say that it has set its line otherwise.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// So much output waits here before nothing more is taken.
 const MOST_OUTPUT: usize = 64 * 1024;
 /// So much of it, with answers that Telnet and RFC 2217 demand, and who does not read them is left.
@@ -25,8 +27,8 @@ const MOST_ANSWERS: usize = 1024 * 1024;
 pub(crate) enum Side {
     /// The serial port is at the other end.
     Client {
-        /// Drive data-terminal-ready on opening; `None` leaves it as it is.
-        dtr: Option<bool>,
+        /// What is done to its modem lines on opening.
+        drive: Drive,
     },
     /// We have the serial port.
     Server {
@@ -45,6 +47,8 @@ pub(crate) struct Rfc2217Port {
     telnet: Telnet,
     /// The other side has to confirm these yet.
     unconfirmed: Vec<Setting>,
+    /// By when, once the line is ours.
+    confirmed_by: Option<Time>,
     opening: bool,
     /// COM-PORT-OPTION was agreed on, and the settings were sent.
     agreed: bool,
@@ -79,6 +83,7 @@ impl Rfc2217Port {
             sides: Sides::new(settings, mismatch),
             telnet: Telnet::default(),
             unconfirmed: Vec::new(),
+            confirmed_by: None,
             opening: matches!(side, Side::Client { .. }),
             agreed: false,
             refused: None,
@@ -129,9 +134,14 @@ impl Rfc2217Port {
         self.raw = raw;
     }
 
+    /// The line is set as we want it, and what it said before is thrown away.
+    fn is_ours(&self) -> bool {
+        !self.opening || (self.agreed && self.unconfirmed.is_empty())
+    }
+
     /// What the line said before it was ours is nobody's.
     fn take_data(&mut self, data: &mut Vec<u8>) {
-        if !self.opening {
+        if self.is_ours() {
             self.sides.take(data);
         }
         data.clear();
@@ -169,12 +179,17 @@ impl Rfc2217Port {
         let settings = self.sides.ours;
         self.set(&settings);
         self.say(option::SET_CONTROL, &[option::NO_FLOW_CONTROL]);
-        if let Side::Client { dtr: Some(on) } = self.side {
-            self.say(option::SET_CONTROL, &[if on { option::DTR_ON } else { option::DTR_OFF }]);
+        if let Side::Client { drive } = self.side {
+            drive.controls().for_each(|control| self.say(option::SET_CONTROL, &[control]));
         }
         self.say(option::SET_LINESTATE_MASK, &[option::LINE_MASK]);
         self.say(option::SET_MODEMSTATE_MASK, &[0xff]);
         self.say(option::PURGE_DATA, &[option::PURGE_BOTH]);
+        // Not all servers answer a purge; who answers what stands behind it has done it.
+        if let Some(last) = option::settings_of(&settings).pop() {
+            self.say(last.command, &last.value);
+            self.unconfirmed.push(last);
+        }
     }
 
     fn refuse(&mut self, why: impl Into<String>) {
@@ -185,10 +200,10 @@ impl Rfc2217Port {
         let command = code.wrapping_sub(BY_SERVER);
         match (command, value) {
             (option::SET_BAUDRATE..=option::SET_STOPSIZE, value) => self.confirm(command, value),
-            (option::NOTIFY_LINESTATE, [state]) if !self.opening => {
+            (option::NOTIFY_LINESTATE, [state]) if self.is_ours() => {
                 option::line_events(*state).for_each(|event| self.sides.tell(event));
             }
-            (option::NOTIFY_MODEMSTATE, [state]) if !self.opening => self.sides.tell(option::modem_event(*state)),
+            (option::NOTIFY_MODEMSTATE, [state]) if self.is_ours() => self.sides.tell(option::modem_event(*state)),
             (option::FLOWCONTROL_SUSPEND, _) => self.suspended = true,
             (option::FLOWCONTROL_RESUME, _) => {
                 self.suspended = false;
@@ -317,7 +332,7 @@ impl Rfc2217Port {
             // What came before it is read before it.
             return Some(self.sides.give(buffer, self.arrival).unwrap_or(Read::HungUp(why)));
         }
-        if self.opening && self.agreed && self.unconfirmed.is_empty() {
+        if self.opening && self.is_ours() {
             self.opening = false;
             return Some(Read::Opened(Box::default()));
         }
@@ -364,6 +379,10 @@ impl Port for Rfc2217Port {
                 }
                 Read::Finished => return self.ended("the other side closed the connection".to_owned()),
                 Read::Reset(why) | Read::HungUp(why) => return self.ended(why),
+                Read::Nothing if self.answer_by().is_some_and(|limit| limit <= clock.now()) => {
+                    let late = self.unconfirmed.first().map(|setting| setting.text.as_str()).unwrap_or_default();
+                    self.refuse(format!("the serial server did not answer to {late} within {ANSWER_LIMIT:?}"));
+                }
                 Read::Nothing => match self.broken.clone() {
                     Some(why) => return self.ended(why),
                     None => return Read::Nothing,
@@ -374,7 +393,7 @@ impl Port for Rfc2217Port {
     }
 
     fn write(&mut self, now: Time, bytes: &[u8]) -> io::Result<usize> {
-        if self.outgoing.len() - self.written + self.held.len() > MOST_OUTPUT {
+        if self.holds_back() || self.outgoing.len() - self.written > MOST_OUTPUT {
             self.push(now)?;
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -393,6 +412,15 @@ impl Port for Rfc2217Port {
 
     fn holds_input(&self) -> bool {
         self.sides.waits() || self.refused.is_some()
+    }
+
+    /// A serial server keeps what its line said while the client wants nothing, as far as it has room.
+    fn holds_back(&self) -> bool {
+        self.suspended && (self.is_client() || self.held.len() > MOST_OUTPUT)
+    }
+
+    fn answer_by(&self) -> Option<Time> {
+        self.confirmed_by.filter(|_| !self.unconfirmed.is_empty() && self.refused.is_none())
     }
 
     fn holds_output(&self) -> bool {
@@ -420,6 +448,7 @@ impl Port for Rfc2217Port {
             let control = match command {
                 LineCommand::Settings(settings) => {
                     self.set(settings);
+                    self.confirmed_by = Some(now + ANSWER_LIMIT);
                     return self.push(now);
                 }
                 LineCommand::Break(length) if length.is_zero() => option::BREAK_OFF,
