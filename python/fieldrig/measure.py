@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ._core import Span, Stall
-from ._core.timing import span_too_fine
+from ._core.timing import span_begins_with_what_was_seen, span_too_fine
 from .errors import InconclusiveError, LimitExceeded, UsageError
-from .timing import Judged, Rules, explained
+from .timing import Judged, Rules, exact, explained
 from .units import human, nanoseconds
 
 Bound = str | Span | float | int | None
@@ -159,6 +159,9 @@ class Measure:
         low = None if minimum is None else nanoseconds(_duration(minimum, "min"), "min")
         high = None if maximum is None else nanoseconds(_duration(maximum, "max"), "max")
         _check_band(name, low, high)
+        for bound, word in ((minimum, "min"), (maximum, "max")):
+            if isinstance(bound, Span):
+                exact(bound, word)
         verdict = span.judge(
             min=None if low is None else f"{low}ns",
             max=None if high is None else f"{high}ns",
@@ -169,7 +172,10 @@ class Measure:
         stalled = self._stalled_ns(span.latest_ns)
         finest = _finest(low, high)
         fine = None if finest is None else span_too_fine(span, finest)
-        if span.latest_ns < 0:
+        if span.latest_ns < 0 and stalled >= -span.latest_ns:
+            reason = f"it ends before it begins, but the host stood still for {human(stalled)} during the test"
+            verdict = "inconclusive"
+        elif span.latest_ns < 0:
             verdict, reason = "fail", "it ends before it begins (are its two ends swapped?)"
         elif fine is not None:
             verdict, reason = "inconclusive", explained(*fine)[0]
@@ -302,7 +308,10 @@ def _stall_explains(verdict: str, span: Span, low: float | None, high: float | N
         too_long = high is not None and high < span.earliest_ns <= high + stalled
         too_short = low is not None and low - stalled <= span.latest_ns < low
         return too_long or too_short
-    return verdict == "pass" and low is not None and span.earliest_ns - stalled < low
+    lucky = low is not None and span.earliest_ns - stalled < low
+    # What we did ourselves was done when its stamp says: only a beginning that was seen may have been held up itself.
+    shortened = high is not None and span.latest_ns + stalled > high and span_begins_with_what_was_seen(span)
+    return verdict == "pass" and (lucky or shortened)
 
 
 def _worst_first(taken: Measurement) -> int:

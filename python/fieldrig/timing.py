@@ -18,8 +18,9 @@ Rules of this file:
 - What is finer than twice the resolution of the port is inconclusive at the call, whatever was seen.
 - What only we did is held against nobody either: a miss among actions of ours alone is inconclusive.
 - What our own late stimulus may have caused is held against nobody.
-- A series is in order: an event that surely came before the one it stands behind fails, whatever the limits. One event
-  that is given twice judges nothing.
+- A series is in order: an event that surely came before the one it stands behind fails, whatever the limits, if no host
+  that stood still explains that. One event that is given twice judges nothing.
+- A limit is one length: a span whose ends differ is none.
 - A function here raises, or gives what it found. `measure.timing(name)` has the same functions: they note a measurement
   that is judged at the end of the test.
 """
@@ -31,13 +32,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._core import Stamp, duration_ns
+from ._core import Span, Stamp, duration_ns
+from ._core.stream import Played
 from ._core.timing import Figure, judge_timing, origin_of, too_fine
 from .errors import InconclusiveError, LimitExceeded, UsageError
 from .units import human
 
 if TYPE_CHECKING:
-    from ._core import Span
     from .expect import HasInstant
 
 __all__ = ["Judged", "Rules", "gap", "jitter", "not_before", "period", "within"]
@@ -118,6 +119,7 @@ class Rules(Generic[R]):
             limit: how long it may have taken, e.g. `"50ms"`.
             after: an action of ours (then from the time it was sent, between its issue and its return), or an event.
             stimulus: further actions of ours that it depends on: if one was later than the limit, nothing is judged.
+                Of a program that was played, that is all that it sent.
 
         Raises:
             LimitExceeded: it surely took longer, or came before.
@@ -243,9 +245,9 @@ class _Case:
         intervals: Sequence[tuple[Stamp, Stamp, bool]],
         events: Sequence[HasInstant],
         stimulus: HasInstant | Iterable[HasInstant],
-        swapped: str = "",
+        swapped: tuple[str, str] = ("", ""),
     ) -> Judged:
-        if any(one is other for one, other in pairwise(events)):
+        if len({id(event) for event in events}) < len(events):
             raise UsageError(f"{self._name}(): the same event is given twice; that judges nothing")
         figures = judge_timing(self._name, intervals, **self._limits)
         stamps = [stamp for interval in intervals for stamp in interval[:2]]
@@ -253,7 +255,8 @@ class _Case:
         if fine is not None:
             return Judged(self._words, len(events), figures, *explained(*fine))
         late = self._late([*events, *_listed(stimulus)])
-        judged = Judged(self._words, len(events), figures, late, swapped=swapped)
+        surely, perhaps = swapped
+        judged = Judged(self._words, len(events), figures, late or perhaps, swapped=surely)
         if judged.verdict == "fail" and all(_is_action(event) for event in events):
             return replace(judged, doubt=f"{judged.reason}; all of that was our own doing, and none of the device's")
         return judged
@@ -308,14 +311,19 @@ def _from_the_end(one: HasInstant, other: HasInstant) -> tuple[Stamp, Stamp, boo
     return (_at(one), at, True) if meanwhile else (done, at, False)
 
 
-def _swapped(events: Sequence[HasInstant]) -> str:
-    """Which event surely came before the one that it stands behind, or nothing."""
+def _swapped(events: Sequence[HasInstant]) -> tuple[str, str]:
+    """Which event surely came before the one that it stands behind, and which did unless a stall of the host did it."""
+    perhaps = ""
     for number, (one, other) in enumerate(pairwise(events), 2):
-        if _at(other).latest_ns < _at(one).earliest_ns:
-            early = human(_at(one).earliest_ns - _at(other).latest_ns)
-            behind = f"event {number - 1}, behind which it stands (are they in order?)"
-            return f"event {number} came {early} or more before {behind}"
-    return ""
+        if _at(other).latest_ns >= _at(one).earliest_ns:
+            continue
+        early = human(_at(one).earliest_ns - _at(other).latest_ns)
+        text = f"event {number} came {early} or more before event {number - 1}, behind which it stands"
+        (order,) = judge_timing("gap", [(_at(one), _at(other), False)], min_ns=0)
+        if order.verdict == "fail":
+            return f"{text} (are they in order?)", ""
+        perhaps = perhaps or f"{text}: {order.reason}"
+    return "", perhaps
 
 
 def _series(events: Sequence[HasInstant], least: int, name: str) -> list[HasInstant]:
@@ -331,18 +339,31 @@ def _pairs(events: Sequence[HasInstant]) -> list[tuple[Stamp, Stamp, bool]]:
 
 
 def _listed(stimulus: HasInstant | Iterable[HasInstant]) -> list[Any]:
-    if hasattr(stimulus, "at"):
-        return [stimulus]
+    """The actions of ours; of a program that was played, all that it sent."""
     try:
-        listed: list[Any] = list(stimulus)
+        given: list[Any] = [stimulus] if hasattr(stimulus, "at") else list(stimulus)
     except TypeError:
         raise UsageError(f"stimulus={stimulus!r} is neither an action of ours nor several of them") from None
-    for action in listed:
+    listed: list[Any] = []
+    for action in given:
         _at(action)
+        listed += action.sent if isinstance(action, Played) else [action]
     return listed
 
 
+def exact(given: str | Span, name: str) -> None:
+    """A limit is one length: held against one that is not known exactly, nothing is decided.
+
+    Raises:
+        UsageError: it is a span whose ends differ.
+    """
+    if isinstance(given, Span) and given.earliest_ns != given.latest_ns:
+        text = f"{name}={given}: a limit is one length, and that of this span is not known exactly"
+        raise UsageError(text, hint=f'write {name}="{given.latest_ns}ns" or {name}="{given.earliest_ns}ns"')
+
+
 def _length(given: str | Span, name: str) -> int:
+    exact(given, name)
     try:
         return duration_ns(given)
     except UsageError as error:

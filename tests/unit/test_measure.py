@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from fieldrig import Rig
 from fieldrig._core import Span, Stamp
 from fieldrig.errors import InconclusiveError, LimitExceeded, UsageError
 from fieldrig.measure import Measure, Measurement, most_stalled
+from fieldrig.stream import Stream
 
 MS = 1_000_000
 
@@ -57,6 +60,27 @@ def test_a_stalled_host_explains_a_miss_and_spoils_a_lucky_pass() -> None:
     assert measure(stalled_ns=100 * MS)("latency", Span(750 * MS), max="500ms").verdict == "fail"
     assert measure(stalled_ns=300 * MS)("pause", Span(400 * MS), min="200ms").verdict == "inconclusive"
     assert measure(stalled_ns=300 * MS)("latency", Span(400 * MS), max="500ms").verdict == "pass"
+    # What it ends with may have been overtaken while the host held up what it begins with.
+    assert measure(stalled_ns=300 * MS)("order", Span(-200 * MS), max="500ms").verdict == "inconclusive"
+    assert measure(stalled_ns=100 * MS)("order", Span(-200 * MS), max="500ms").verdict == "fail"
+
+
+def test_a_span_between_two_things_seen_may_be_short_because_the_host_held_up_the_first() -> None:
+    with Rig() as rig, Stream("pty://", rig=rig) as port:
+        path = port.url.removeprefix("serial://").partition("?")[0]
+        far = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        try:
+            begun = rig.now()
+            os.write(far, b"a")
+            first = port.receive(1, within="30s")
+            os.write(far, b"b")
+            second = port.receive(1, within="30s")
+        finally:
+            os.close(far)
+        assert (first.data, second.data) == (b"a", b"b")
+        for began, verdict in ((first.at, "inconclusive"), (begun, "pass")):
+            box = measure(stalled_ns=60_000 * MS)
+            assert box("latency", began.until(second.at), max="60s").verdict == verdict
 
 
 def test_what_was_declared_must_be_measured() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
-from fieldrig import Span, Stamp, timing
+from fieldrig import Rig, Span, Stamp, timing
 from fieldrig.errors import DutError, InconclusiveError, LimitExceeded, UsageError
 from fieldrig.measure import Measure, Measurement
+from fieldrig.stimulus import Program
+from fieldrig.stream import Stream
 
 MS = 1_000_000
 
@@ -160,9 +163,55 @@ def test_an_event_that_is_given_twice_judges_nothing() -> None:
         lambda: timing.gap([tick, tick], max="1ms"),
         lambda: timing.jitter([tick, tick, tick], "1ms"),
         lambda: timing.within(tick, "1ms", after=tick),
+        lambda: timing.gap([tick, *seen(12), tick], max="1s"),
     ):
         with pytest.raises(UsageError, match="the same event is given twice"):
             judge()
+
+
+def test_an_order_that_a_host_which_stood_still_explains_accuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = seen(10, 30, 20)
+    with pytest.raises(LimitExceeded, match="event 3 came 10 ms or more before event 2"):
+        timing.gap(series, max="25ms")
+    judge = timing.judge_timing
+
+    def by_stall(name: str, intervals: object, **limits: int) -> object:
+        stood = SimpleNamespace(verdict="inconclusive", reason="the host stood still for 20 ms, which explains it")
+        return (stood,) if limits == {"min_ns": 0} else judge(name, intervals, **limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(timing, "judge_timing", by_stall)
+    with pytest.raises(InconclusiveError, match="event 3 came 10 ms or more before event 2, .* the host stood still"):
+        timing.gap(series, max="25ms")
+
+
+def test_a_limit_that_is_not_known_exactly_decides_nothing() -> None:
+    unsure, (first, second) = Span(1 * MS, 100 * MS), seen(0, 50)
+    for judge in (
+        lambda: timing.within(second, unsure, after=first),
+        lambda: timing.not_before(second, unsure, after=first),
+        lambda: Measure(lambda length_ns: 0, lambda taken: None, {})("x", Span(50 * MS), min=unsure),
+    ):
+        with pytest.raises(UsageError, match="that of this span is not known exactly"):
+            judge()
+    timing.within(second, Span(50 * MS), after=first)
+
+
+def test_a_stimulus_that_is_none_is_refused_and_a_played_program_is_all_that_it_sent() -> None:
+    (first, second) = seen(0, 50)
+    for wrong in (3, [3], "ab"):
+        with pytest.raises(UsageError, match="no `.at` stamp|neither an action of ours"):
+            timing.within(second, "60ms", after=first, stimulus=wrong)  # type: ignore[arg-type]
+    with Rig(clock="virtual") as rig:
+        rig.add_wire("line", "9600 8N1")
+        with Stream("wire://line", rig=rig) as ours:
+            # The second slot is due at 10 ms, and begins when the first is over: at 100 ms.
+            played = ours.play(Program().send(b"x").wait_silence("100ms", within="1s").repeat(every="10ms", count=2))
+            begun = rig.now()
+            rig.sleep("50ms")
+            answers = [begun, rig.now()]
+            timing.gap(answers, max="60ms")
+            with pytest.raises(InconclusiveError, match="our own stimulus was issued"):
+                timing.gap(answers, max="60ms", stimulus=played)
 
 
 def test_a_limit_of_nothing_is_no_limit() -> None:

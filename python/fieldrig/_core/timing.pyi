@@ -13,6 +13,7 @@ __all__ = [
     "calibrations",
     "judge_timing",
     "origin_of",
+    "span_begins_with_what_was_seen",
     "span_too_fine",
     "store_calibration",
     "too_fine",
@@ -67,6 +68,9 @@ def too_fine(
 
 def span_too_fine(span: Span, limit_ns: int, /) -> tuple[str, int, str, int] | None:
     """The same for a limit of a span."""
+
+def span_begins_with_what_was_seen(span: Span, /) -> bool:
+    """Whether the event that it begins with was seen, and is nothing that we did."""
 
 def origin_of(stamp: Stamp, /) -> tuple[str, int, str] | None:
     """Through which port an instant was seen: its name, its resolution (ns), and where that is from.

@@ -5,7 +5,8 @@
 //!   jitter) is the interval of all values that instants within the stamps could have. Wholly inside the limit passes,
 //!   wholly outside fails, anything else is inconclusive: no pass and no fail is ever wrong, whatever the instants were.
 //! - A host that stood still delays whoever runs on it, the device too if it is emulated. A fail that so much delay
-//!   explains, and a lower limit that was kept only by it, are inconclusive.
+//!   explains, and a limit that was kept only by it, are inconclusive. It makes a span longer if it falls within, and
+//!   shorter if it held up the event that the span begins with; of a jitter it may be both at once.
 //! - A period is judged interval by interval. Drift is the mean over the whole series against the nominal period; it has
 //!   a limit of its own, since small errors of a clock add up while no single period is wrong.
 //! - Jitter is the peak-to-peak period jitter: the longest period of the series less the shortest (period jitter as in
@@ -148,7 +149,10 @@ pub fn judge(rule: &Rule, intervals: &[Interval], facts: &Facts<'_>) -> Vec<Figu
     if let (Rule::Jitter(limit), Some(first), Some(last)) = (rule, intervals.first(), intervals.last()) {
         let whole = Interval::new(first.from, last.to);
         let limit = Limit { min: None, max: Some(*limit) };
-        let judged = Judged::new(jitter(intervals), limit, stalled(whole, facts));
+        // It may have made the longest longer, and the shortest shorter; or hidden as much.
+        let explained = stalled(whole, facts).saturating_mul(2);
+        let held = intervals.iter().map(|one| held_up(one.from, facts).max(held_up(one.to, facts))).max();
+        let judged = Judged::new(jitter(intervals), limit, (explained, held.unwrap_or(0).saturating_mul(2)));
         figures.push(judged.figure("jitter", &format!("of {} periods", intervals.len()), widest(intervals), facts));
     }
     figures
@@ -193,7 +197,7 @@ fn mean_period(nominal: i64, drift: Option<i64>, intervals: &[Interval], facts: 
     });
     let all = |end: Option<i64>| end.map(|end| end.saturating_mul(count));
     let limit = Limit { min: all(one.min), max: all(one.max) };
-    let judged = Judged::new(whole.length(), limit, stalled(whole, facts));
+    let judged = Judged::new(whole.length(), limit, delays(whole, facts));
     let span = whole.length();
     // Rounded outwards.
     let up = span.latest.div_euclid(count) + i64::from(span.latest.rem_euclid(count) != 0);
@@ -211,7 +215,7 @@ fn worst_interval(rule: &Rule, intervals: &[Interval], facts: &Facts<'_>) -> Opt
     let judged = intervals
         .iter()
         .enumerate()
-        .map(|(index, interval)| (Judged::new(interval.length(), limit, stalled(*interval, facts)), index, *interval));
+        .map(|(index, interval)| (Judged::new(interval.length(), limit, delays(*interval, facts)), index, *interval));
     let (worst, index, interval) = judged.max_by_key(|(judged, index, _)| (judged.verdict, judged.off(), !index))?;
     let which = if intervals.len() > 1 { format!("{} of {}", index + 1, intervals.len()) } else { String::new() };
     Some(worst.figure(rule.word(), &which, interval, facts))
@@ -225,6 +229,17 @@ fn stalled(interval: Interval, facts: &Facts<'_>) -> i64 {
     touching.map(|(from, until)| i64::try_from(until.since(*from).as_nanos()).unwrap_or(i64::MAX)).sum()
 }
 
+/// For how long the host held up what is seen at a stamp: it stood still then, or so shortly before (ns).
+fn held_up(at: Stamp, facts: &Facts<'_>) -> i64 {
+    stalled(Interval::new(at, at), facts)
+}
+
+/// By how much a host that stood still may have made an interval longer, and by how much shorter (ns). What we did
+/// ourselves was done when its stamp says: nothing that it caused came sooner because we were held up.
+fn delays(interval: Interval, facts: &Facts<'_>) -> (i64, i64) {
+    (stalled(interval, facts), if interval.caused { 0 } else { held_up(interval.from, facts) })
+}
+
 /// A value against a limit.
 struct Judged {
     value: Span,
@@ -236,19 +251,21 @@ struct Judged {
 }
 
 impl Judged {
-    fn new(value: Span, limit: Limit, stalled: i64) -> Judged {
+    /// `stalled` is by how much a host that stood still may have made it larger, and `held` by how much smaller.
+    fn new(value: Span, limit: Limit, (stalled, held): (i64, i64)) -> Judged {
         let plain = value.judge(limit);
         let late = limit.max.is_some_and(|max| value.earliest > max && value.earliest <= max.saturating_add(stalled));
         let early = limit.min.is_some_and(|min| value.latest < min && value.latest >= min.saturating_sub(stalled));
         let lucky = limit.min.is_some_and(|min| value.earliest < min.saturating_add(stalled) && min > 0);
-        let by_stall = stalled > 0
+        let shortened = limit.max.is_some_and(|max| value.latest > max.saturating_sub(held));
+        let by_stall = stalled.max(held) > 0
             && match plain {
                 Verdict::Fail => late || early,
-                Verdict::Pass => lucky,
+                Verdict::Pass => lucky || shortened,
                 _ => false,
             };
         let verdict = if by_stall { Verdict::Inconclusive } else { plain };
-        Judged { value, limit, stalled, verdict, by_stall }
+        Judged { value, limit, stalled: stalled.max(held), verdict, by_stall }
     }
 
     /// How far it is, or may be, off the limit.

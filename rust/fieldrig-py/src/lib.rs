@@ -131,8 +131,8 @@ mod _core {
 
         #[pymodule_export]
         use crate::timing::{
-            Calibration, Figure, calibration_file, calibrations, judge_timing, origin_of, span_too_fine,
-            store_calibration, too_fine,
+            Calibration, Figure, calibration_file, calibrations, judge_timing, origin_of,
+            span_begins_with_what_was_seen, span_too_fine, store_calibration, too_fine,
         };
 
         #[pymodule_init]

@@ -113,6 +113,13 @@ pub(crate) fn span_too_fine(span: Span, limit_ns: i64) -> Option<(String, i64, S
     coarser(span.0.sources().into_iter(), limit_ns)
 }
 
+/// Whether the event that a span begins with was seen, and is nothing that we did.
+#[pyfunction]
+#[pyo3(signature = (span, /))]
+pub(crate) fn span_begins_with_what_was_seen(span: Span) -> bool {
+    origin(span.0.sources()[0]).is_some()
+}
+
 /// Why a rule is too fine for the ports through which these stamps were seen: the port, its resolution (ns), where that
 /// is from, and the limit (ns); `None` if it is not.
 #[pyfunction]

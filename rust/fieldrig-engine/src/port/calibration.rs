@@ -242,8 +242,12 @@ fn read(name: &str, node: &Node) -> Result<Calibration, BenchFileError> {
     let length = |key: &str| parse_duration(&needed(key)?).map_err(|error| node.locate(key).error(error.to_string()));
     let line =
         |key: &str| needed(key)?.parse().map_err(|error: SettingsError| node.locate(key).error(error.to_string()));
+    let resolution = length("resolution")?;
+    if resolution.is_zero() {
+        return Err(node.locate("resolution").error("`resolution` is 0: no port tells time exactly"));
+    }
     Ok(Calibration {
-        resolution: length("resolution")?,
+        resolution,
         delay: length("delay")?,
         line: line("line")?,
         rounds: number("rounds")?.ok_or_else(|| missing("rounds"))?,

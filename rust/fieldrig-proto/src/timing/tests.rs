@@ -107,6 +107,36 @@ fn the_reason_names_both_ends_the_limit_and_who_is_to_blame() {
 }
 
 #[test]
+fn a_device_that_the_host_held_up_is_neither_accused_of_jitter_nor_let_off() {
+    let stall = |from: i64, until: i64| [(Time::from_nanos((from * MS) as u64), Time::from_nanos((until * MS) as u64))];
+    let said = |rule: Rule, instants: &[i64], stalls: &[(Time, Time)]| {
+        let stamps = exactly(&instants.iter().map(|at| at * MS).collect::<Vec<_>>());
+        worst(&judge(&rule, &series(&stamps), &Facts { stalls, port: &nobody }))
+    };
+    // Ticks were due at 0, 20, 40, 60; that at 20 was held up until 39: one period longer by 19, the next shorter.
+    assert_eq!(said(Rule::Jitter(MS), &[0, 39, 40, 60], &stall(19, 39)), Verdict::Inconclusive);
+    // One that comes 5 late is made up for by a host that held up the one before.
+    assert_eq!(said(Rule::Jitter(4 * MS), &[0, 25, 45, 65], &stall(19, 25)), Verdict::Inconclusive);
+    assert_eq!(
+        said(Rule::Gap(Limit { min: None, max: Some(50 * MS) }), &[19, 55], &stall(0, 19)),
+        Verdict::Inconclusive
+    );
+    // Nothing holds up what comes before it, and a stall between two events made no gap shorter.
+    assert_eq!(said(Rule::Gap(Limit { min: None, max: Some(50 * MS) }), &[19, 55], &stall(25, 45)), Verdict::Pass);
+    assert_eq!(said(Rule::Jitter(MS), &[0, 100, 200, 300], &stall(30, 50)), Verdict::Pass);
+    let within = |caused| {
+        let interval = Interval { from: at(0, 19 * MS), to: at(55 * MS, 55 * MS), caused };
+        judge(&Rule::Within(60 * MS), &[interval], &Facts { stalls: &stall(0, 19), port: &nobody })[0].verdict
+    };
+    assert_eq!((within(true), within(false)), (Verdict::Pass, Verdict::Inconclusive));
+}
+
+/// What a host that stands still does to instants: those within its stalls come at their ends, and all in order.
+fn held_back(instants: &[i64], (from, long): (i64, i64)) -> Vec<i64> {
+    instants.iter().map(|at| if (from..from + long).contains(at) { from + long } else { *at }).collect()
+}
+
+#[test]
 fn a_rule_is_as_fine_as_its_finest_limit() {
     assert_eq!(Rule::Within(5).fineness(1), 5);
     assert_eq!(Rule::Gap(Limit { min: Some(0), max: Some(9) }).fineness(1), 9);
@@ -189,6 +219,22 @@ proptest! {
         if verdict(Rule::NotBefore(limit), &[from, to]) == Verdict::Inconclusive {
             let span = to - from;
             prop_assert!(span.earliest < limit && span.latest >= limit);
+        }
+    }
+
+    #[test]
+    fn no_verdict_is_wrong_about_a_device_that_the_host_held_up(
+        rule in rules(), steps in prop::collection::vec(0i64..200, 2..12), from in 10_000i64..11_000, long in 1i64..300,
+    ) {
+        let mut now = 10_000;
+        let due: Vec<i64> = steps.into_iter().map(|step| { now += step; now }).collect();
+        let seen = exactly(&held_back(&due, (from, long)));
+        let nanos = |at: i64| Time::from_nanos(u64::try_from(at).expect("not negative"));
+        let stalls = [(nanos(from), nanos(from + long))];
+        match worst(&judge(&rule, &series(&seen), &Facts { stalls: &stalls, port: &nobody })) {
+            Verdict::Pass => prop_assert!(truth(&rule, &due), "passed"),
+            Verdict::Fail => prop_assert!(!truth(&rule, &due), "accused"),
+            _ => {}
         }
     }
 

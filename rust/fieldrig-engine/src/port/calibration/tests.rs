@@ -118,6 +118,7 @@ fn a_file_that_is_wrong_says_where() {
         (&format!("[port.a]\n{good}speed = 3\n"), ":7:1: unknown key `speed`; known are resolution, "),
         ("[port.a]\nresolution = 3\n", "`resolution` is an integer, a string is expected"),
         (&format!("[port.a]\n{}", good.replace("1ms\"\nd", "1\"\nd")), "`1` is not a duration"),
+        (&format!("[port.a]\n{}", good.replacen("1ms", "0.1ns", 1)), ":2:14: `resolution` is 0: no port tells"),
         (&format!("[port.a]\n{}", good.replace("rounds = 9\n", "")), "missing key `rounds`"),
         (&format!("[port.a]\n{}", good.replace("9600", "fast")), ":4:8: `fast 8N1` is not a line setting"),
     ] {
