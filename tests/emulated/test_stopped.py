@@ -46,3 +46,24 @@ def test_who_answered_in_time_while_we_were_stopped_until_the_time_was_over_is_n
     assert len(told) == 12
     accused = [one for one in told if one["in_time"] and one["verdict"] == "fail"]
     assert not accused
+
+
+@pytest.mark.parametrize("kind", ["modbus", "within", "console"])
+def test_a_device_whose_line_thread_alone_is_held_is_not_accused(kind: str) -> None:
+    (told,) = held_alone(kind)
+    assert told["verdict"] == "inconclusive", told
+    assert "stood still" in told["why"], told
+
+
+def test_a_device_that_is_silent_while_nobody_is_held_is_judged() -> None:
+    # A machine that is too busy, or stands still itself, is told from that at once.
+    assert "fail" in [told["verdict"] for _ in range(5) for told in held_alone("console", "free")]
+
+
+def held_alone(*arguments: str) -> list[dict[str, Any]]:
+    command = [sys.executable, str(PROGRAM.with_name("line_thread_held.py")), *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    if "refused" in told[0]:
+        pytest.skip(f"no process may hold a thread of another one here: {told[0]['refused']}")
+    return told

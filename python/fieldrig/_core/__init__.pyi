@@ -112,11 +112,12 @@ class Span:
 
 @final
 class Stall:
-    """A time for which the host did not let us run. Its kind is "stopped", "starved" or "program".
+    """A time for which the host did not let us run. Its kind is "stopped", "starved", "program" or "line".
 
     "stopped": the whole process stood still (SIGSTOP, a debugger, a virtual machine that was paused). "starved": its
     sentinel waited for a CPU; threads with real-time scheduling may have run all the time. "program":
-    a program that is a device of the run waited for a CPU (`Rig.watch_program`).
+    a program that is a device of the run waited for a CPU (`Rig.watch_program`). "line": a thread that owns a line
+    stood still while others ran.
     """
 
     @property
@@ -132,10 +133,10 @@ class Stall:
     def latest_ns(self) -> int:
         """How long it lasted at most (nanoseconds)."""
     @property
-    def kind(self) -> Literal["stopped", "starved", "program"]: ...
+    def kind(self) -> Literal["stopped", "starved", "program", "line"]: ...
     @property
     def run_delay(self) -> Span:
-        """How long the sentinel waited for a CPU meanwhile."""
+        """How long the thread that noticed waited for a CPU meanwhile."""
     @property
     def reason(self) -> str:
         """What happened, for people: `the host was busy: run queue 63 ms of 64.2 ms`."""

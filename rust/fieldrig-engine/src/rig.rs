@@ -483,6 +483,7 @@ impl Shared {
                 Thread::Models => Precision::modest(Arc::clone(watched), budget),
             };
             self.kennel.add(watched);
+            let precision = precision.telling(&self.kennel.found);
             return Owner::start(&thread_name("line", node), Some(precision)).map(Some);
         }
         let (slot, kind) = match thread {

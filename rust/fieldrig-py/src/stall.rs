@@ -33,6 +33,7 @@ impl Stall {
             StallKind::Stopped => "stopped",
             StallKind::Starved => "starved",
             StallKind::Program => "program",
+            StallKind::Line => "line",
         }
     }
     #[getter]

@@ -11,6 +11,7 @@
 //!   throttling of real-time threads nor a machine with one CPU comes to feel it. A deadline that finds nothing left is
 //!   slept for.
 
+use super::heartbeat::{Found, Heartbeat};
 use super::ladder::{self, Timing, TimingClass};
 use super::sys;
 use super::watchdog::Watched;
@@ -42,18 +43,39 @@ pub(crate) struct Precision {
     woke_late: Option<Duration>,
     budget: Arc<Budget>,
     watched: Arc<Watched>,
+    /// Where it tells of its own lateness.
+    found: Found,
 }
 
 impl Precision {
     /// `watched` gets the result of the ladder once the thread runs.
     pub(crate) fn new(watched: Arc<Watched>, budget: Arc<Budget>) -> Precision {
         let (window, class) = (Duration::from_micros(100), TimingClass::C);
-        Precision { window, class, climbs: true, busy_until: Time::ZERO, woke_late: None, budget, watched }
+        Precision {
+            window,
+            class,
+            climbs: true,
+            busy_until: Time::ZERO,
+            woke_late: None,
+            budget,
+            watched,
+            found: Found::default(),
+        }
     }
 
     /// Of a thread that runs Python: it would hold up others, and be held up by them, however it is scheduled.
     pub(crate) fn modest(watched: Arc<Watched>, budget: Arc<Budget>) -> Precision {
         Precision { climbs: false, ..Precision::new(watched, budget) }
+    }
+
+    /// Its own lateness goes there.
+    pub(crate) fn telling(self, found: &Found) -> Precision {
+        Precision { found: Arc::clone(found), ..self }
+    }
+
+    /// The heartbeat of the thread, begun on the thread itself.
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::begin(Arc::clone(&self.watched), Arc::clone(&self.found), !self.climbs)
     }
 
     /// Climbs the ladder, on the thread itself.

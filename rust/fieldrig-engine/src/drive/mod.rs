@@ -16,6 +16,7 @@ mod channel;
 mod connect;
 mod due;
 pub(crate) mod gate;
+pub(crate) mod heartbeat;
 pub(crate) mod host;
 pub(crate) mod ladder;
 mod layers;

@@ -110,6 +110,8 @@ impl Owner {
     }
 
     fn run(&self, mut precision: Option<Precision>) {
+        // First: it may be held while it sets itself up, too.
+        let mut beat = precision.as_ref().map(Precision::heartbeat);
         if let Some(precision) = &mut precision {
             precision.set_up();
         }
@@ -124,8 +126,15 @@ impl Owner {
             }
             let earliest = || nodes.iter().map(|(_, node)| node.deadline()).min().unwrap_or(u64::MAX);
             let Some(until) = self.alarm.sleep(earliest) else { continue };
+            if let Some(beat) = &mut beat {
+                let now = Clock::Real.now();
+                beat.waits(now, Time::from_nanos(until).clamp(now, now + TICK));
+            }
             let woken_for = self.sleep(until, &mut ready, precision.as_mut(), &nodes);
             self.alarm.awake();
+            if let Some(beat) = &mut beat {
+                beat.works(Clock::Real.now());
+            }
             self.serve(&ready, &nodes, precision.is_some(), woken_for);
         }
     }

@@ -5,9 +5,12 @@
 //! much each line thread ran, and makes one that ran all the time an ordinary thread. That is in its report: the timing
 //! class of the run says what was had, not what was asked for.
 
+use super::heartbeat::{self, Found, Pulse};
 use super::host;
 use super::ladder::Timing;
+use crate::clock::Clock;
 use crate::run_delay::RunDelay;
+use crate::sentinel::{STARVED, STOPPED, Stall, StallKind};
 use fieldrig_proto::time::{Duration, Time};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,6 +20,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Who runs more than this part of a period (percent) does not stop: the kernel throttles from 95 on.
 const TOO_MUCH: u128 = 90;
 
+/// So much of a stall of a line thread that has not ended is told.
+const OPEN: Duration = Duration::from_secs(1);
+
 /// What is known of one line thread.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
@@ -24,13 +30,20 @@ pub(crate) struct Watched {
     real_time: AtomicBool,
     thread: AtomicI32,
     delay: Mutex<Option<RunDelay>>,
+    /// What it says of itself all the time.
+    pub(super) pulse: Pulse,
 }
 
 impl Watched {
+    /// The calling thread is the line thread: what it runs can be read from now on.
+    pub(super) fn count_this_thread(&self) {
+        *lock(&self.delay) = RunDelay::of_this_thread();
+    }
+
     /// The calling thread is the line thread, and this is what the ladder reached.
     pub(super) fn begin(&self, timing: Timing) {
         self.thread.store(host::this_thread(), Ordering::SeqCst);
-        *lock(&self.delay) = RunDelay::of_this_thread();
+        self.count_this_thread();
         self.real_time.store(timing.class == super::TimingClass::A, Ordering::SeqCst);
         *lock(&self.timing) = Some(timing);
     }
@@ -62,11 +75,42 @@ impl Watched {
 #[derive(Debug, Default)]
 pub(crate) struct Kennel {
     threads: Mutex<Vec<(Weak<Watched>, Option<Duration>)>>,
+    /// What the line threads found out about their own lateness.
+    pub(crate) found: Found,
 }
 
 impl Kennel {
     pub(crate) fn add(&self, watched: &Arc<Watched>) {
         lock(&self.threads).push((Arc::downgrade(watched), None));
+    }
+
+    /// The stalls of line threads alone that ended after `since`, up to now. Where one is overdue it waits with `nap`,
+    /// until that goes on or is a stall whatever the reason.
+    pub(crate) fn stalls(&self, since: Time, nap: impl Fn()) -> Vec<Stall> {
+        let asked = Clock::Real.now();
+        loop {
+            let now = Clock::Real.now();
+            let overdue = |watched: &Arc<Watched>| watched.pulse.overdue(asked, || watched.ran()).is_some();
+            let threads: Vec<Arc<Watched>> =
+                lock(&self.threads).iter().filter_map(|(watched, _)| watched.upgrade()).filter(overdue).collect();
+            let held: Vec<(Time, Duration)> =
+                threads.iter().filter_map(|watched| watched.pulse.overdue(now, || watched.ran())).collect();
+            // One that works meanwhile is late by no more, however long it is waited for.
+            let patient = now.since(asked) <= STARVED + STOPPED;
+            if patient && held.iter().any(|(_, late)| *late <= STARVED + STOPPED) {
+                nap();
+                continue;
+            }
+            let mut stalls = heartbeat::since(&self.found, since);
+            // The length of one that has not ended is what others wait for in addition: never for long.
+            stalls.extend(held.into_iter().map(|(from, _)| Stall {
+                from: from.max(now - OPEN),
+                until: now,
+                kind: StallKind::Line,
+                run_delay: Duration::ZERO,
+            }));
+            return stalls;
+        }
     }
 }
 

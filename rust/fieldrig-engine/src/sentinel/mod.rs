@@ -7,15 +7,18 @@
 //! - The sentinel waits for nobody: what it found it hands over when the list is free, so that its own lateness is only
 //!   ever the fault of the host.
 //! - Who asks while it is overdue wakes it and waits for its look: only its thread knows why it is late.
+//! - Line threads tell themselves when they were late alone (`drive/heartbeat.rs`): who asks hears of it, too.
 
 mod pulse;
 
 use crate::clock::Clock;
+use crate::drive::heartbeat;
 use crate::drive::ladder;
 use crate::drive::watchdog::{Kennel, Watchdog};
 use crate::run_delay::RunDelay;
 use fieldrig_proto::time::{Duration, Time};
-use pulse::{PERIOD, Pulse, STOPPED};
+use pulse::{PERIOD, Pulse};
+pub(crate) use pulse::{STARVED, STOPPED};
 pub use pulse::{Stall, StallKind};
 use std::collections::VecDeque;
 use std::io;
@@ -34,6 +37,7 @@ const NAP: Duration = Duration::from_micros(200);
 pub(crate) struct Sentinel {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    kennel: Arc<Kennel>,
 }
 
 struct Shared {
@@ -50,10 +54,10 @@ impl Sentinel {
         let begun = Clock::Real.now();
         let looked = AtomicU64::new(begun.as_nanos());
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), looked, stalls: Mutex::default() });
-        let watched = Arc::clone(&shared);
+        let (watched, lines) = (Arc::clone(&shared), Arc::clone(&kennel));
         let name = "fieldrig-sentry".to_owned();
-        let thread = std::thread::Builder::new().name(name).spawn(move || watched.watch(begun, kennel))?;
-        Ok(Sentinel { shared, thread: Mutex::new(Some(thread)) })
+        let thread = std::thread::Builder::new().name(name).spawn(move || watched.watch(begun, lines))?;
+        Ok(Sentinel { shared, thread: Mutex::new(Some(thread)), kennel })
     }
 
     /// The stalls that ended after `since`, up to now.
@@ -64,7 +68,7 @@ impl Sentinel {
     /// Who can be asked about stalls as long as one likes.
     pub(crate) fn witness(&self) -> Witness {
         let thread = lock(&self.thread).as_ref().map(|handle| handle.thread().clone());
-        Witness { shared: Arc::clone(&self.shared), thread }
+        Witness { shared: Arc::clone(&self.shared), thread, kennel: Arc::clone(&self.kennel) }
     }
 
     pub(crate) fn stop(&self) {
@@ -83,14 +87,19 @@ impl Sentinel {
 pub(crate) struct Witness {
     shared: Arc<Shared>,
     thread: Option<std::thread::Thread>,
+    kennel: Arc<Kennel>,
 }
 
 impl Witness {
     /// The stalls that ended after `since`, up to now.
     pub(crate) fn stalls(&self, since: Time) -> Vec<Stall> {
+        let of_lines = self.kennel.stalls(since, || std::thread::sleep(NAP));
         let unseen = self.await_look();
         let stalls = lock(&self.shared.stalls);
-        stalls.iter().chain(&unseen).filter(|stall| stall.until > since).copied().collect()
+        let mut seen = stalls.iter().chain(&unseen).filter(|stall| stall.until > since).copied().collect();
+        drop(stalls);
+        heartbeat::beyond(&mut seen, of_lines);
+        seen
     }
 
     /// Waits for a look if a stall may have ended that it has not seen yet; a sentinel that does not come to look is

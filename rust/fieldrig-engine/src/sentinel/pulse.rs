@@ -10,9 +10,9 @@ use fieldrig_proto::time::{Duration, Time, human};
 pub(super) const PERIOD: Duration = Duration::from_millis(5);
 /// Lateness beyond this that the run queue does not explain is a stall: half of the shortest stall that is always caught.
 /// A hypervisor that shares CPUs takes up to 7 ms in the ordinary course of things.
-pub(super) const STOPPED: Duration = Duration::from_millis(10);
+pub(crate) const STOPPED: Duration = Duration::from_millis(10);
 /// Lateness beyond this is a stall whatever explains it.
-const STARVED: Duration = Duration::from_millis(50);
+pub(crate) const STARVED: Duration = Duration::from_millis(50);
 
 /// Why it was late.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -23,6 +23,21 @@ pub enum StallKind {
     Starved,
     /// Another process that is a device of the run waited for a CPU.
     Program,
+    /// A line thread did not run while others did: somebody held it, or the host gave it no CPU.
+    Line,
+}
+
+impl StallKind {
+    /// What it is to be late by so much, `waited` of it in the run queue (`None`: nobody tells); `None` if nothing.
+    pub(crate) fn of(late: Duration, waited: Option<Duration>) -> Option<StallKind> {
+        match waited {
+            _ if late <= STOPPED => None,
+            // Nobody tells why: only what no busy host does is a stop.
+            None if late <= STARVED => None,
+            Some(waited) if late.saturating_sub(waited) <= STOPPED => Some(StallKind::Starved),
+            _ => Some(StallKind::Stopped),
+        }
+    }
 }
 
 /// An interval in which the host did not let us run.
@@ -51,6 +66,7 @@ impl Stall {
         match self.kind {
             StallKind::Stopped => self.length().saturating_sub(PERIOD).saturating_sub(self.run_delay),
             StallKind::Starved | StallKind::Program => self.run_delay.min(self.length()),
+            StallKind::Line => self.length().saturating_sub(self.run_delay),
         }
     }
 
@@ -74,6 +90,9 @@ impl Stall {
             StallKind::Program => {
                 format!("the program that is the device had to wait for a CPU: {least} in {most}")
             }
+            StallKind::Line => {
+                format!("a line thread stood still for {least} to {most}: it was held, or got no CPU")
+            }
         }
     }
 }
@@ -96,18 +115,8 @@ impl Pulse {
         let before = std::mem::replace(&mut self.waited, waited);
         let late = now.since(from).saturating_sub(PERIOD);
         let explained = waited.zip(before).map(|(waited, before)| waited.saturating_sub(before));
-        let unexplained = explained.map_or(Duration::ZERO, |explained| late.saturating_sub(explained));
-        if late <= STOPPED {
-            return None;
-        }
-        let run_delay = explained.unwrap_or_default();
-        let kind = match explained {
-            // Nobody tells why: only what no busy host does is a stop.
-            None if late <= STARVED => return None,
-            Some(_) if unexplained <= STOPPED => StallKind::Starved,
-            _ => StallKind::Stopped,
-        };
-        Some(Stall { from, until: now, kind, run_delay })
+        let kind = StallKind::of(late, explained)?;
+        Some(Stall { from, until: now, kind, run_delay: explained.unwrap_or_default() })
     }
 }
 
