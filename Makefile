@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 # Test files at a time: they wait more than they compute. 0 runs them one by one, as `--pdb` needs it.
 PYTEST_JOBS ?= 3
 # Debian programs that some tests in tests/interop talk to; an emulator and a compiler for examples/firmware.
-PEERS    := mosquitto libmodbus-dev mbpoll tshark socat openssl rt-tests qemu-system-arm gcc-arm-none-eabi
+PEERS    := mosquitto libmodbus-dev mbpoll tshark socat ser2net openssl rt-tests qemu-system-arm gcc-arm-none-eabi
 # Rounds of the suite of examples/firmware, see `make firmware-rounds`.
 ROUNDS   ?= 50
 # Foreign stacks in Rust, a project of its own.

@@ -382,7 +382,8 @@ class StreamInbox(Generic[S]):
         if held == 0:
             return None
         text = f"this port may hold bytes for {human(held)}: nobody knows that what came so soon is an answer"
-        return f"{text}; `fieldrig calibrate PORT` measures for how long it really does"
+        remedy = "`fieldrig calibrate PORT` measures for how long it really does; of a serial server `holds=` says it"
+        return f"{text}; {remedy}"
 
     def _stale(self, pattern: str | Sequence[str], frame: Window) -> S | None:
         """A match before the cursor."""

@@ -281,6 +281,8 @@ def explained(port: str, resolution_ns: int, note: str, limit_ns: int) -> tuple[
     finest = f"{human(2 * resolution_ns)}, twice its resolution of {human(resolution_ns)}"
     why = f" ({note})" if note else ""
     text = f"{human(limit_ns)} is too fine for {port}: it decides nothing finer than {finest}{why}"
+    if "`holds=`" in note:
+        return text, "say in the URL of the serial server for how long it may hold a byte, such as `holds=2ms`"
     return text, f"`fieldrig calibrate {port}` measures the resolution; a native UART or an emulated line is finer"
 
 

@@ -106,7 +106,7 @@ def test_a_program_plays_on_the_console_of_a_bench(tmp_path: Path) -> None:
 def test_a_program_plays_over_rfc2217_with_its_break_and_lines() -> None:
     with Rig() as rig, Stream("rfc2217-listen://127.0.0.1:0?line=115200+8N1", rig=rig) as device:
         place = device.url.partition("://")[2].partition("?")[0]
-        with Console(f"rfc2217://{place}?line=115200+8N1", rig=rig) as console:
+        with Console(f"rfc2217://{place}?line=115200+8N1&holds=0ms", rig=rig) as console:
             device.begin(Program().wait("hello", within="20s").send(b"ok\n", after="30ms", name="answer"))
             played = console.play(
                 Program().rts(False).send_break("5ms").send(b"hello", after="1ms").wait("ok\n", within="20s")

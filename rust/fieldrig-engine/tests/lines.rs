@@ -344,3 +344,22 @@ fn a_command_waits_until_the_timed_send_of_another_caller_is_done() {
     assert_eq!((sends.len(), sends[0].issued), (1, first.issued), "its stamps are those of its own send");
     rig.stop();
 }
+
+#[test]
+fn a_byte_whose_write_has_returned_is_not_stamped_later() {
+    // The kernel hands what is written to a terminal on in a thread of its own, and epoll tells only when that is done.
+    let rig = rig();
+    let ours = rig.open("ours", Probe::default(), vec![bind("", url("pty://"))]).expect("a pty");
+    let mut theirs = plain(&ours.address("").expect("an address"));
+    for _ in 0..300 {
+        std::io::Write::write_all(&mut theirs, b"x").expect("written");
+        let written = Clock::Real.now();
+        ours.look().expect("the node works");
+        let stamp = expect(&ours, |event| match event {
+            Event::Bytes(_, _, stamps) => stamps.first().copied(),
+            _ => None,
+        });
+        assert!(stamp.earliest() <= written, "{stamp:?} of what was written by {written:?}");
+    }
+    rig.stop();
+}

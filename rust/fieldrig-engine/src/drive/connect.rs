@@ -2,7 +2,7 @@
 
 use super::wires::{News, Wires};
 use crate::error::EngineError;
-use crate::layer::rfc2217::{Drive, Rfc2217Port, Side};
+use crate::layer::rfc2217::{Rfc2217Port, Side};
 use crate::layer::tls::TlsSettings;
 use crate::port::stream::{Stream, begin_tcp, begin_unix, connected, resolve};
 use crate::port::wire::TapOptions;
@@ -32,7 +32,7 @@ struct Wanted {
     /// The local address, if one was chosen.
     source: Option<IpAddr>,
     /// It carries a serial line with these settings, and DTR driven so (RFC 2217).
-    line: Option<(LineSettings, Drive)>,
+    line: Option<(LineSettings, Side)>,
     /// The TLS on it.
     tls: Option<Box<TlsSettings>>,
     /// Addresses still to be tried.
@@ -80,8 +80,8 @@ impl Wires {
                 wanted.source = Some(source);
                 self.resolve_and_try(wanted, &address);
             }
-            Ok(PortSpec::Rfc2217Connect { address, settings, drive, .. }) => {
-                wanted.line = Some((settings, drive));
+            Ok(PortSpec::Rfc2217Connect { address, settings, drive, holds, .. }) => {
+                wanted.line = Some((settings, Side::Client { drive, holds }));
                 self.resolve_and_try(wanted, &address);
             }
             Ok(PortSpec::UdpConnect(address)) => match resolve(&address).and_then(|found| udp::connect(&found[0])) {
@@ -216,7 +216,7 @@ impl Wires {
         };
         let port = match what.line {
             None => port,
-            Some((settings, drive)) => Box::new(Rfc2217Port::new(port, Side::Client { drive }, settings)),
+            Some((settings, side)) => Box::new(Rfc2217Port::new(port, side, settings)),
         };
         let peer = Peer { via: what.via.clone(), address, wire: what.line.is_some(), ..Peer::default() };
         if let Err(error) = self.attach(port, peer, true) {

@@ -4,7 +4,7 @@
 use super::channel::{Channel, Inbound, Segment};
 use super::connect::Attempt;
 use super::gate::Gate;
-use super::sys::Ready;
+use super::sys::{self, Ready};
 use super::wires::{ListeningInMemory, Wires};
 use crate::layer::tls::Refusal;
 use fieldrig_proto::endpoint::{Conn, Why};
@@ -110,9 +110,29 @@ impl Wires {
         }
         for (number, channel) in &mut self.channels {
             let quiet = !ready.iter().any(|ready| ready.token == u64::from(*number));
-            if quiet && channel.inbound == Inbound::Reading && !channel.unread && channel.port.fd().is_some() {
+            let told = channel.port.fd().is_some() && !channel.port.hides_input();
+            if quiet && channel.inbound == Inbound::Reading && !channel.unread && told {
                 channel.since = channel.since.max(before);
             }
         }
+    }
+
+    /// Looks whether terminals are empty now: of them it is not enough that nothing was ready ([`crate::port::Port::hides_input`]). On
+    /// a busy host that takes as long as the kernel takes to hand a byte on. True if one is not empty.
+    pub(super) fn look_into_terminals(&mut self) -> bool {
+        let mut found = false;
+        for channel in self.channels.values_mut() {
+            let looks = channel.port.hides_input() && channel.inbound == Inbound::Reading && !channel.unread;
+            let Some(fd) = channel.port.fd().filter(|_| looks) else { continue };
+            let before = self.clock.now();
+            if sys::has_input(fd) {
+                channel.unread = true;
+                self.looked_at = true;
+                found = true;
+            } else {
+                channel.since = channel.since.max(before);
+            }
+        }
+        found
     }
 }

@@ -99,6 +99,7 @@ impl<E: Endpoint> Driver<E> {
             return true;
         }
         let mut ready = std::mem::take(&mut self.ready);
+        let limit = if self.wires.look_into_terminals() { std::time::Duration::ZERO } else { limit };
         let before = self.wires.clock.now();
         self.looked = before;
         self.wires.epoll.wait(&mut ready, Some(limit));
@@ -145,6 +146,7 @@ impl<E: Endpoint> Driver<E> {
         if !self.wires.has_timed_output() || self.wires.is_virtual() {
             return;
         }
+        self.wires.look_into_terminals();
         let before = self.wires.clock.now();
         self.wires.epoll.wait(&mut self.ready, Some(std::time::Duration::ZERO));
         self.wires.saw_empty(before, &self.ready);
@@ -515,11 +517,13 @@ impl<E: Endpoint> Driver<E> {
         }
         let mut ready = std::mem::take(&mut self.ready);
         self.looked = now;
+        let found = self.wires.look_into_terminals();
         self.wires.epoll.wait(&mut ready, Some(std::time::Duration::ZERO));
         self.wires.saw_empty(now, &ready);
         let taken = ready.iter().try_for_each(|ready| self.take_ready(*ready));
         self.ready = ready;
-        taken
+        taken?;
+        if found { self.look_at_unwatched() } else { Ok(()) }
     }
 
     /// Time-outs that are due. True if there were any.

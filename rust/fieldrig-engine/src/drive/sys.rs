@@ -103,6 +103,14 @@ impl Epoll {
     }
 }
 
+/// Whether bytes can be read; of a terminal also those that the kernel has and did not hand on yet.
+pub(crate) fn has_input(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: `poll` is one live entry.
+    unsafe { libc::poll(&raw mut poll, 1, 0) };
+    poll.revents & libc::POLLIN != 0
+}
+
 /// Which of the descriptors the other side ended or broke off, by position, and with which conditions.
 pub(crate) fn ended(fds: impl Iterator<Item = RawFd>) -> Vec<(usize, u32)> {
     let mut polls: Vec<libc::pollfd> = fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();

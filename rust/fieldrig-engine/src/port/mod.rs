@@ -79,6 +79,8 @@ pub enum PortSpec {
         settings: LineSettings,
         /// What is done to its modem lines on opening.
         drive: Drive,
+        /// So long may the server have held a byte back, if that was said.
+        holds: Option<std::time::Duration>,
         /// For who listens there ([`PortSpec::listening`]).
         mismatch: Mismatch,
         /// For who listens there.
@@ -357,6 +359,11 @@ pub(crate) trait Port: Send {
     /// By when the other side has to have answered the port, if it has to; a look says what became of it.
     fn answer_by(&self) -> Option<Time> {
         None
+    }
+    /// Whether epoll may call it empty though bytes are on their way to it: a terminal hands them on in a thread of the
+    /// kernel, for which `poll` and `read` wait, and epoll does not.
+    fn hides_input(&self) -> bool {
+        false
     }
     /// Bytes wait inside of which the descriptor does not tell.
     fn holds_input(&self) -> bool {

@@ -53,9 +53,9 @@ pub(crate) fn open(
             wires.listen_for_lines(via, listener, Side::Server { mismatch, modem }, settings).map_err(failed)?;
             return Ok(address);
         }
-        PortSpec::Rfc2217Connect { address, settings, drive, .. } => {
+        PortSpec::Rfc2217Connect { address, settings, drive, holds, .. } => {
             let stream = Box::new(connect_tcp(&url, &address, None, go_on)?);
-            let mut port = Rfc2217Port::new(stream, Side::Client { drive }, settings);
+            let mut port = Rfc2217Port::new(stream, Side::Client { drive, holds }, settings);
             let hint = "does a serial server speak RFC 2217 on this port?";
             shake_hands(wires, &mut port, &url, ("setting of the line", hint), go_on)?;
             (Box::new(port), address, true)

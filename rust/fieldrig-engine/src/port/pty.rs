@@ -310,6 +310,10 @@ impl Port for Pty {
         }
     }
 
+    fn hides_input(&self) -> bool {
+        true
+    }
+
     fn edge(&self) -> bool {
         true
     }

@@ -383,6 +383,10 @@ impl Port for Serial {
         }
     }
 
+    fn hides_input(&self) -> bool {
+        true
+    }
+
     fn holds_input(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -101,12 +101,14 @@ pub(super) fn parse(url: &str) -> Result<PortSpec, UrlError> {
         "memory" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryConnect),
         "memory-listen" => parts.known(&[]).and_then(|p| p.name()).map(PortSpec::MemoryListen),
         "rfc2217" => {
-            let parts = parts.known(&["line", "baud", "data", "parity", "stop", "dtr", "rts", "mismatch", "modem"])?;
+            let parts =
+                parts.known(&["line", "baud", "data", "parity", "stop", "dtr", "rts", "holds", "mismatch", "modem"])?;
             let (address, settings) = (parts.address()?, parts.line()?);
             // The last two are for who listens there.
             let (mismatch, modem) = (parts.mismatch()?, parts.modem()?);
             let drive = Drive { dtr: parts.switch("dtr")?, rts: parts.switch("rts")? };
-            Ok(PortSpec::Rfc2217Connect { address, settings, drive, mismatch, modem })
+            let holds = parts.holds()?;
+            Ok(PortSpec::Rfc2217Connect { address, settings, drive, holds, mismatch, modem })
         }
         "rfc2217-listen" => {
             let parts = parts.known(&["line", "baud", "data", "parity", "stop", "modem", "mismatch"])?;
@@ -322,6 +324,16 @@ impl<'a> Parts<'a> {
         Ok(delay)
     }
 
+    /// For how long a serial server may hold a byte back.
+    fn holds(&self) -> Result<Option<Duration>, UrlError> {
+        let Some(text) = self.value("holds") else { return Ok(None) };
+        let holds = parse_duration(text).map_err(|problem| self.error(format!("`holds`: {problem}")))?;
+        if holds > Duration::from_secs(1) {
+            return Err(self.error(format!("`holds={text}` is not 0 to 1 s")));
+        }
+        Ok(Some(holds))
+    }
+
     fn switch(&self, key: &str) -> Result<Option<bool>, UrlError> {
         match self.value(key) {
             None | Some("keep") => Ok(None),
@@ -385,9 +397,10 @@ mod tests {
         ] {
             assert!(matches!(parse(url), Ok(PortSpec::Pty { mismatch, .. }) if mismatch == wanted), "{url}");
         }
-        match parse("rfc2217://h:1?dtr=off&rts=on") {
-            Ok(PortSpec::Rfc2217Connect { drive, .. }) => {
+        match parse("rfc2217://h:1?dtr=off&rts=on&holds=2ms") {
+            Ok(PortSpec::Rfc2217Connect { drive, holds, .. }) => {
                 assert_eq!(drive, Drive { dtr: Some(false), rts: Some(true) });
+                assert_eq!(holds, Some(Duration::from_millis(2)));
             }
             other => panic!("{other:?}"),
         }
@@ -448,6 +461,7 @@ mod tests {
             ),
             ("pty:///dev/pts/3", "a pty is a new one, which has no name yet"),
             ("pty://?mismatch=loud", "`mismatch=loud` is not unseen, told or garbled"),
+            ("rfc2217://h:1?holds=2s", "`holds=2s` is not 0 to 1 s"),
             ("rfc2217-listen://h:0?modem=on", "`modem=on` is not ready, loop or off"),
             ("wire://bus?echo=loud", "`echo=loud` is not on, off or keep"),
             ("serial://", "the path is missing"),

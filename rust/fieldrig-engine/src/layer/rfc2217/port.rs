@@ -13,7 +13,7 @@ use std::os::fd::RawFd;
 
 /// How much one look at the port below takes.
 const RAW: usize = 16 * 1024;
-/// How long a serial server may have held a byte back: as a USB adapter, of which one may stand behind it.
+/// So long may a serial server have held a byte back, if nothing else is said: as a USB adapter, of which one may stand behind it.
 const HELD_BACK: Duration = Duration::from_millis(20);
 /// So long may a serial server take to say that it has set its line otherwise.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ pub(crate) enum Side {
     Client {
         /// What is done to its modem lines on opening.
         drive: Drive,
+        /// So long may the server have held a byte back, if that was said.
+        holds: Option<Duration>,
     },
     /// We have the serial port.
     Server {
@@ -97,7 +99,7 @@ impl Rfc2217Port {
             masks: [0, 0xff],
             raw: vec![0; RAW].into_boxed_slice(),
         };
-        port.telnet.offer(&mut port.outgoing);
+        port.telnet.offer(port.is_client(), &mut port.outgoing);
         port
     }
 
@@ -179,7 +181,7 @@ impl Rfc2217Port {
         let settings = self.sides.ours;
         self.set(&settings);
         self.say(option::SET_CONTROL, &[option::NO_FLOW_CONTROL]);
-        if let Side::Client { drive } = self.side {
+        if let Side::Client { drive, .. } = self.side {
             drive.controls().for_each(|control| self.say(option::SET_CONTROL, &[control]));
         }
         self.say(option::SET_LINESTATE_MASK, &[option::LINE_MASK]);
@@ -348,8 +350,7 @@ impl Rfc2217Port {
             // Ports in memory stamp each byte; of those that are data only the last instant is kept.
             return stamps.last().map_or(Arrival::Unstamped, |stamp| Arrival::Together(*stamp));
         };
-        let earliest = if self.is_client() { stamp.earliest() - HELD_BACK } else { stamp.earliest() };
-        let stamp = Stamp::between(earliest, stamp.latest());
+        let stamp = Stamp::between(stamp.earliest() - self.resolution(), stamp.latest());
         if let Arrival::Last(_) = arrival { Arrival::Last(stamp) } else { Arrival::Together(stamp) }
     }
 }
@@ -487,6 +488,25 @@ impl Port for Rfc2217Port {
         let changed = self.modem.drive(bits, on);
         self.notify_modem(changed);
         self.push(now)
+    }
+
+    fn resolution(&self) -> Duration {
+        match self.side {
+            Side::Client { holds, .. } => holds.unwrap_or(HELD_BACK),
+            Side::Server { .. } => Duration::ZERO,
+        }
+    }
+
+    fn resolution_note(&self) -> String {
+        match self.side {
+            Side::Client { holds: None, .. } => {
+                format!(
+                    "assumed of a serial server; `holds=` in its URL says another, from 0 to {HELD_BACK:?} and more"
+                )
+            }
+            Side::Client { holds: Some(_), .. } => "as its URL says".to_owned(),
+            Side::Server { .. } => String::new(),
+        }
     }
 
     fn wire_time(&self, bytes: usize) -> Duration {

@@ -15,7 +15,7 @@ pub(super) const BINARY: u8 = 0;
 pub(super) const GO_AHEAD: u8 = 3;
 /// RFC 2217.
 pub(super) const COM_PORT: u8 = 44;
-/// What both sides of a serial line over Telnet want.
+/// What both sides of a serial line over Telnet do if they are asked to.
 const WANTED: [u8; 3] = [BINARY, GO_AHEAD, COM_PORT];
 
 /// The longest subnegotiation that is looked at; those of RFC 2217 have 5 bytes, but for signatures.
@@ -24,7 +24,7 @@ const LONGEST: usize = 256;
 /// What the other side said besides data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Said {
-    /// It will not do this option, or does not want us to.
+    /// It does not want us to do this option.
     Refused(u8),
     /// Both sides do this option now.
     Agreed(u8),
@@ -56,12 +56,18 @@ pub(super) struct Telnet {
 }
 
 impl Telnet {
-    /// Offers what a serial line needs.
-    pub(super) fn offer(&mut self, out: &mut Vec<u8>) {
+    /// Offers what a serial line needs. Of COM-PORT-OPTION the client says that it will send commands, and the server
+    /// that it takes them (RFC 2217 section 1): a server that is asked to send commands itself refuses that, rightly.
+    pub(super) fn offer(&mut self, client: bool, out: &mut Vec<u8>) {
         for option in WANTED {
-            out.extend_from_slice(&[IAC, WILL, option, IAC, DO, option]);
-            self.ours.push(option);
-            self.theirs.push(option);
+            if option != COM_PORT || client {
+                out.extend_from_slice(&[IAC, WILL, option]);
+                self.ours.push(option);
+            }
+            if option != COM_PORT || !client {
+                out.extend_from_slice(&[IAC, DO, option]);
+                self.theirs.push(option);
+            }
         }
     }
 
@@ -148,7 +154,9 @@ impl Telnet {
                     list.retain(|other| *other != option);
                     out.extend_from_slice(&[IAC, refuse, option]);
                 }
-                said.push(Said::Refused(option));
+                if command == DONT {
+                    said.push(Said::Refused(option));
+                }
             }
         }
     }
@@ -202,21 +210,23 @@ mod tests {
     fn only_what_changes_something_is_answered() {
         let mut telnet = Telnet::default();
         let mut offered = Vec::new();
-        telnet.offer(&mut offered);
+        telnet.offer(true, &mut offered);
         assert_eq!(taken(&mut telnet, &[IAC, DO, COM_PORT]), (vec![], vec![], vec![Said::Agreed(COM_PORT)]));
         assert_eq!(taken(&mut telnet, &[IAC, DO, 1]), (vec![], vec![IAC, WONT, 1], vec![]), "no echo");
         let refused = (vec![], vec![IAC, WONT, BINARY], vec![Said::Refused(BINARY)]);
         assert_eq!(taken(&mut telnet, &[IAC, DONT, BINARY]), refused);
         assert_eq!(taken(&mut telnet, &[IAC, DONT, BINARY]), (vec![], vec![], vec![Said::Refused(BINARY)]));
         assert_eq!(taken(&mut telnet, &[IAC, DO, BINARY]).1, [IAC, WILL, BINARY]);
+        // It sends no commands of COM-PORT-OPTION itself, as a server does not.
+        assert_eq!(taken(&mut telnet, &[IAC, WONT, COM_PORT]), (vec![], vec![], vec![]));
     }
 
     #[test]
     fn two_sides_come_to_rest() {
         let (mut one, mut other) = (Telnet::default(), Telnet::default());
         let (mut to_other, mut to_one) = (Vec::new(), Vec::new());
-        one.offer(&mut to_other);
-        other.offer(&mut to_one);
+        one.offer(true, &mut to_other);
+        other.offer(false, &mut to_one);
         for _ in 0..4 {
             let (_, out, _) = taken(&mut one, &std::mem::take(&mut to_one));
             to_other.extend(out);

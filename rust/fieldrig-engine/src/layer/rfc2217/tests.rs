@@ -84,7 +84,7 @@ fn confirmed(settings: &LineSettings) -> Vec<u8> {
 /// A client whose line was set.
 fn client(clock: &Clock, drive: Drive) -> (Rfc2217Port, Played) {
     let played = Played::default();
-    let mut port = Rfc2217Port::new(Box::new(played.clone()), Side::Client { drive }, line());
+    let mut port = Rfc2217Port::new(Box::new(played.clone()), Side::Client { drive, holds: None }, line());
     played.says(&[255, 253, COM_PORT]);
     played.says(&confirmed(&line()));
     assert_eq!(read(&mut port, clock), Vec::<String>::new(), "what it threw away is not confirmed yet");
